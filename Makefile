@@ -1,0 +1,45 @@
+# lab: a fleet on this machine, and the proof that it works.  test: all that CI runs.  bench: what a run costs, against the bare commands.
+# Each target sets itself up from a fresh clone on Debian or Ubuntu, as root. What was fetched or built is kept under the user's cache.
+
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/runnerfleet
+VENV := $(CACHE)/venv-$(shell cat requirements.txt requirements-dev.txt | sha256sum | cut -c1-12)
+COLLECTION := .ansible/collections/ansible_collections/runnerfleet/baremetal
+
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+.PHONY: lab lab-down test test-fast bench venv setup clean
+
+lab: setup venv
+	python -m lab up
+	ansible-playbook -i inventories/lab playbooks/site.yml
+	python -m lab prove
+
+lab-down:
+	/usr/bin/env python3 -m lab down
+
+test: setup venv
+	python tests/run.py
+
+test-fast: venv
+	python tests/run.py --without-fleet
+
+bench: setup venv
+	python -m lab.bench
+
+# System packages, with apt-get.
+setup:
+	python3 -m lab setup
+
+# The environment is named after what goes into it, so that every clone shares it. The checkout is linked to where Ansible looks for collections.
+venv: $(VENV)/.ready
+	@test -d .venv -a ! -L .venv || ln -sfn $(VENV) .venv
+	@mkdir -p $(dir $(COLLECTION))
+	@ln -sfn ../../../.. $(COLLECTION)
+
+$(VENV)/.ready:
+	@test -x $(VENV)/bin/pip || python3 -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-compile -r requirements-dev.txt
+	@touch $@
+
+clean:
+	rm -rf .ansible .cache .venv .mypy_cache .pytest_cache .ruff_cache tests/output

@@ -1,0 +1,3 @@
+module runnerfleet.lab/standins
+
+go 1.24

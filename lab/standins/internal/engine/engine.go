@@ -1,0 +1,195 @@
+// Copyright (c) 2026 runnerfleet contributors
+// GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+// Package engine is the stand-in of the Dagger engine: the behaviour that a fleet depends on, and a small pipeline to prove it with.
+package engine
+
+import (
+	"flag"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// Options are the places that an engine uses; the real one has them compiled in, but for the root.
+type Options struct {
+	Version         string
+	Config          string
+	Root            string
+	Socket          string
+	Addresses       []string
+	Group           int
+	MetricsAddress  string
+	MetricsInterval time.Duration
+}
+
+type list []string
+
+func (l *list) String() string { return strings.Join(*l, ",") }
+
+func (l *list) Set(value string) error {
+	*l = append(*l, value)
+	return nil
+}
+
+// Main is the command line of the dagger-engine binary.
+func Main(version string, arguments []string) int {
+	options, err := parse(version, arguments)
+	if err == nil {
+		stop := make(chan os.Signal, 1)
+		signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
+		err = Serve(options, stop)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "dagger-engine:", err)
+		return 1
+	}
+	return 0
+}
+
+func parse(version string, arguments []string) (Options, error) {
+	options := Options{Version: version, Config: "/etc/dagger/engine.json", Socket: "unix:///run/dagger/engine.sock"}
+	flags := flag.NewFlagSet("dagger-engine", flag.ContinueOnError)
+	var addresses list
+	flags.Var(&addresses, "addr", "listening address, may be given several times")
+	group := flags.String("group", "", "group of the socket: a name or a number; the process's own by default")
+	flags.StringVar(&options.Root, "root", "/var/lib/dagger", "state directory")
+	printVersion := flags.Bool("version", false, "print the version")
+	// Known to the real engine and without meaning here.
+	for _, name := range []string{"debug", "extra-debug", "trace"} {
+		flags.Bool(name, false, "no effect")
+	}
+	for _, name := range []string{
+		"config", "debugaddr", "tlscert", "tlskey", "tlscacert", "network-name", "network-cidr", "oci-max-parallelism", "oci-worker-gc",
+		"oci-worker-snapshotter", "oci-cni-pool-size", "oci-cni-config-path", "oci-worker-apparmor-profile", "oci-worker-selinux",
+	} {
+		flags.String(name, "", "no effect")
+	}
+	if err := flags.Parse(arguments); err != nil {
+		return options, err
+	}
+	if *printVersion {
+		fmt.Println("dagger-engine", version, "(stand-in)")
+		os.Exit(0)
+	}
+	if flags.NArg() > 0 {
+		return options, fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	}
+	options.Addresses = addresses
+	options.MetricsAddress = os.Getenv("_EXPERIMENTAL_DAGGER_METRICS_ADDR")
+	options.MetricsInterval = 5 * time.Minute
+	if text := os.Getenv("_EXPERIMENTAL_DAGGER_METRICS_CACHE_UPDATE_INTERVAL"); text != "" {
+		interval, err := time.ParseDuration(text)
+		if err != nil {
+			return options, fmt.Errorf("_EXPERIMENTAL_DAGGER_METRICS_CACHE_UPDATE_INTERVAL: %w", err)
+		}
+		options.MetricsInterval = interval
+	}
+	var err error
+	options.Group, err = groupID(*group)
+	return options, err
+}
+
+func groupID(name string) (int, error) {
+	if name == "" {
+		return os.Getgid(), nil
+	}
+	if number, err := strconv.Atoi(name); err == nil {
+		return number, nil
+	}
+	group, err := user.LookupGroup(name)
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(group.Gid)
+}
+
+// Serve runs an engine until something comes out of stop.
+func Serve(options Options, stop <-chan os.Signal) error {
+	config, err := ReadConfig(options.Config)
+	if err != nil {
+		return err
+	}
+	slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: levels[config.LogLevel]})))
+	slog.Info("starting dagger engine stand-in", "version", options.Version, "root", options.Root)
+	store, err := OpenStore(options.Root)
+	if err != nil {
+		return err
+	}
+	server := NewServer(options.Version, store)
+	if options.MetricsAddress != "" {
+		if err := serveMetrics(options, server, store); err != nil {
+			return err
+		}
+	}
+	addresses := options.Addresses
+	if !strings.Contains(strings.Join(addresses, " "), options.Socket) {
+		addresses = append(addresses, options.Socket)
+	}
+	for _, address := range addresses {
+		if path, isSocket := strings.CutPrefix(address, "unix://"); isSocket {
+			if err := os.MkdirAll(filepath.Dir(path), 0o711); err != nil {
+				return err
+			}
+		}
+		if err := server.Listen(address, options.Group); err != nil {
+			return err
+		}
+	}
+	signal := <-stop
+	slog.Info("got a signal", "signal", fmt.Sprint(signal))
+	server.Stop()
+	if err := store.Close(); err != nil {
+		return err
+	}
+	slog.Info("stopped clean")
+	return nil
+}
+
+func serveMetrics(options Options, server *Server, store *Store) error {
+	listener, err := net.Listen("tcp", options.MetricsAddress)
+	if err != nil {
+		return fmt.Errorf("metrics: %w", err)
+	}
+	var size, entries atomic.Int64
+	update := func() {
+		bytes, count := store.Usage()
+		size.Store(bytes)
+		entries.Store(int64(count))
+	}
+	update()
+	go func() {
+		for range time.Tick(options.MetricsInterval) {
+			update()
+		}
+	}()
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /metrics", func(answer http.ResponseWriter, _ *http.Request) {
+		answer.Header().Set("Content-Type", "text/plain; version=0.0.4")
+		for _, gauge := range []struct {
+			name, help string
+			value      int64
+		}{
+			{"dagger_connected_clients", "Number of currently connected clients", server.connected.Load()},
+			{"dagger_dagql_cache_entries", "Number of entries in the dagql cache", entries.Load()},
+			{"dagger_local_cache_total_disk_size_bytes", "Total disk space used by the local cache", size.Load()},
+			{"dagger_local_cache_entries", "Number of entries in the local cache", entries.Load()},
+			{"dagger_local_cache_corrupt_db_reset", "Whether the local cache was reset for a corrupt database", 0},
+		} {
+			fmt.Fprintf(answer, "# HELP %s %s\n# TYPE %s gauge\n%s %d\n", gauge.name, gauge.help, gauge.name, gauge.name, gauge.value)
+		}
+	})
+	go http.Serve(listener, mux)
+	return nil
+}

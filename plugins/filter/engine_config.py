@@ -1,0 +1,33 @@
+# Copyright (c) 2026 runnerfleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_config import engine_config as _engine_config
+
+
+def engine_config(
+    version: str,
+    profile: str = "ci",
+    overrides: Mapping[str, Any] | None = None,
+    mirror: Mapping[str, Any] | None = None,
+    registries: Sequence[str] = (),
+) -> dict[str, Any]:
+    """The content of engine.json for an engine version."""
+    try:
+        return _engine_config(version, profile, overrides, mirror, registries)
+    except ValueError as error:
+        raise AnsibleFilterError(str(error)) from error
+
+
+class FilterModule:
+    """Filters of this file."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Filters by name."""
+        return {"engine_config": engine_config}

@@ -1,0 +1,107 @@
+# Copyright (c) 2026 runnerfleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a check found: one shape, one list of stable codes, one way to print them. Private to the collection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+
+SEVERITIES = ("error", "warning", "info")
+
+# Codes are stable: tools match on them. docs/findings.md says when each is raised.
+CODES: dict[str, str] = {
+    "api_endpoint_invalid": "error",
+    "api_endpoint_missing": "error",
+    "arch_unsupported": "error",
+    "cgroup_v1": "error",
+    "drive_named_twice": "error",
+    "drive_unusable": "error",
+    "drives_not_named": "error",
+    "flavour_unsupported": "error",
+    "github_credential_ambiguous": "error",
+    "github_credential_missing": "error",
+    "group_empty": "error",
+    "group_missing": "error",
+    "host_in_two_pools": "error",
+    "host_not_in_play": "warning",
+    "host_survey_failed": "error",
+    "host_unreachable": "error",
+    "host_without_pool": "error",
+    "hostname_duplicate": "warning",
+    "kubeconfig_invalid": "error",
+    "kubeconfig_other_cluster": "error",
+    "kubeconfig_without_cluster": "error",
+    "machine_id_duplicate": "warning",
+    "member_of_other_cluster": "error",
+    "memory_below_minimum": "error",
+    "mirror_artifact_missing": "error",
+    "mirror_checksum_unknown": "error",
+    "mirror_checksum_wrong": "error",
+    "mirror_unreachable": "error",
+    "network_invalid": "error",
+    "network_overlap": "error",
+    "os_untested": "warning",
+    "pool_defined_twice": "error",
+    "port_in_use": "error",
+    "registry_unreachable": "error",
+    "variable_invalid": "error",
+    "variable_key_unknown": "error",
+    "variable_missing": "error",
+    "variable_unknown": "error",
+    "variable_unresolved": "error",
+    "vcpus_below_minimum": "error",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that a person should know or do."""
+
+    code: str
+    subject: str
+    found: str
+    expected: str
+    hint: str
+
+    @property
+    def severity(self) -> str:
+        """error, warning or info: fixed for each code."""
+        return CODES[self.code]
+
+    def as_dict(self) -> dict[str, str]:
+        """For a module's result."""
+        return {"severity": self.severity, **asdict(self)}
+
+
+def in_order(findings: Iterable[Finding]) -> list[Finding]:
+    """Errors first, then by code and subject; what was found twice is told once."""
+    return sorted(set(findings), key=lambda finding: (SEVERITIES.index(finding.severity), finding.code, finding.subject, finding.found))
+
+
+def named(items: Iterable[str], limit: int = 5) -> str:
+    """A list for people: the first names and how many more."""
+    names = list(items)
+    if len(names) <= limit:
+        return ", ".join(names)
+    return f"{', '.join(names[:limit])} and {len(names) - limit} more"
+
+
+def table(findings: Sequence[Finding]) -> str:
+    """All findings as text, in the given order; an empty string for none."""
+    code_width = max((len(finding.code) for finding in findings), default=0)
+    lines: list[str] = []
+    for finding in findings:
+        lines.append(f"{finding.severity.upper():7}  {finding.code:{code_width}}  {finding.subject}")
+        for label, text in (("found", finding.found), ("expected", finding.expected), ("do", finding.hint)):
+            lines.append(f"         {label:8}  {' '.join(text.split())}")
+    return "\n".join(lines)
+
+
+def summary(findings: Sequence[Finding], hosts: int) -> str:
+    """One line: how many of each severity."""
+    counts = {severity: sum(finding.severity == severity for finding in findings) for severity in SEVERITIES}
+    told = ", ".join(f"{count} {severity}{'' if count == 1 or severity == 'info' else 's'}" for severity, count in counts.items() if count)
+    return f"Preflight looked at {hosts} host{'' if hosts == 1 else 's'}: {told or 'nothing to report'}."

@@ -1,0 +1,214 @@
+# Copyright (c) 2026 runnerfleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Labels and taints of the nodes of each pool, and what must change to get there. This module util is private to the collection.
+
+Ownership decides what may be removed. Of labels the API keeps it (managed fields of our field manager). The list of taints has one
+owner only, so an annotation names the taints that were set from here; the pool taint is known by its key.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+FIELD_MANAGER = "runnerfleet"
+POOL_LABEL = "node-restriction.kubernetes.io/runnerfleet-pool"
+ROLE_LABEL = "node-role.kubernetes.io/"
+POOL_TAINT = "runnerfleet.dev/pool"
+START_TAINT = "runnerfleet.dev/engine-not-ready"
+CLAIMS = "runnerfleet.dev/taints"
+EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
+
+_NAME = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+_VALUE = re.compile(f"({_NAME})?")
+_KEY = re.compile(f"([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?{_NAME}")
+
+
+@dataclass(frozen=True)
+class Taint:
+    """One taint; key and effect name it, the value belongs to it."""
+
+    key: str
+    effect: str
+    value: str = ""
+
+    @property
+    def name(self) -> str:
+        """What an annotation calls it."""
+        return f"{self.key}:{self.effect}"
+
+    def __str__(self) -> str:
+        return f"{self.key}={self.value}:{self.effect}" if self.value else self.name
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a node of a pool carries."""
+
+    labels: Mapping[str, str]
+    taints: tuple[Taint, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What must change on one node; None where nothing must."""
+
+    node: str
+    uid: str
+    resource_version: str
+    labels: dict[str, str] | None
+    taints: list[dict[str, Any]] | None
+    claims: str | None
+    before: dict[str, Any]
+    after: dict[str, Any]
+
+    @property
+    def empty(self) -> bool:
+        """Whether the node is as it should be."""
+        return self.labels is None and self.taints is None
+
+
+def wanted_nodes(pools: Sequence[Mapping[str, Any]]) -> dict[str, Wanted]:
+    """What every node of every pool should carry. Raises ValueError with all that is wrong."""
+    problems: list[str] = []
+    nodes: dict[str, Wanted] = {}
+    home: dict[str, str] = {}
+    seen: set[str] = set()
+    for pool in pools:
+        name = str(pool["name"])
+        problems += _pool_problems(pool) + ([f"pool {name} is stated twice, expected once"] if name in seen else [])
+        seen.add(name)
+        wanted = Wanted(pool_labels(pool), pool_taints(pool))
+        for node in pool["nodes"]:
+            if node in nodes and home[node] != name:
+                problems.append(f"node {node} is in the pools {home[node]} and {name}, expected one pool. Take it out of a group")
+            home.setdefault(node, name)
+            nodes.setdefault(node, wanted)
+    if problems:
+        raise ValueError("; ".join(problems))
+    return nodes
+
+
+def pool_labels(pool: Mapping[str, Any]) -> dict[str, str]:
+    """Labels of a pool's nodes."""
+    # YAML makes a truth value of a bare true, and people mean the word.
+    own = {str(key): str(value).lower() if isinstance(value, bool) else str(value) for key, value in (pool.get("labels") or {}).items()}
+    return {**own, POOL_LABEL: str(pool["name"]), f"{ROLE_LABEL}{pool['name']}": ""}
+
+
+def pool_taints(pool: Mapping[str, Any]) -> tuple[Taint, ...]:
+    """Taints that a pool's nodes keep; the start-up taint comes and goes by itself."""
+    own = tuple(Taint(str(taint["key"]), str(taint["effect"]), str(taint.get("value") or "")) for taint in pool.get("taints") or [])
+    return (*own, Taint(POOL_TAINT, "NoSchedule", str(pool["name"]))) if pool.get("engine") else own
+
+
+def join_taints(pools: Sequence[Mapping[str, Any]], groups: Sequence[str]) -> list[dict[str, str]]:
+    """Taints with which a host in these inventory groups registers, so that nothing lands on it before its pool and engine are set up."""
+    engines = [pool for pool in pools if pool.get("engine") and pool["group"] in groups]
+    if not engines:
+        return []
+    return [{"key": POOL_TAINT, "value": str(engines[0]["name"]), "effect": "NoSchedule"}, {"key": START_TAINT, "effect": "NoSchedule"}]
+
+
+def pool_members(pools: Sequence[Mapping[str, Any]], groups: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
+    """Pools with the hosts of their group as nodes."""
+    missing = [
+        f"pool {pool['name']} names the group {pool['group']}, which the inventory does not have"
+        for pool in pools
+        if pool["group"] not in groups
+    ]
+    if missing:
+        raise ValueError("; ".join(missing) + f". Expected one of: {', '.join(sorted(groups))}. Add the group, or correct fleet_pools")
+    return [{**{key: value for key, value in pool.items() if key != "group"}, "nodes": list(groups[pool["group"]])} for pool in pools]
+
+
+def _pool_problems(pool: Mapping[str, Any]) -> list[str]:
+    name = str(pool["name"])
+    problems = [] if re.fullmatch(_NAME, name) else [f"pool {name!r}: its name must be usable as a label's value"]
+    for key, value in (pool.get("labels") or {}).items():
+        if key in (POOL_LABEL, f"{ROLE_LABEL}{name}"):
+            problems.append(f"pool {name}: the label {key} is set by itself, remove it from labels")
+        elif not _KEY.fullmatch(str(key)) or not _VALUE.fullmatch(str(value)):
+            problems.append(f"pool {name}: found the label {key}={value}, expected [prefix/]name=value of at most 63 characters each")
+    taints = pool.get("taints") or []
+    for taint in taints:
+        key, value, effect = taint["key"], str(taint.get("value") or ""), taint["effect"]
+        if key in (POOL_TAINT, START_TAINT):
+            problems.append(f"pool {name}: the taint {key} is set by itself, remove it from taints (engine: true asks for it)")
+        elif not _KEY.fullmatch(key) or not _VALUE.fullmatch(value) or effect not in EFFECTS:
+            wanted = f"a key, a value of at most 63 characters, and one of {', '.join(EFFECTS)}"
+            problems.append(f"pool {name}: found the taint {key}={value}:{effect}, expected {wanted}")
+    if len({_name(taint) for taint in taints}) < len(taints):
+        problems.append(f"pool {name}: found two taints of the same key and effect, expected one")
+    return problems
+
+
+def plan_node(node: Mapping[str, Any], wanted: Wanted) -> Plan:
+    """Compare one Node object (as the API returns it, with managed fields) with what it should be."""
+    meta, spec = node["metadata"], node.get("spec") or {}
+    labels, owned = meta.get("labels") or {}, owned_labels(meta)
+    stale = owned - set(wanted.labels)
+    label_change = bool(stale) or any(key not in owned or labels.get(key) != value for key, value in wanted.labels.items())
+    shown = {key for key in labels if key in owned or (key in wanted.labels and labels[key] != wanted.labels[key])}
+
+    taints = list(spec.get("taints") or [])
+    note = (meta.get("annotations") or {}).get(CLAIMS, "")
+    claimed = _claims(note)
+    claims = sorted(taint.name for taint in wanted.taints if taint.key != POOL_TAINT)
+    claim = json.dumps(claims) if claims else ""
+    managed = [taint for taint in taints if taint["key"] == POOL_TAINT or _name(taint) in claimed.union(claims)]
+    kept = [taint for taint in taints if taint not in managed]
+    present = {_name(taint): taint for taint in taints}
+    ours = [_same_or_new(present.get(taint.name), taint) for taint in wanted.taints]
+    taint_change = _ordered(kept + ours) != _ordered(taints) or claim != note
+
+    return Plan(
+        node=meta["name"],
+        uid=meta["uid"],
+        resource_version=meta["resourceVersion"],
+        labels=dict(wanted.labels) if label_change else None,
+        taints=kept + ours if taint_change else None,
+        claims=claim if taint_change else None,
+        before={"labels": {key: labels[key] for key in sorted(shown)}, "taints": sorted(map(_text, managed))},
+        after={"labels": dict(sorted(wanted.labels.items())), "taints": sorted(str(taint) for taint in wanted.taints)},
+    )
+
+
+def owned_labels(meta: Mapping[str, Any]) -> set[str]:
+    """Keys of the labels that were applied from here."""
+    owned: set[str] = set()
+    for entry in meta.get("managedFields") or []:
+        if entry.get("manager") == FIELD_MANAGER and entry.get("operation") == "Apply":
+            fields = entry.get("fieldsV1", {}).get("f:metadata", {}).get("f:labels", {})
+            owned |= {key[2:] for key in fields if key.startswith("f:")}
+    return owned
+
+
+def _claims(note: str) -> set[str]:
+    try:
+        return {str(name) for name in json.loads(note or "[]")}
+    except (TypeError, ValueError):
+        return set()
+
+
+def _name(taint: Mapping[str, Any]) -> str:
+    return f"{taint['key']}:{taint['effect']}"
+
+
+def _text(taint: Mapping[str, Any]) -> str:
+    return str(Taint(taint["key"], taint["effect"], taint.get("value") or ""))
+
+
+def _same_or_new(present: dict[str, Any] | None, taint: Taint) -> dict[str, Any]:
+    if present and (present.get("value") or "") == taint.value:
+        return present
+    return {"key": taint.key, "effect": taint.effect, **({"value": taint.value} if taint.value else {})}
+
+
+def _ordered(taints: Sequence[Mapping[str, Any]]) -> list[str]:
+    return sorted(json.dumps(taint, sort_keys=True) for taint in taints)

@@ -1,0 +1,287 @@
+# Copyright (c) 2026 runnerfleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What lies on the drives and what is wished, turned into an ordered plan. No I/O. Private to the collection."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+MIB = 1024**2
+# Carried by the name of every GPT partition of ours; a partition without it is never touched.
+MARK = "runnerfleet-"
+# A partition with this ending has never been mounted, so an interrupted mkfs may start over.
+NEW = ".new"
+# The smallest volume that mkfs.xfs accepts is 300 MiB.
+MINIMUM = 320 * MIB
+UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4, "ki": 1024, "mi": MIB, "gi": 1024**3, "ti": 1024**4}
+_NAMESPACE = uuid.UUID("c5b2e6d4-3f0e-5a63-9d0a-6f0f6f3a7a10")
+
+
+@dataclass(frozen=True)
+class Partition:
+    """A partition of a GPT; sizes in bytes."""
+
+    number: int
+    name: str
+    start: int
+    size: int
+    node: str = ""
+    filesystem: str = ""
+    uuid: str = ""
+    device: str = ""  # major:minor, empty while the kernel does not know the partition
+
+
+@dataclass(frozen=True)
+class Drive:
+    """A drive as the inventory names it (`identity`) and as it was found."""
+
+    identity: str
+    node: str
+    size: int
+    sector: int = 512
+    seed: str = ""  # what stays the same whatever name the inventory uses
+    names: tuple[str, ...] = ()
+    found: tuple[str, ...] = ()  # what would be lost; consent by `wipe`
+    blocked: tuple[str, ...] = ()  # what no consent covers
+    claimed: bool = False  # proven empty by us and interrupted while its table was written
+    partitions: tuple[Partition, ...] = ()
+
+
+@dataclass(frozen=True)
+class Bind:
+    """A directory of a volume and the place where it appears."""
+
+    source: str
+    target: str
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A filesystem that is wished."""
+
+    name: str
+    size: str = "rest"
+    filesystem: str = "xfs"
+    mount: str = ""
+    options: str = "noatime"
+    binds: tuple[Bind, ...] = ()
+
+
+@dataclass(frozen=True)
+class Step:
+    """One change; `text` is for people, the rest is for the one who applies it."""
+
+    action: str
+    target: str
+    text: str
+    data: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Where a volume lies, or will lie once the plan is applied."""
+
+    volume: Volume
+    drive: Drive
+    partition: Partition
+
+
+@dataclass
+class Layout:
+    """The plan for the drives."""
+
+    steps: list[Step] = field(default_factory=list)
+    destructive: list[dict[str, Any]] = field(default_factory=list)
+    refusals: list[str] = field(default_factory=list)
+    placed: list[Placed] = field(default_factory=list)
+
+
+def partition_node(node: str, number: int) -> str:
+    """The kernel's name of a partition: nvme0n1p1, loop0p1, sda1."""
+    return f"{node}{'p' if node[-1].isdigit() else ''}{number}"
+
+
+def human(size: int) -> str:
+    """Bytes for people."""
+    return f"{size / 1024**3:.1f} GiB" if size >= 1024**3 else f"{size // MIB} MiB"
+
+
+def wished_bytes(size: str, usable: int) -> int:
+    """Bytes of `200GiB`, `1.5 TB` or `60%` (of what is usable); raises ValueError with the reason."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(%|[kmgt]i?b?|b)?", size.strip().lower())
+    if not match:
+        raise ValueError(f"size {size!r} is not a size: expected for example 200GiB, 60% or rest")
+    amount, unit = float(match[1]), match[2] or ""
+    if unit == "%":
+        if not 0 < amount <= 100:
+            raise ValueError(f"size {size!r} must lie between 0% and 100%")
+        return int(usable * amount / 100)
+    return int(amount * UNITS[unit.rstrip("b")])
+
+
+def carve(volumes: Sequence[Volume], drive: Drive) -> list[tuple[Volume, int, int]]:
+    """Start and size, in bytes, of each volume on one drive; raises ValueError when they do not fit."""
+    # The first and the last MiB belong to the partition table.
+    usable = (drive.size // MIB - 2) * MIB
+    fixed = {v.name: wished_bytes(v.size, usable) // MIB * MIB for v in volumes if v.size != "rest"}
+    rest = usable - sum(fixed.values())
+    if rest < 0:
+        raise ValueError(f"{drive.identity}: the volumes need {human(sum(fixed.values()))}, the drive offers {human(usable)}")
+    start, parts = MIB, []
+    for volume in volumes:
+        size = fixed.get(volume.name, rest)
+        if size < MINIMUM:
+            raise ValueError(f"{drive.identity}: volume {volume.name} would get {human(size)}, the least is {human(MINIMUM)}")
+        parts.append((volume, start, size))
+        start += size
+    return parts
+
+
+def wish_errors(volumes: Sequence[Volume], layout: str, count: int) -> list[str]:
+    """What is wrong with the wish itself, whatever lies on the drives."""
+    errors = []
+    names = [v.name for v in volumes]
+    targets = [path for v in volumes for path in [v.mount, *(b.target for b in v.binds)] if path]
+    if not count:
+        errors.append("drives is empty: name at least one drive, for example /dev/disk/by-id/nvme-...")
+    if not volumes:
+        errors.append("volumes is empty: name at least one volume")
+    errors += [f"volume {name} is named twice" for name in sorted({n for n in names if names.count(n) > 1})]
+    errors += [f"{path} is the place of two volumes or binds" for path in sorted({t for t in targets if targets.count(t) > 1})]
+    # 12 bytes is all that an xfs label holds.
+    errors += [f"volume name {n!r} must be 1 to 12 of a-z, 0-9 and -" for n in names if not re.fullmatch(r"[a-z0-9-]{1,12}", n)]
+    errors += [f"{t} must be an absolute path without .. or spaces" for t in targets if not re.fullmatch(r"(/(?!\.\.?(/|$))[^/\s%]+)+", t)]
+    for volume in volumes:
+        if volume.binds and not volume.mount:
+            errors.append(f"volume {volume.name} has binds but no mount")
+        sources = [b.source for b in volume.binds if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", b.source)]
+        errors += [f"volume {volume.name}: bind source {s!r} must be the name of one directory" for s in sources]
+        if volume.size != "rest":
+            try:
+                wished_bytes(volume.size, 0)
+            except ValueError as error:
+                errors.append(f"volume {volume.name}: {error}")
+    if layout == "single" and sum(v.size == "rest" for v in volumes) > 1:
+        errors.append("only one volume may have size rest")
+    if layout == "single" and count > 1:
+        errors.append(f"layout single takes one drive, found {count} drives: use layout spread, or name one drive")
+    if layout == "spread" and count and count != len(volumes):
+        errors.append(
+            f"layout spread takes one drive per volume, found {count} drives for {len(volumes)} volumes: "
+            "name as many drives as volumes (a stripe over several drives is not supported yet)"
+        )
+    return errors
+
+
+def misfit(drive: Drive, volumes: Sequence[Volume], layout: str) -> str:
+    """Why a drive that carries our mark cannot be adopted as it is; empty when it can."""
+    marked = {p.name[len(MARK) :].removesuffix(NEW): p for p in drive.partitions if p.name.startswith(MARK)}
+    wanted = {v.name: v for v in volumes}
+    here = [name for name in marked if name in wanted]
+    if not here:
+        return f"carries {', '.join(p.name for p in marked.values())}, none of which is a volume of this host"
+    missing = sorted(set(wanted) - set(marked))
+    if layout == "single" and missing:
+        return f"carries {', '.join(MARK + n for n in sorted(marked))}, but not {', '.join(MARK + n for n in missing)}"
+    for name in here:
+        have, wish = marked[name].filesystem or "no filesystem", wanted[name].filesystem
+        if not marked[name].name.endswith(NEW) and have != wish:
+            return f"{marked[name].name} holds {have}, wished is {wish}"
+    return ""
+
+
+def plan_layout(drives: Sequence[Drive], volumes: Sequence[Volume], layout: str, wipe: Sequence[str]) -> Layout:
+    """Which drive carries which volume, and what has to be written for it. What is marked as ours stays where it is."""
+    mode = layout if layout != "auto" else ("single" if len(drives) == 1 else "spread")
+    plan = Layout(refusals=wish_errors(volumes, mode, len(drives)))
+    nodes = [d.node for d in drives]
+    plan.refusals += [f"{d.identity} is {d.node}, which is named twice" for i, d in enumerate(drives) if d.node in nodes[:i]]
+    unused = [w for w in wipe if not any(w in (d.identity, *d.names) for d in drives)]
+    plan.refusals += [f"wipe names {w}, which is none of the drives" for w in unused]
+    if plan.refusals:
+        return plan
+
+    kept: dict[str, Placed] = {}
+    free: list[Drive] = []
+    for drive in drives:
+        marked = [p for p in drive.partitions if p.name.startswith(MARK)]
+        reason = misfit(drive, volumes, mode) if marked else ""
+        if marked and not reason:
+            for partition in marked:
+                name = partition.name[len(MARK) :].removesuffix(NEW)
+                volume = next((v for v in volumes if v.name == name), None)
+                if volume and name in kept:
+                    plan.refusals.append(
+                        f"volume {name} lies on {kept[name].drive.identity} and on {drive.identity}: name only one of them"
+                    )
+                elif volume:
+                    kept[name] = Placed(volume, drive, partition)
+            continue
+        free.append(drive)
+        found = [reason] if reason else list(drive.found)
+        if found:
+            consent = any(w in (drive.identity, *drive.names) for w in wipe)
+            plan.destructive.append({"drive": drive.identity, "node": drive.node, "found": found, "consented": consent})
+            if not consent:
+                plan.refusals.append(
+                    f"{drive.identity} ({drive.node}, {human(drive.size)}) is not empty: {'; '.join(found)}. "
+                    f'Nothing was written. To give up what it holds: wipe: ["{drive.identity}"]'
+                )
+        if drive.blocked:
+            plan.refusals.append(
+                f"{drive.identity} ({drive.node}) is in use: {'; '.join(drive.blocked)}. "
+                "Nothing was written, and `wipe` does not cover this"
+            )
+    missing = [v for v in volumes if v.name not in kept]
+    groups = [(drive, missing) for drive in free[:1]] if mode == "single" else list(zip(free, [[v] for v in missing]))
+    if mode == "spread" and len(missing) > len(free) and not plan.refusals:
+        lost = ", ".join(v.name for v in missing[len(free) :])
+        plan.refusals.append(f"no drive is left for volume {lost}: {', '.join(p.drive.identity for p in kept.values())} carry the others")
+    fresh = []
+    for drive, group in groups:
+        # On a drive of its own a share means nothing: the volume takes the drive unless an absolute size is wished.
+        whole = [v for v in group if mode == "spread" and (v.size == "rest" or v.size.rstrip().endswith("%"))]
+        try:
+            parts = carve([Volume(v.name) for v in whole] or group, drive)
+        except ValueError as error:
+            plan.refusals.append(str(error))
+            continue
+        table = []
+        for number, (part, start, size) in enumerate(parts, 1):
+            volume = next(v for v in group if v.name == part.name)
+            name = MARK + volume.name + NEW
+            table.append(Partition(number, name, start, size, partition_node(drive.node, number)))
+            kept[volume.name] = Placed(volume, drive, table[-1])
+        wiped = any(d["drive"] == drive.identity for d in plan.destructive)
+        names = ", ".join(f"{p.name.removesuffix(NEW)} {human(p.size)}" for p in table)
+        fresh.append(Step("partition", drive.identity, f"{'WIPE and partition' if wiped else 'partition'} as GPT: {names}",
+                          {"drive": drive, "partitions": table, "wipe": wiped}))  # fmt: skip
+    plan.steps = fresh
+    for volume in volumes:
+        if volume.name not in kept:
+            continue
+        place = kept[volume.name]
+        if place.partition.name.endswith(NEW):
+            # Known before it is made, so that the whole plan, mount units included, can be shown.
+            identifier = str(uuid.uuid5(_NAMESPACE, f"{place.drive.seed or place.drive.identity}/{volume.name}"))
+            ready = Partition(**{**place.partition.__dict__, "filesystem": volume.filesystem, "uuid": identifier})
+            place = Placed(volume, place.drive, ready)
+            text = f"make {volume.filesystem} {volume.name} on partition {ready.number}, {human(ready.size)}, UUID {identifier}"
+            plan.steps.append(Step("format", place.drive.identity, text, {"placed": place}))
+        elif not place.partition.device:
+            # A kernel without a GPT parser, or one that met the drive while its table was written.
+            text = f"make partition {place.partition.number} ({volume.name}) known to the kernel"
+            plan.steps.append(Step("announce", place.drive.identity, text, {"placed": place}))
+        plan.placed.append(place)
+    return plan
+
+
+def table_uuid(drive: Drive, name: str = "") -> str:
+    """The GUID of a drive's table, or of one of its partitions."""
+    return str(uuid.uuid5(_NAMESPACE, f"{drive.seed or drive.identity}#{name}"))

@@ -1,0 +1,155 @@
+# Copyright (c) 2026 runnerfleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Every version and checksum that the collection pins, once. This module util is private to the collection.
+
+Checksums are the sha256 of the release files as upstream publishes them beside each release.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._mirror import mirrored
+
+PINS: dict[str, str] = {
+    "kubernetes": "1.36.3",
+    # What kubeadm of this minor deploys by itself.
+    "etcd": "3.6.8-0",
+    "coredns": "1.14.2",
+    "pause": "3.10.2",
+    "containerd": "2.3.4",
+    "runc": "1.4.3",
+    "cni_plugins": "1.9.1",
+    "flannel": "0.28.10",
+    "helm": "3.18.4",
+    "cert_manager": "1.21.1",
+    "arc_legacy_chart": "0.23.7",
+    "arc_legacy": "0.27.6",
+    "engine": "0.21.8",
+    "runner": "2.337.0",
+}
+
+_KUBERNETES_URL = "https://dl.k8s.io/release/v{version}/bin/linux/{arch}/"
+_GITHUB = "https://github.com/"
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A release file: which pin is its version, where upstream has it, and its sha256 by version and architecture."""
+
+    pin: str
+    url: str
+    sha256: Mapping[str, Mapping[str, str]]
+
+    def upstream(self, version: str, arch: str) -> str:
+        """The address at upstream."""
+        return self.url.format(version=version, arch=arch)
+
+
+ARCHITECTURES = ("amd64", "arm64")
+
+ARTIFACTS: dict[str, Artifact] = {
+    "kubelet": Artifact(
+        "kubernetes",
+        _KUBERNETES_URL + "kubelet",
+        {
+            "1.36.3": {
+                "amd64": "46707a53209f826ad0f0d62371ac69cd00e78fd9a8176cf5f6f87f18f7f8b718",
+                "arm64": "57205a5daf5883873d87b4914e1e00bdd7707acd075714788cfb0fc1f60bc414",
+            }
+        },
+    ),
+    "kubeadm": Artifact(
+        "kubernetes",
+        _KUBERNETES_URL + "kubeadm",
+        {
+            "1.36.3": {
+                "amd64": "bba1733c701bf70ec74ba1cc3fd5745404c1134a8a4b0a5f8560cc9832023421",
+                "arm64": "276cfbdc43b10fef663288cc1ed76abf77b1b7f700e9f1c053cb5dc3115484de",
+            }
+        },
+    ),
+    "kubectl": Artifact(
+        "kubernetes",
+        _KUBERNETES_URL + "kubectl",
+        {
+            "1.36.3": {
+                "amd64": "ebbd080e7c2e275093b55915722043257eb24004363e20acb3c4d71919f88336",
+                "arm64": "3d86f24401c41ae5a46ac50eef8865fe891d3647d324a0836f6c63757a126e62",
+            }
+        },
+    ),
+    "containerd": Artifact(
+        "containerd",
+        _GITHUB + "containerd/containerd/releases/download/v{version}/containerd-static-{version}-linux-{arch}.tar.gz",
+        {
+            "2.3.4": {
+                "amd64": "1d0eccd52471ab75e8d4645b538f73dc635f905cd2be776366eb1036a0089595",
+                "arm64": "ad21f456a69bca9c183a8bde892a7576d5d09ae88b3e376a47bde4a886037ab3",
+            }
+        },
+    ),
+    "runc": Artifact(
+        "runc",
+        _GITHUB + "opencontainers/runc/releases/download/v{version}/runc.{arch}",
+        {
+            "1.4.3": {
+                "amd64": "f6ae8efc0fa40079e1475e97cbe9d1bd3f106a28d6af78a11d9f1bd565515e60",
+                "arm64": "633301e2e32f8a5ad54031aab4901eb00308bec677dd15faa2751e8f9dab5ca4",
+            }
+        },
+    ),
+    "cni_plugins": Artifact(
+        "cni_plugins",
+        _GITHUB + "containernetworking/plugins/releases/download/v{version}/cni-plugins-linux-{arch}-v{version}.tgz",
+        {
+            "1.9.1": {
+                "amd64": "b98f74a0f8522f0a83867178729c1aa70f2158f90c45a2ca8fa791db1c76b303",
+                "arm64": "56171987d3947707c3563db2f4001bccaf50fd63468611b9f3cbecb1375ee7ec",
+            }
+        },
+    ),
+}
+
+
+def pin(name: str) -> str:
+    """The pinned version of a component."""
+    if name not in PINS:
+        raise ValueError(f"no version is pinned for {name!r}; pinned are: {', '.join(sorted(PINS))}")
+    return PINS[name]
+
+
+def artifacts(names: Sequence[str], mirror: Mapping[str, Any], versions: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Where to fetch each named artifact and what its sha256 must be, for every architecture with a known sum."""
+    if isinstance(names, str):
+        raise ValueError(f"names of artifacts must be a list, found the string {names!r}")
+    unknown_pins = sorted(set(versions) - {artifact.pin for artifact in ARTIFACTS.values()})
+    if unknown_pins:
+        raise ValueError(f"versions names {', '.join(unknown_pins)}, which no artifact is versioned by")
+    return [_resolve(name, mirror, versions) for name in names]
+
+
+def _resolve(name: str, mirror: Mapping[str, Any], versions: Mapping[str, str]) -> dict[str, Any]:
+    if name not in ARTIFACTS:
+        raise ValueError(f"there is no artifact {name!r}; known are: {', '.join(sorted(ARTIFACTS))}")
+    artifact = ARTIFACTS[name]
+    version = str(versions.get(artifact.pin) or pin(artifact.pin))
+    if not version[:1].isdigit():
+        raise ValueError(f"the version of {artifact.pin} must begin with a digit (1.2.3, without a v), found {version!r}")
+    checksums = mirror.get("checksums") or {}
+    sources = {}
+    for arch in ARCHITECTURES:
+        upstream = artifact.upstream(version, arch)
+        sha256 = checksums.get(upstream) or artifact.sha256.get(version, {}).get(arch)
+        if sha256:
+            sources[arch] = {"url": mirrored(upstream, mirror), "upstream": upstream, "sha256": str(sha256).replace("sha256:", "").lower()}
+    if not sources:
+        raise ValueError(
+            f"{name} {version}: no sha256 is known for this version (known: {', '.join(artifact.sha256)}). "
+            f"Set fleet_mirror.checksums['{artifact.upstream(version, 'amd64')}'] to the sha256 that upstream publishes"
+        )
+    return {"name": name, "version": version, "sources": sources}

@@ -1,0 +1,230 @@
+#!/usr/bin/python
+# Copyright (c) 2026 runnerfleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: engine_ready
+author: runnerfleet contributors
+version_added: 0.1.0
+short_description: Wait for the Dagger engines of all engine nodes and let runners in
+description:
+  - Waits until the engine pod of each engine node answers, and then lifts that node's start-up taint C(runnerfleet.dev/engine-not-ready),
+    so that a runner never lands beside a dead engine. All nodes are one call.
+  - A node whose kubelet stopped reporting is not waited for. It is returned in RV(silent).
+  - Never restarts an engine. Pods that still run an older template than their DaemonSet are returned in RV(outdated), with a warning.
+options:
+  pools:
+    description: Names of the pools whose nodes carry an engine.
+    type: list
+    elements: str
+    required: true
+  versions:
+    description: Engine versions that must answer on each of these nodes.
+    type: list
+    elements: str
+    required: true
+  namespace:
+    description: Namespace of the engines.
+    type: str
+    default: dagger
+  timeout:
+    description: Seconds to wait for all of them. In check mode there is one look and no wait.
+    type: int
+    default: 600
+extends_documentation_fragment:
+  - kubernetes.core.k8s_auth_options
+  - runnerfleet.baremetal.attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+requirements:
+  - kubernetes (Python client) >= 24.2.0
+"""
+
+EXAMPLES = r"""
+- name: Let runners in where the engine answers
+  runnerfleet.baremetal.engine_ready:
+    kubeconfig: "{{ fleet_kubeconfig }}"
+    pools: [runner]
+    versions: ["0.21.8"]
+"""
+
+RETURN = r"""
+ready:
+  description: Nodes whose engines all answer.
+  returned: always
+  type: list
+  elements: str
+  sample: [runner-1, runner-2]
+lifted:
+  description: Nodes whose start-up taint was lifted.
+  returned: always
+  type: list
+  elements: str
+  sample: [runner-2]
+waiting:
+  description: Nodes whose engines do not answer yet. Outside check mode this is a failure.
+  returned: always
+  type: list
+  elements: str
+  sample: []
+silent:
+  description: Nodes whose kubelet stopped reporting.
+  returned: always
+  type: list
+  elements: str
+  sample: []
+outdated:
+  description: Nodes with an engine pod that was not restarted since its DaemonSet changed.
+  returned: always
+  type: list
+  elements: str
+  sample: []
+"""
+
+import time
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
+from ansible_collections.kubernetes.core.plugins.module_utils.k8s.client import K8SClient, get_api_client
+from ansible_collections.kubernetes.core.plugins.module_utils.k8s.core import AnsibleK8SModule
+from ansible_collections.kubernetes.core.plugins.module_utils.k8s.exceptions import CoreException
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_ready import (
+    TAINT,
+    NodeVerdict,
+    complaint,
+    judge,
+    stuck_container,
+    without_taint,
+)
+
+POOL_LABEL = "node-restriction.kubernetes.io/runnerfleet-pool"
+ENGINE_LABEL = "app.kubernetes.io/name=dagger-engine"
+INTERVAL = 3
+
+
+class Cluster:
+    """The few calls that the module makes."""
+
+    def __init__(self, client: K8SClient, pools: list[str], namespace: str) -> None:
+        self.client = client
+        self.namespace = namespace
+        self.node_selector = f"{POOL_LABEL} in ({','.join(pools)})"
+
+    def _list(self, kind: str, api_version: str, **params: Any) -> list[dict[str, Any]]:
+        found = self.client.get(self.client.resource(kind, api_version), **params).to_dict()
+        return list(found.get("items") or [])
+
+    def nodes(self) -> list[dict[str, Any]]:
+        return self._list("Node", "v1", label_selector=self.node_selector)
+
+    def pods(self) -> list[dict[str, Any]]:
+        return self._list("Pod", "v1", namespace=self.namespace, label_selector=ENGINE_LABEL)
+
+    def daemonsets(self) -> list[dict[str, Any]]:
+        return self._list("DaemonSet", "apps/v1", namespace=self.namespace, label_selector=ENGINE_LABEL)
+
+    def lift(self, node: dict[str, Any]) -> bool:
+        """Remove the start-up taint; False when somebody changed the node since it was read."""
+        from kubernetes.dynamic.exceptions import ConflictError
+
+        name, version = node["metadata"]["name"], node["metadata"]["resourceVersion"]
+        body = {"metadata": {"name": name, "resourceVersion": version}, "spec": {"taints": without_taint(node) or None}}
+        try:
+            self.client.patch(self.client.resource("Node", "v1"), body, name=name, content_type="application/merge-patch+json")
+        except ConflictError:
+            return False
+        return True
+
+    def last_line(self, pod: dict[str, Any]) -> str:
+        """The last line that the container in trouble wrote, if the kubelet can tell."""
+        from kubernetes.client import ApiException, CoreV1Api
+
+        api = CoreV1Api(self.client.client.client)
+        options: dict[str, Any] = {"tail_lines": 1, "container": stuck_container(pod), "_request_timeout": 10}
+        for previous in (False, True):
+            try:
+                text = api.read_namespaced_pod_log(pod["metadata"]["name"], self.namespace, previous=previous, **options)
+            except (ApiException, OSError):
+                continue
+            if text and text.strip():
+                return str(text).strip()[-500:]
+        return ""
+
+
+def connect(module: AnsibleK8SModule) -> Cluster:
+    """The cluster that the module's arguments, or the environment, name."""
+    return Cluster(get_api_client(module), module.params["pools"], module.params["namespace"])
+
+
+def let_in(module: AnsibleK8SModule, cluster: Cluster) -> tuple[list[NodeVerdict], list[str], list[dict[str, Any]]]:
+    """Look, lift, and look again until every node answers or the time is over."""
+    deadline = time.monotonic() + module.params["timeout"]
+    lifted: list[str] = []
+    while True:
+        nodes, pods = cluster.nodes(), cluster.pods()
+        verdicts = judge(nodes, pods, cluster.daemonsets(), module.params["versions"])
+        by_name = {node["metadata"]["name"]: node for node in nodes}
+        pending = False
+        for verdict in verdicts:
+            if verdict.ready and verdict.tainted:
+                if module.check_mode or cluster.lift(by_name[verdict.name]):
+                    lifted.append(verdict.name)
+                else:
+                    pending = True
+        pending = pending or any(verdict.waiting and not verdict.silent for verdict in verdicts)
+        if not pending or module.check_mode or time.monotonic() >= deadline:
+            return verdicts, lifted, pods
+        time.sleep(INTERVAL)
+
+
+def main() -> None:
+    """Entry point."""
+    spec = {
+        **AUTH_ARG_SPEC,
+        "pools": {"type": "list", "elements": "str", "required": True},
+        "versions": {"type": "list", "elements": "str", "required": True},
+        "namespace": {"type": "str", "default": "dagger"},
+        "timeout": {"type": "int", "default": 600},
+    }
+    module = AnsibleK8SModule(module_class=AnsibleModule, argument_spec=spec, supports_check_mode=True)
+    try:
+        cluster = connect(module)
+        verdicts, lifted, pods = let_in(module, cluster)
+    except CoreException as error:
+        module.fail_json(msg=f"engine_ready could not speak to the cluster's API: {error}")
+    waiting = [verdict for verdict in verdicts if verdict.waiting and not verdict.silent]
+    result: dict[str, Any] = {
+        "changed": bool(lifted),
+        "ready": [verdict.name for verdict in verdicts if verdict.ready],
+        "lifted": sorted(lifted),
+        "waiting": [verdict.name for verdict in waiting],
+        "silent": [verdict.name for verdict in verdicts if verdict.silent],
+        "outdated": [verdict.name for verdict in verdicts if verdict.outdated],
+        "diff": {"before": "".join(f"{name}: {TAINT}\n" for name in sorted(lifted)), "after": ""},
+    }
+    if not verdicts and not module.check_mode:
+        found = f"no node with the label {POOL_LABEL} and one of the values {', '.join(module.params['pools'])}"
+        module.fail_json(msg=f"Found {found}; expected at least one engine node. Label the nodes first (role node_pools).", **result)
+    if waiting and not module.check_mode:
+        stuck = {name for verdict in waiting for name in verdict.pods.values()}
+        lines = {pod["metadata"]["name"]: cluster.last_line(pod) for pod in pods if pod["metadata"]["name"] in stuck}
+        module.fail_json(msg=complaint(waiting, lines, module.params["timeout"]), **result)
+    if result["outdated"]:
+        module.warn(
+            f"The engines of {', '.join(result['outdated'])} still run as they were started before the last change. "
+            "They are not restarted under running jobs: delete their pods one by one when no job uses them."
+        )
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+#!/usr/bin/python
+# Copyright (c) 2026 runnerfleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: fleet_report
+author: runnerfleet contributors (@runnerfleet)
+version_added: 0.1.0
+short_description: What a fleet is, in one pass over its API
+description:
+  - Lists nodes, engines, runner deployments and runners with five requests, however large the fleet is, and returns the few facts of each.
+  - The result holds no times, so that it is the same for a fleet that did not change. Kinds that a cluster does not have are empty lists.
+extends_documentation_fragment:
+  - kubernetes.core.k8s_auth_options
+  - runnerfleet.baremetal.attributes
+  - runnerfleet.baremetal.attributes.info_module
+options:
+  engine_namespace:
+    description: Namespace of the engines.
+    type: str
+    default: dagger
+  runner_namespace:
+    description: Namespace of the runners.
+    type: str
+    default: arc-runners
+requirements:
+  - python >= 3.9
+  - kubernetes
+"""
+
+EXAMPLES = r"""
+- name: Look at the fleet
+  runnerfleet.baremetal.fleet_report:
+    kubeconfig: ./kubeconfig
+  register: __fleet
+"""
+
+RETURN = r"""
+fleet:
+  description: Nodes, engines, runner deployments and runners, sorted.
+  returned: success
+  type: dict
+  sample:
+    nodes:
+      - {name: runner-1, pool: runner, roles: [runner], ready: true, schedulable: true, taints: ["runnerfleet.dev/pool=runner:NoSchedule"],
+         kubelet: v1.36.3, runtime: containerd://2.3.4, os: Debian GNU/Linux 13 (trixie), arch: amd64}
+    engines: [{name: dagger-engine-x7k2p, node: runner-1, image: "registry.dagger.io/engine:v0.21.8", ready: true}]
+    runner_deployments: [{name: medium, pool: runner, scope: example-org, labels: [medium], desired: 2, available: 2}]
+    runners: [{name: medium-abcde-fghij, node: runner-1, deployment: medium, phase: Running, ready: true}]
+msg:
+  description: The fleet in one line.
+  returned: always
+  type: str
+  sample: 4 of 4 nodes, 2 of 2 engines and 2 of 2 runners are ready
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
+from ansible_collections.kubernetes.core.plugins.module_utils.k8s.client import get_api_client
+from ansible_collections.kubernetes.core.plugins.module_utils.k8s.core import AnsibleK8SModule
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _fleet
+
+ARC = "/apis/actions.summerwind.dev/v1alpha1/namespaces"
+
+
+def listed(client: Any, path: str) -> list[dict[str, Any]]:
+    """The items of a list, on plain dicts; none where the cluster has no such kind."""
+    try:
+        answer = client.call_api(
+            path,
+            "GET",
+            header_params={"Accept": "application/json"},
+            response_type="object",
+            auth_settings=["BearerToken"],
+            _return_http_data_only=True,
+            _request_timeout=60,
+        )
+    except Exception as error:
+        if getattr(error, "status", None) == 404:
+            return []
+        raise
+    return list(answer.get("items") or [])
+
+
+def main() -> None:
+    """Ask and return."""
+    spec = {
+        **AUTH_ARG_SPEC,
+        "engine_namespace": {"type": "str", "default": "dagger"},
+        "runner_namespace": {"type": "str", "default": "arc-runners"},
+    }
+    module = AnsibleK8SModule(module_class=AnsibleModule, argument_spec=spec, supports_check_mode=True)
+    engines, runners = module.params["engine_namespace"], module.params["runner_namespace"]
+    try:
+        client = get_api_client(module).client.client
+        fleet = _fleet.fleet(
+            nodes=listed(client, "/api/v1/nodes"),
+            engines=listed(client, f"/api/v1/namespaces/{engines}/pods"),
+            deployments=listed(client, f"{ARC}/{runners}/runnerdeployments"),
+            runners=listed(client, f"{ARC}/{runners}/runners"),
+            runner_pods=listed(client, f"/api/v1/namespaces/{runners}/pods"),
+        )
+    except Exception as error:
+        # The client raises whatever its transport does; a person needs to know that it is the API that did not answer.
+        module.fail_json(msg=f"the API of the cluster did not answer as expected: {type(error).__name__}: {str(error)[:500]}")
+    module.exit_json(changed=False, fleet=fleet, msg=_fleet.line(fleet))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,159 @@
+# Copyright (c) 2026 runnerfleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Whether a mirror serves what the fleet needs, asked once from the controller. Private to the collection."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._findings import Finding
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._mirror import mirrored
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._pins import ARTIFACTS, artifacts
+
+TIMEOUT = 15
+THREADS = 8
+FROM_HERE = "if only the nodes reach it, set preflight_mirror_check: none"
+
+
+def memory_path() -> Path:
+    """Where verified answers are remembered, so that the next run only asks for headers."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "runnerfleet" / "verified-artifacts.json"
+
+
+def load(path: Path) -> dict[str, str]:
+    """What was verified before; a lost or broken file only costs time."""
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def save(path: Path, verified: Mapping[str, str]) -> None:
+    """Remember; where there is no writable home, the next run verifies again."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(f".{os.getpid()}")
+        temporary.write_text(json.dumps(verified, indent=1, sort_keys=True))
+        temporary.replace(path)
+    except OSError:
+        return
+
+
+def needed(mirror: Mapping[str, Any], names: Iterable[str], versions: Mapping[str, str], archs: Iterable[str]) -> dict[str, str]:
+    """Mirror address -> sha256 of each file that hosts will fetch, and of every other file that the mirror's checksums name."""
+    archs = set(archs)
+    files = {}
+    for artifact in artifacts(list(names), mirror, versions):
+        for arch in sorted(archs):
+            source = artifact["sources"].get(arch)
+            if not source:
+                raise ValueError(f"no sha256 is known for {ARTIFACTS[artifact['name']].upstream(artifact['version'], arch)}")
+            files[source["url"]] = source["sha256"]
+    return files
+
+
+def others(mirror: Mapping[str, Any], files: Mapping[str, str], archs: Iterable[str]) -> dict[str, str]:
+    """Files that only the mirror's own checksums name, such as charts. Those of an architecture that no host has are left out."""
+    foreign = {"amd64", "arm64"} - set(archs)
+    named = {mirrored(url, mirror): str(sum_).replace("sha256:", "").lower() for url, sum_ in (mirror.get("checksums") or {}).items()}
+    return {url: sum_ for url, sum_ in named.items() if url not in files and not any(arch in url for arch in foreign)}
+
+
+def _open(url: str, method: str = "GET") -> Any:
+    return urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=TIMEOUT)
+
+
+def _reason(error: BaseException) -> str:
+    return str(getattr(error, "reason", "") or error)
+
+
+def verify(url: str, sha256: str, verified: dict[str, str], content: bool, optional: bool = False) -> Finding | None:
+    """One file: there, and with the right sum. A sum is not computed again while the server tells the same tag, date and size."""
+    try:
+        with _open(url, "HEAD") as answer:
+            tag = " ".join(str(answer.headers.get(name)) for name in ("ETag", "Last-Modified", "Content-Length"))
+        known = f"{sha256} {tag}"
+        if not content or verified.get(url) == known:
+            return None
+        digest = hashlib.sha256()
+        with _open(url) as answer:
+            for chunk in iter(lambda: answer.read(1 << 20), b""):
+                digest.update(chunk)
+    except urllib.error.HTTPError as error:
+        if optional and error.code == 404:
+            return None
+        hint = "put the file on the mirror, or correct fleet_mirror.url or the version that asks for it"
+        return Finding("mirror_artifact_missing", url, f"HTTP {error.code} {error.reason}", "the file", hint)
+    except (OSError, ValueError) as error:
+        return Finding("mirror_artifact_missing", url, _reason(error), "the file", f"see why the mirror does not serve it; {FROM_HERE}")
+    if digest.hexdigest() != sha256:
+        hint = "replace the mirror's file by upstream's; if it was repackaged on purpose, set its sum in fleet_mirror.checksums"
+        return Finding("mirror_checksum_wrong", url, f"sha256 {digest.hexdigest()}", f"sha256 {sha256}", hint)
+    if "None None" not in tag:
+        verified[url] = known
+    return None
+
+
+def reach(url: str, code: str, subject: str) -> Finding | None:
+    """Whether anything answers there; an HTTP error is an answer too."""
+    try:
+        with _open(url):
+            return None
+    except urllib.error.HTTPError as error:
+        if error.code < 500 and (code == "mirror_unreachable" or error.code in (401, 403)):
+            return None
+        found, hint = f"HTTP {error.code} {error.reason} at {url}", f"see the server's log; {FROM_HERE}"
+        return Finding(code, subject, found, "a server that answers", hint)
+    except (OSError, ValueError) as error:
+        hint = f"start it, or correct {subject.split(' ')[0]}; {FROM_HERE}"
+        return Finding(
+            code, subject, f"{_reason(error)} at {url}", "a server that answers, with a certificate that is trusted if https", hint
+        )
+
+
+def mirror_findings(
+    mirror: Mapping[str, Any], names: Iterable[str], versions: Mapping[str, str], archs: Iterable[str], content: bool
+) -> list[Finding]:
+    """Everything about the mirror, in parallel."""
+    findings: list[Finding | None] = []
+    registry, url = str(mirror.get("registry") or "").rstrip("/"), str(mirror.get("url") or "").rstrip("/")
+    if registry:
+        scheme = "http" if mirror.get("registry_plain_http") else "https"
+        host, _slash, _path = registry.partition("/")
+        findings.append(reach(f"{scheme}://{host}/v2/", "registry_unreachable", f"fleet_mirror.registry {registry}"))
+    down = reach(f"{url}/", "mirror_unreachable", f"fleet_mirror.url {url}") if url else None
+    if url and not down:
+        findings.extend(_files(mirror, names, versions, set(archs) or {"amd64"}, content))
+    return [finding for finding in [down, *findings] if finding]
+
+
+def _files(
+    mirror: Mapping[str, Any], names: Iterable[str], versions: Mapping[str, str], archs: set[str], content: bool
+) -> list[Finding | None]:
+    try:
+        files = needed(mirror, names, versions, archs)
+        wanted = [(url, sha256, False) for url, sha256 in files.items()]
+        wanted += [(url, sha256, True) for url, sha256 in others(mirror, files, archs).items()]
+    except ValueError as error:
+        hint = "set the sum in fleet_mirror.checksums, or ask for a version that is pinned"
+        return [Finding("mirror_checksum_unknown", "fleet_mirror.checksums", str(error), "a sha256 for each file", hint)]
+    path = memory_path()
+    verified = load(path)
+    before = dict(verified)
+    with ThreadPoolExecutor(THREADS) as threads:
+        told = list(threads.map(lambda file: verify(file[0], file[1], verified, content, optional=file[2]), wanted))
+    if verified != before:
+        save(path, verified)
+    return told

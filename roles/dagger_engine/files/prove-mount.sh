@@ -1,0 +1,11 @@
+#!/bin/sh
+# Ends with an error unless the cache directory is a mount of its own, so that an engine never fills the root disk when a drive is missing.
+# usage: prove-mount.sh <parent of the cache directory> <cache directory> <engine version>
+set -eu
+parent=$1 cache=$2 version=$3
+if [ "$(stat -c %d "$parent")" = "$(stat -c %d "$cache")" ]; then
+  echo "the cache directory of this node is not a mount of its own: its drive is missing or not mounted. Mount it (role nvme_storage)." >&2
+  exit 1
+fi
+mkdir -p "$cache/$version/state"
+echo "the state of engine $version lies on the cache filesystem"

@@ -1,0 +1,257 @@
+"""nvme_layout on real block devices: nothing foreign is written, a kill at any time is made good, a second run changes nothing."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import Bench, Drive, sh
+
+MIB = 1024**2
+
+
+def put(content: bytes, offset: int) -> Callable[[Bench, Drive], None]:
+    """Bytes at an offset; a negative one counts from the end."""
+
+    def write(_bench: Bench, drive: Drive) -> None:
+        with open(drive.node, "r+b") as device:
+            device.seek(offset, os.SEEK_END if offset < 0 else os.SEEK_SET)
+            device.write(content)
+
+    return write
+
+
+def tool(*command: str) -> Callable[[Bench, Drive], None]:
+    """A command that gets the device as its last argument."""
+    return lambda _bench, drive: void(sh(*command, drive.node))
+
+
+def void(_value: Any) -> None:
+    """A lambda that returns nothing."""
+
+
+def table(script: str) -> Callable[[Bench, Drive], None]:
+    """A partition table."""
+    return lambda _bench, drive: void(
+        subprocess.run(["sfdisk", "--quiet", "--no-reread", "--no-tell-kernel", drive.node], input=script, text=True, check=True)
+    )
+
+
+def mounted(bench: Bench, drive: Drive) -> None:
+    """A filesystem that is in use."""
+    sh("mkfs.ext4", "-q", drive.node)
+    place = bench.folder / "mounted"
+    place.mkdir()
+    # Read-only: a mounted ext4 would write to itself while the device is hashed.
+    sh("mount", "-o", "ro,noload", drive.node, str(place))
+    bench.cleanups.append(lambda: sh("umount", str(place)))
+
+
+def held(bench: Bench, drive: Drive) -> None:
+    """A blank drive that another program has open."""
+    descriptor = os.open(drive.node, os.O_RDWR | os.O_EXCL)
+    bench.cleanups.append(lambda: os.close(descriptor))
+
+
+def swap(bench: Bench, drive: Drive) -> None:
+    """Swap that is in use."""
+    sh("mkswap", "-q", drive.node)
+    sh("swapon", drive.node)
+    bench.cleanups.append(lambda: sh("swapoff", drive.node))
+
+
+def partition_mounted(bench: Bench, drive: Drive) -> None:
+    """A partition in use, on a drive whose table has gone: only the kernel still knows."""
+    table("label: gpt\n,,\n")(bench, drive)
+    sh("partx", "--update", drive.node)
+    sh("mkfs.ext4", "-q", f"{drive.node}p1")
+    place = bench.folder / "partition"
+    place.mkdir()
+    sh("mount", "-o", "ro,noload", f"{drive.node}p1", str(place))
+    bench.cleanups.append(lambda: sh("umount", str(place)))
+    sh("wipefs", "--all", "--force", "--quiet", drive.node)
+
+
+LUKS = b"LUKS\xba\xbe\x00\x01" + b"aes".ljust(32, b"\0") + b"xts-plain64".ljust(32, b"\0") + b"sha256".ljust(32, b"\0")
+MD = (0xA92B4EFC).to_bytes(4, "little") + (1).to_bytes(4, "little") + bytes(8) + bytes(range(16))
+ZFS = (0x00BAB10C).to_bytes(8, "little") + (5000).to_bytes(8, "little")
+# What lies on the drive, and what the refusal must say of it.
+FOREIGN: dict[str, tuple[Callable[[Bench, Drive], None], str]] = {
+    "ext4": (tool("mkfs.ext4", "-q"), "signature: ext4"),
+    "xfs": (tool("mkfs.xfs", "-q", "-f"), "signature: xfs"),
+    "btrfs": (tool("mkfs.btrfs", "-q", "-f"), "signature: btrfs"),
+    "lvm": (put(b"LABELONE" + (1).to_bytes(8, "little") + bytes(8) + b"LVM2 001", 512), "unknown bytes in the MiB at 0"),
+    "md": (put(MD, 4096), "unknown bytes in the MiB at 0"),
+    "luks": (put(LUKS, 0), "signature: crypto_LUKS"),
+    "zfs": (put(ZFS, -256 * 1024), "unknown bytes"),
+    "swap-unused": (tool("mkswap", "-q"), "signature: swap"),
+    "gpt-empty": (table("label: gpt\n"), "signature: gpt"),
+    "gpt-foreign": (table("label: gpt\nsize=64MiB, name=home\n"), "partitions: home"),
+    "mbr": (table("label: dos\n,,\n"), "signature: dos"),
+    "first-bytes": (put(b"x", 300_000), "unknown bytes in the MiB at 0"),
+    "middle-bytes": (put(b"x", 512 * MIB + 4711), f"unknown bytes in the MiB at {512 * MIB}"),
+    "last-bytes": (put(b"x", -1), f"unknown bytes in the MiB at {1023 * MIB}"),
+    "mounted": (mounted, "mounted at"),
+    "partition-mounted": (partition_mounted, "mounted at"),
+    "swap": (swap, "swap ("),
+    "held": (held, "opened exclusively by another program"),
+}
+
+
+@dataclass
+class Refusal:
+    """One run against all foreign drives at once."""
+
+    drives: dict[str, Drive]
+    before: dict[str, str]
+    results: dict[bool, dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def refusal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Refusal]:
+    """All foreign contents, offered together with a blank drive, in check mode and for real."""
+    bench = Bench(tmp_path_factory.mktemp("foreign"))
+    try:
+        drives = {"blank": bench.drive()}
+        for name, (make, _) in FOREIGN.items():
+            drives[name] = bench.drive()
+            make(bench, drives[name])
+        before = {name: drive.digest() for name, drive in drives.items()}
+        volumes = [{"name": f"v{i}"} for i in range(len(drives))]
+        # Consent does not cover what is in use.
+        wipe = [drives[n].link for n in ("mounted", "partition-mounted", "swap", "held")]
+        runs = {check: bench.run(list(drives.values()), check=check, volumes=volumes, wipe=wipe) for check in (True, False)}
+        yield Refusal(drives, before, runs)
+    finally:
+        bench.close()
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_foreign_drive_is_refused_and_untouched(refusal: Refusal, name: str) -> None:
+    drive = refusal.drives[name]
+    for result in refusal.results.values():
+        assert result.get("failed") and not result.get("changed")
+        lines = [line for line in result["msg"].splitlines() if line.startswith(f"{drive.link} ")]
+        assert lines and any(FOREIGN[name][1] in line for line in lines), result["msg"]
+        if name in ("mounted", "partition-mounted", "swap", "held"):
+            assert "`wipe` does not cover this" in lines[-1]
+        else:
+            assert lines[0].endswith(f'wipe: ["{drive.link}"]')
+    if name != "swap":  # the kernel may write to it by itself
+        assert drive.digest() == refusal.before[name]
+    else:
+        assert sh("blkid", "-p", "-s", "TYPE", "-o", "value", drive.node) == "swap"
+
+
+def test_a_refused_drive_keeps_the_blank_one_untouched(refusal: Refusal) -> None:
+    assert refusal.drives["blank"].link not in refusal.results[False]["msg"]
+    assert refusal.drives["blank"].digest() == refusal.before["blank"]
+
+
+def test_boot_drive_is_refused(bench: Bench) -> None:
+    source = sh("findmnt", "--noheadings", "--output", "MAJ:MIN", "--target", str(Path(__file__)))
+    node = Path(f"/sys/dev/block/{source.strip()}").resolve()
+    disk = node.parent if (node / "partition").exists() else node
+    link = Path(f"/dev/disk/by-id/runnerfleet-test-boot-{os.getpid()}")
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(f"/dev/{disk.name}")
+    bench.cleanups.append(link.unlink)
+    # In check mode only: what this test guards against would destroy the machine that runs it.
+    result = bench.run([Drive(Path("/nonexistent"), f"/dev/{disk.name}", str(link))], check=True, wipe=[str(link)])
+    assert result["failed"] and ("boot drive" in result["msg"] or "mounted at" in result["msg"])
+
+
+def test_kernel_name_and_partition_are_refused(bench: Bench) -> None:
+    drive = bench.drive()
+    named = bench.run([Drive(drive.file, drive.node, drive.node)])
+    assert named["failed"] and f"use {drive.link}" in named["msg"]
+    absent = bench.run([Drive(drive.file, drive.node, "eui.0000000000000000")])
+    assert absent["failed"] and "not a block device of this host" in absent["msg"]
+
+
+@pytest.mark.parametrize("count", [1, 2], ids=["single", "spread"])
+def test_check_apply_again(bench: Bench, count: int) -> None:
+    drives = [bench.drive("2G") for _ in range(count)]
+    before = [d.digest() for d in drives]
+    check = bench.run(drives, check=True)
+    assert check["changed"] and check["destructive"] == [] and [d.digest() for d in drives] == before
+    applied = bench.run(drives)
+    assert applied["changed"] and applied["plan"] == check["plan"] and applied["diff"] == check["diff"]
+    assert {v["name"]: v["uuid"] for v in applied["volumes"]} == {v["name"]: v["uuid"] for v in check["volumes"]}
+    for volume in applied["volumes"]:
+        assert sh("blkid", "-p", "-s", "UUID", "-o", "value", volume["node"]) == volume["uuid"]
+        assert sh("blkid", "-p", "-s", "TYPE", "-o", "value", volume["node"]) == volume["filesystem"]
+    after = [d.digest() for d in drives]
+    # In another order, and with consent that is no longer needed.
+    again = bench.run(list(reversed(drives)), wipe=[d.link for d in drives])
+    assert not again["changed"] and again["plan"] == [] and [d.digest() for d in drives] == after
+
+
+def test_consent_covers_the_named_drive_only(bench: Bench) -> None:
+    drives = [bench.drive(), bench.drive()]
+    for drive in drives:
+        sh("mkfs.ext4", "-q", drive.node)
+    before = drives[1].digest()
+    refused = bench.run(drives, wipe=[drives[0].link])
+    assert refused["failed"] and [d["consented"] for d in refused["destructive"]] == [True, False]
+    assert drives[1].link in refused["msg"] and f"{drives[0].link} (" not in refused["msg"]
+    sh("blkid", "-p", drives[0].node)
+    assert drives[1].digest() == before
+    assert bench.run(drives, wipe=[d.link for d in drives])["changed"]
+    assert not bench.run(drives)["changed"]
+
+
+def test_drive_of_another_layout_is_refused(bench: Bench) -> None:
+    drive = bench.drive("2G")
+    bench.run([drive])
+    before = drive.digest()
+    other = bench.run([drive], volumes=[{"name": "engine", "size": "40%"}, {"name": "scratch"}])
+    assert other["failed"] and "carries runnerfleet-containers, runnerfleet-engine, but not runnerfleet-scratch" in other["msg"]
+    assert drive.digest() == before
+
+
+def test_drive_under_another_name_is_adopted(bench: Bench) -> None:
+    """As after a reboot that numbers the drives in another order, on a kernel that has not seen the partitions."""
+    drives = [bench.drive(), bench.drive()]
+    first = bench.run(drives)
+    for drive in drives:
+        sh("partx", "--delete", drive.node)
+        sh("losetup", "--detach", drive.node)
+        Path(drive.link).unlink()
+    for drive in reversed(drives):
+        drive.node = sh("losetup", "--find", "--show", str(drive.file))
+        Path(drive.link).symlink_to(drive.node)
+    second = bench.run(drives)
+    assert not second.get("failed"), second
+    assert {s["action"] for s in second["plan"]} == {"announce"}
+    assert [v["uuid"] for v in second["volumes"]] == [v["uuid"] for v in first["volumes"]]
+    assert not bench.run(drives)["changed"]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_sigkill_at_random_times_converges(bench: Bench, seed: int) -> None:
+    """Killed again and again, it still ends at the same layout, and what is finished is never made again."""
+    chance = random.Random(seed)
+    drives = [bench.drive("2G") for _ in range(1 + seed % 2)]
+    for _ in range(12):
+        process = bench.start(drives)
+        try:
+            process.communicate(timeout=chance.uniform(0.5, 1.8))
+            break
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+    result = bench.run(drives)
+    assert not result.get("failed"), result
+    after = [d.digest() for d in drives]
+    again = bench.run(drives)
+    assert not again["changed"] and [d.digest() for d in drives] == after
+    assert [v["name"] for v in again["volumes"]] == ["engine", "containers"]

@@ -1,0 +1,360 @@
+"""Bad input stops before the first change, and says which host or variable, what was found, what was expected and what to do.
+
+Each test runs ansible-playbook as a user would, with an inventory of its own. Hosts are this machine: they are only looked at.
+"""
+
+from __future__ import annotations
+
+import base64
+import copy
+import functools
+import hashlib
+import http.server
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+PLAYBOOK = Path(sys.executable).with_name("ansible-playbook")
+ARTIFACTS = ("kubelet", "kubeadm", "containerd", "runc", "cni_plugins")
+GOOD: dict[str, Any] = {
+    "all": {
+        "vars": {
+            "ansible_connection": "local",
+            "ansible_become": False,
+            "ansible_python_interpreter": sys.executable,
+            "fleet_api_endpoint": "192.0.2.11:6443",
+            "fleet_cgroup_driver": "cgroupfs",  # also good where the test runs on cgroup v1
+            "fleet_kubeconfig": "{{ inventory_dir }}/kubeconfig",
+            "nvme_storage_drives": ["/dev/disk/by-id/nvme-MODEL_SERIAL"],
+            "preflight_minimum": {kind: {"vcpus": 1, "memory_mb": 500} for kind in ("control_plane", "support", "runner")},
+            "runner_controller_github_auth": {"secret": "github-app"},
+            "runner_pools": [{"name": "medium", "pool": "runner", "organization": "example-org"}],
+        },
+        "children": {
+            "control_plane": {"hosts": {"cp-1": {}}},
+            "support_nodes": {"hosts": {"support-1": {}}},
+            "runner_nodes": {"hosts": {"runner-1": {}}},
+        },
+    }
+}
+Inventory = dict[str, Any]
+# What the machine that runs the tests has or has not, rather than what a test broke.
+OF_THE_MACHINE = ("drive_unusable", "port_in_use")
+
+
+class Run:
+    """One ansible-playbook run: its output, and the findings in it."""
+
+    def __init__(self, process: subprocess.CompletedProcess[str]) -> None:
+        self.code, self.output = process.returncode, process.stdout + process.stderr
+
+    def finding(self, code: str, subject: str) -> dict[str, str]:
+        """The error with this code whose subject contains a text."""
+        matches = [item for item in self.findings() if item["code"] == code and subject in item["subject"]]
+        assert matches, f"no {code} about {subject} in:\n{self.output}"
+        return matches[0]
+
+    def findings(self) -> list[dict[str, str]]:
+        """Everything that the report told, from the failed task's result."""
+        match = re.search(r"FAILED! => (?={)", self.output)
+        assert match, self.output
+        result, _end = json.JSONDecoder().raw_decode(self.output, match.end())
+        found: list[dict[str, str]] = result.get("findings", [])
+        return found
+
+    def refused(self) -> None:
+        """The run failed and changed nothing."""
+        assert self.code != 0, self.output
+        recap = re.findall(r"changed=(\d+)", self.output)
+        assert recap and set(recap) == {"0"}, self.output
+
+
+@pytest.fixture
+def play(tmp_path: Path) -> Callable[..., Run]:
+    """Run the preflight with an inventory; `play(inventory, "site", "--limit", "x")` runs another playbook."""
+
+    def run(inventory: Inventory, playbook: str = "preflight", *arguments: str) -> Run:
+        hosts = tmp_path / "hosts.yml"
+        hosts.write_text(yaml.safe_dump(inventory, sort_keys=False))
+        environment = {
+            **os.environ,
+            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+            "ANSIBLE_CALLBACK_RESULT_FORMAT": "json",
+            "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_LOCAL_TEMP": str(tmp_path / "local"),
+            "XDG_CACHE_HOME": str(tmp_path / "cache"),
+        }
+        command = [str(PLAYBOOK), "-i", str(hosts), str(ROOT / "playbooks" / f"{playbook}.yml"), *arguments]
+        process = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, timeout=120, check=False)
+        return Run(process)
+
+    return run
+
+
+@pytest.fixture
+def inventory() -> Inventory:
+    """An inventory with nothing wrong in it but what a test then breaks."""
+    return copy.deepcopy(GOOD)
+
+
+def variables(inventory: Inventory) -> dict[str, Any]:
+    """The variables of all hosts."""
+    found: dict[str, Any] = inventory["all"]["vars"]
+    return found
+
+
+def only(run: Run, code: str, subject: str) -> dict[str, str]:
+    """The one error of a refused run."""
+    run.refused()
+    errors = [item for item in run.findings() if item["severity"] == "error" and item["code"] not in OF_THE_MACHINE]
+    assert {item["code"] for item in errors} == {code}, run.output
+    return run.finding(code, subject)
+
+
+@pytest.mark.parametrize(
+    ("missing", "empty"), [("control_plane", "runner_nodes"), ("support_nodes", "control_plane"), ("runner_nodes", "support_nodes")]
+)
+def test_groups_without_hosts(play: Callable[..., Run], inventory: Inventory, missing: str, empty: str) -> None:
+    children = inventory["all"]["children"]
+    del children[missing]
+    children[empty] = {"hosts": {}}
+    run = play(inventory)
+    run.refused()
+    for group, code, told in ((missing, "group_missing", "no such group; there are: "), (empty, "group_empty", "no hosts")):
+        found = run.finding(code, f"group {group}")
+        assert found["found"].startswith(told) and f"add a host to the inventory's group {group}" in found["hint"]
+
+
+def test_misspelt_group_is_recognised(play: Callable[..., Run], inventory: Inventory) -> None:
+    children = inventory["all"]["children"]
+    children["runer_nodes"] = children.pop("runner_nodes")
+    assert "did you mean the group runer_nodes?" in only(play(inventory), "group_missing", "group runner_nodes")["hint"]
+
+
+def test_host_in_two_pools(play: Callable[..., Run], inventory: Inventory) -> None:
+    children = inventory["all"]["children"]
+    children["runner_nodes"]["hosts"]["runner-2"] = {}
+    children["support_nodes"]["hosts"]["runner-1"] = {}
+    children["control_plane"]["hosts"]["runner-2"] = {}
+    run = play(inventory)
+    for host, other in (("runner-1", "support_nodes"), ("runner-2", "control_plane")):
+        found = only(run, "host_in_two_pools", host)
+        assert "runner_nodes" in found["found"] and other in found["found"]
+        assert found["hint"] == "take the host out of all groups but one"
+
+
+def test_unknown_variables(play: Callable[..., Run], inventory: Inventory) -> None:
+    typos = {
+        "fleet_api_endpont": "fleet_api_endpoint",
+        "nvme_storage_drive": "nvme_storage_drives",
+        "preflight_minimun": "preflight_minimum",
+        "runner_pool": "runner_pools",
+    }
+    inventory["all"]["children"]["runner_nodes"]["vars"] = {**dict.fromkeys(typos, "x"), "my_own": "x"}
+    run = play(inventory)
+    for name, meant in typos.items():
+        found = only(run, "variable_unknown", f"{name} (runner-1)")
+        assert found["expected"] == meant and f"did you mean {meant}?" in found["hint"]
+    assert "my_own" not in run.output
+
+
+def test_typos_in_nested_keys(play: Callable[..., Run], inventory: Inventory) -> None:
+    values: dict[str, Any] = {
+        "fleet_pools": [{"name": "support", "group": "support_nodes"}, {"name": "runner", "group": "runner_nodes", "engin": True}],
+        "fleet_mirror": {"ulr": "http://192.0.2.9"},
+        "runner_pools": [{"name": "m", "pool": "runner", "organization": "o", "replica": 2}],
+    }
+    variables(inventory).update(values)
+    run = play(inventory)
+    run.refused()
+    for path, meant in (("fleet_pools[1].engin", "engine"), ("fleet_mirror.ulr", "url"), ("runner_pools[0].replica", "replicas")):
+        found = run.finding("variable_key_unknown", path)
+        assert meant in found["expected"] and f"did you mean {path.rpartition('.')[0]}.{meant}?" in found["hint"]
+
+
+def test_templated_value_is_checked_for_each_host(play: Callable[..., Run], inventory: Inventory) -> None:
+    variables(inventory)["fleet_cgroup_driver"] = "{{ 'sytemd' if inventory_hostname == 'runner-1' else 'cgroupfs' }}"
+    found = only(play(inventory), "variable_invalid", "fleet_cgroup_driver (runner-1)")
+    assert "got: sytemd" in found["found"] and found["expected"] == "str, one of systemd, cgroupfs"
+
+
+def test_unreachable_host_stands_beside_all_other_findings(play: Callable[..., Run], inventory: Inventory) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    runner = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": port}
+    inventory["all"]["children"]["runner_nodes"]["hosts"]["runner-1"] = runner
+    variables(inventory)["fleet_pod_cidr"] = "10.96.0.0/16"
+    run = play(inventory, "site")
+    run.refused()
+    found = run.finding("host_unreachable", "runner-1")
+    assert "Connection refused" in found["found"] and "ansible_host" in found["hint"]
+    assert run.finding("network_overlap", "fleet_pod_cidr")["found"] == "it overlaps with fleet_service_cidr 10.96.0.0/12"
+
+
+@pytest.mark.parametrize(
+    ("auth", "code", "told"),
+    [
+        ({"token": ""}, "github_credential_missing", "no credential; empty: token"),
+        ({"app_id": "1", "private_key": "s3cret-key"}, "github_credential_missing", "only app_id, private_key"),
+        ({"secret": "a", "token": "s3cret-token"}, "github_credential_ambiguous", "secret, token together"),
+    ],
+    ids=["empty", "incomplete", "two"],
+)
+def test_github_credential(play: Callable[..., Run], inventory: Inventory, auth: Any, code: str, told: str) -> None:
+    variables(inventory)["runner_controller_github_auth"] = auth
+    run = play(inventory, "preflight", "-vvv")
+    found = only(run, code, "runner_controller_github_auth")
+    assert found["found"] == told and "name of an existing Secret" in found["hint"]
+    assert "s3cret" not in run.output
+
+
+def test_scale_sets_and_no_credential(play: Callable[..., Run], inventory: Inventory) -> None:
+    variables(inventory)["runner_controller_flavour"] = "scale_set"
+    del variables(inventory)["runner_controller_github_auth"]
+    run = play(inventory)
+    run.refused()
+    assert run.finding("github_credential_missing", "runner_controller_github_auth")["found"] == "no credential"
+    found = run.finding("flavour_unsupported", "runner_controller_flavour")
+    assert found["found"] == "scale_set" and found["hint"] == "set runner_controller_flavour: legacy"
+
+
+def test_several_control_planes_without_an_endpoint(play: Callable[..., Run], inventory: Inventory) -> None:
+    del variables(inventory)["fleet_api_endpoint"]
+    inventory["all"]["children"]["control_plane"]["hosts"]["cp-2"] = {}
+    assert "2 control plane hosts" in only(play(inventory), "api_endpoint_missing", "fleet_api_endpoint")["found"]
+
+
+def test_drives(play: Callable[..., Run], inventory: Inventory) -> None:
+    del variables(inventory)["nvme_storage_drives"]
+    faults: dict[str, tuple[list[str], str, str]] = {
+        "runner-1": ([], "drives_not_named", "not set"),
+        "runner-2": (["/dev/disk/by-id/nvme-NONE"], "drive_unusable", "/dev/disk/by-id/nvme-NONE is not a block device of this host"),
+        "runner-3": (["/dev/nvme0n1"], "drive_unusable", "/dev/nvme0n1 is a name that may mean another drive after the next boot"),
+        "runner-4": (["SERIAL", "SERIAL"], "drive_named_twice", "SERIAL is listed 2 times"),
+    }
+    hosts = {host: {"nvme_storage_drives": drives} if drives else {} for host, (drives, _code, _told) in faults.items()}
+    inventory["all"]["children"]["runner_nodes"]["hosts"] = hosts
+    run = play(inventory)
+    run.refused()
+    for host, (_drives, code, told) in faults.items():
+        assert run.finding(code, host)["found"].startswith(told)
+    assert not [item for item in run.findings() if item["code"].startswith("drive") and "support-1" in item["subject"]]
+
+
+def kubeconfig(path: Path) -> str:
+    """A kubeconfig with a certificate authority of its own; returns its fingerprint."""
+    der = os.urandom(64)
+    pem = f"-----BEGIN CERTIFICATE-----\n{base64.encodebytes(der).decode()}-----END CERTIFICATE-----\n"
+    cluster = {"server": "https://192.0.2.11:6443", "certificate-authority-data": base64.b64encode(pem.encode()).decode()}
+    content = {
+        "clusters": [{"name": "c", "cluster": cluster}],
+        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+        "current-context": "x",
+    }
+    path.write_text(yaml.safe_dump(content))
+    return hashlib.sha256(der).hexdigest()
+
+
+def test_kubeconfig_of_another_cluster(play: Callable[..., Run], inventory: Inventory, tmp_path: Path) -> None:
+    kubeconfig(tmp_path / "kubeconfig")
+    found = only(play(inventory), "kubeconfig_without_cluster", str(tmp_path / "kubeconfig"))
+    assert "cp-1 has no cluster" in found["found"] and f"remove {tmp_path / 'kubeconfig'}" in found["hint"]
+
+
+def test_kubeconfig_that_is_none(play: Callable[..., Run], inventory: Inventory, tmp_path: Path) -> None:
+    (tmp_path / "kubeconfig").write_text("kind: Config\n")
+    assert only(play(inventory), "kubeconfig_invalid", "fleet_kubeconfig")["found"] == "no clusters in it"
+
+
+class Mirror(http.server.SimpleHTTPRequestHandler):
+    """Serves a directory, and counts what was asked."""
+
+    asked: list[str]
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Instead of a log."""
+        self.server.asked.append(self.requestline)  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def mirror(tmp_path: Path) -> Iterator[tuple[str, Path, list[str]]]:
+    """A mirror on loopback: its address, its directory and the requests that it got."""
+    served = tmp_path / "mirror"
+    served.mkdir()
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Mirror, directory=str(served)))
+    server.asked = []  # type: ignore[attr-defined]
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}", served, server.asked  # type: ignore[attr-defined]
+    server.shutdown()
+    server.server_close()
+
+
+def stock(served: Path) -> dict[str, str]:
+    """Put a small file where each needed artifact belongs; returns their checksums by upstream address."""
+    from ansible_collections.runnerfleet.baremetal.plugins.module_utils._pins import artifacts
+
+    checksums = {}
+    for artifact in artifacts(ARTIFACTS, {}, {}):
+        for source in artifact["sources"].values():
+            file = served / source["upstream"].partition("://")[2]
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(source["upstream"])
+            checksums[source["upstream"]] = hashlib.sha256(source["upstream"].encode()).hexdigest()
+    return checksums
+
+
+def test_mirror_that_is_down(play: Callable[..., Run], inventory: Inventory) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{unused.getsockname()[1]}"
+    variables(inventory)["fleet_mirror"] = {"url": f"http://{address}", "registry": address, "registry_plain_http": True}
+    run = play(inventory)
+    run.refused()
+    found = run.finding("mirror_unreachable", f"fleet_mirror.url http://{address}")
+    assert "Connection refused" in found["found"] and "correct fleet_mirror.url" in found["hint"]
+    run.finding("registry_unreachable", f"fleet_mirror.registry {address}")
+
+
+def test_mirror_with_a_wrong_and_a_missing_file(
+    play: Callable[..., Run], inventory: Inventory, mirror: tuple[str, Path, list[str]]
+) -> None:
+    url, served, asked = mirror
+    variables(inventory)["fleet_mirror"] = {"url": url, "checksums": stock(served)}
+    for file in served.rglob("kubelet"):
+        file.write_text("not what upstream released")
+    for file in served.rglob("kubeadm"):
+        file.unlink()
+    run = play(inventory)
+    run.refused()
+    wrong = run.finding("mirror_checksum_wrong", f"{url}/dl.k8s.io/")
+    sums = [hashlib.sha256(text).hexdigest() for text in (b"not what upstream released", wrong["subject"].replace(url, "https:/").encode())]
+    assert (wrong["found"], wrong["expected"]) == (f"sha256 {sums[0]}", f"sha256 {sums[1]}")
+    assert "HTTP 404" in run.finding("mirror_artifact_missing", "kubeadm")["found"]
+    for file in served.rglob("kubelet"):
+        file.write_text(f"https://{file.relative_to(served)}")
+    asked.clear()
+    again = play(inventory)
+    assert not [item for item in again.findings() if item["code"] == "mirror_checksum_wrong"]
+    fetched = [line for line in asked if line.startswith("GET") and "containerd" in line]
+    assert not fetched, "a file that was verified and did not change was fetched again"
+
+
+def test_limit_to_one_host_asks_only_that_host(play: Callable[..., Run], inventory: Inventory) -> None:
+    inventory["all"]["children"]["runner_nodes"]["hosts"]["runner-2"] = {"ansible_connection": "ssh", "ansible_host": "192.0.2.99"}
+    run = play(inventory, "preflight", "--limit", "runner-1")
+    codes = {item["code"] for item in run.findings()} if run.code else set()
+    assert codes <= set(OF_THE_MACHINE), run.output
+    assert "runner-2" not in run.output

@@ -1,0 +1,269 @@
+"""Run everything that CI runs, and end with one line: `N passed, N failed`.
+
+The checks run beside the molecule scenarios, which share one fleet and follow the order in which site.yml applies the roles.
+Each stage's output goes to tests/output/<stage>.log; a failed stage's end is printed. A molecule scenario and a linter count one each,
+pytest and go test count their tests. What is skipped is named and counts as nothing.
+
+  python tests/run.py                     everything
+  python tests/run.py --without-fleet     what needs no fleet
+  python tests/run.py mypy unit default   these stages
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from xml.etree import ElementTree
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+OUTPUT = ROOT / "tests/output"
+CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "runnerfleet"
+COLLECTION = ".ansible/collections/ansible_collections/runnerfleet/baremetal"
+FLEET = "molecule"
+
+# The roles as site.yml applies them: each scenario starts from what the ones before it left.
+PIPELINE: list[str] = yaml.safe_load((ROOT / "molecule/shared/vars/pipeline.yml").read_text(encoding="utf-8"))["pipeline"]
+
+# ansible-test makes an environment a test, and bootstraps pip with a script that it downloads, unless it finds one.
+PIP_BOOTSTRAP = '''"""pip for ansible-test's environments, from the wheels that Python itself carries."""
+import ensurepip
+
+ensurepip.bootstrap()
+'''
+
+
+@dataclass
+class Counts:
+    """What a stage adds to the sum."""
+
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+    notes: list[str] = field(default_factory=list)
+
+
+def say(text: str) -> None:
+    """One line, at once, from either thread."""
+    print(text, flush=True)
+
+
+def files() -> list[str]:
+    """The files of the checkout, committed or not."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return [name for name in listed.stdout.splitlines() if (ROOT / name).is_file()]
+
+
+def run(stage: str, argv: list[str], *, cwd: Path = ROOT, **environment: str) -> int:
+    """Run a command into the stage's log."""
+    with open(OUTPUT / f"{stage}.log", "a", encoding="utf-8") as log:
+        log.write(f"$ {' '.join(argv)}\n")
+        log.flush()
+        done = subprocess.run(
+            argv, cwd=cwd, env={**os.environ, **environment}, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, check=False
+        )
+    return done.returncode
+
+
+def command(*argv: str, cwd: Path = ROOT) -> Callable[[str], Counts]:
+    """A stage that is one command and counts one."""
+
+    def check(stage: str) -> Counts:
+        failed = run(stage, list(argv), cwd=cwd) != 0
+        return Counts(passed=int(not failed), failed=int(failed))
+
+    return check
+
+
+def pytest(*argv: str) -> Callable[[str], Counts]:
+    """A stage that counts its tests. A crash, or no tests at all, is one failure."""
+
+    def check(stage: str) -> Counts:
+        report = OUTPUT / f"{stage}.xml"
+        code = run(stage, ["pytest", "-q", f"--junitxml={report}", *argv])
+        counts = Counts()
+        if report.exists():
+            suites = list(ElementTree.parse(report).getroot().iter("testsuite"))
+            counts.failed = sum(int(suite.get(key, 0)) for suite in suites for key in ("failures", "errors"))
+            counts.skipped = sum(int(suite.get("skipped", 0)) for suite in suites)
+            counts.passed = sum(int(suite.get("tests", 0)) for suite in suites) - counts.failed - counts.skipped
+        if code and not counts.failed:
+            counts.failed = 1
+        return counts
+
+    return check
+
+
+def shellcheck(stage: str) -> Counts:
+    """Every shell script."""
+    scripts = [name for name in files() if name.endswith(".sh") or name.startswith(".ci/")]
+    return command("shellcheck", *scripts)(stage)
+
+
+def go(stage: str) -> Counts:
+    """The stand-ins' own tests."""
+    counts = Counts()
+    for module in sorted({Path(name).parent for name in files() if name.endswith("go.mod")}):
+        code = run(stage, ["go", "vet", "./..."], cwd=ROOT / module) or run(stage, ["go", "test", "-v", "./..."], cwd=ROOT / module)
+        log = (OUTPUT / f"{stage}.log").read_text(encoding="utf-8")
+        counts.passed = len(re.findall(r"^--- PASS: ", log, re.MULTILINE))
+        counts.skipped = len(re.findall(r"^--- SKIP: ", log, re.MULTILINE))
+        counts.failed = max(len(re.findall(r"^--- FAIL: ", log, re.MULTILINE)), counts.failed, int(code != 0))
+    return counts
+
+
+def sanity(stage: str) -> Counts:
+    """ansible-test wants a directory of the collection's name outside any repository, and gets a home of its own for its environments."""
+    home = CACHE / "ansible-test"
+    bootstrap = home / ".ansible/test/cache/get_pip_24_2.py"
+    bootstrap.parent.mkdir(parents=True, exist_ok=True)
+    bootstrap.write_text(PIP_BOOTSTRAP, encoding="utf-8")
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    with tempfile.TemporaryDirectory(dir=home) as directory:
+        tree = Path(directory, "ansible_collections/runnerfleet/baremetal")
+        for name in files():
+            (tree / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, tree / name)
+        code = run(stage, ["ansible-test", "sanity", "--requirements", "--color", "no", "--python", python], cwd=tree, HOME=str(home))
+    log = (OUTPUT / f"{stage}.log").read_text(encoding="utf-8")
+    ran = re.findall(r'^Running sanity test "([^"]+)"', log, re.MULTILINE)
+    broken = re.search(r"^FATAL: The (\d+) sanity test", log, re.MULTILINE)
+    failed = int(broken.group(1)) if broken else int(code != 0)
+    return Counts(passed=len(ran) - failed, failed=failed)
+
+
+def lab(stage: str, *argv: str) -> int:
+    """The lab's command line, on the scenarios' fleet."""
+    return run(stage, [sys.executable, "-m", "lab", *argv], LAB_FLEET=FLEET)
+
+
+def scenario(name: str) -> Callable[[str], Counts]:
+    """One molecule scenario on the shared fleet; its second dry run must change nothing."""
+
+    def check(stage: str) -> Counts:
+        code = run(
+            stage,
+            ["molecule", "test", "--scenario-name", name],
+            LAB_KEEP="1",
+            MOLECULE_GLOB="molecule/*/molecule.yml",
+            NO_COLOR="1",
+            ANSIBLE_NOCOLOR="1",
+        )
+        untrue = [f"the dry run after converge would change {host}" for host in _changed_by_second_check(OUTPUT / f"{stage}.jsonl")]
+        failed = int(bool(code or untrue))
+        return Counts(passed=1 - failed, failed=failed, notes=untrue)
+
+    return check
+
+
+def _changed_by_second_check(costs: Path) -> list[str]:
+    lines = [json.loads(line) for line in costs.read_text(encoding="utf-8").splitlines()] if costs.exists() else []
+    dry_runs = [line for line in lines if line["check"] and line["playbook"] == "converge.yml"]
+    return [host for line in dry_runs[1:] for host, counts in line["hosts"].items() if counts["changed"]]
+
+
+CHECKS: dict[str, Callable[[str], Counts]] = {
+    "ruff": command("ruff", "check", "."),
+    "ruff-format": command("ruff", "format", "--check", "."),
+    "mypy": command("mypy", f"{COLLECTION}/plugins", "lab", "tests/run.py"),
+    "yamllint": command("yamllint", "--strict", "."),
+    "shellcheck": shellcheck,
+    "changelog": command("antsibull-changelog", "lint"),
+    "unit": pytest("-n", "2", "tests/unit"),
+    "refusals": pytest("tests/refusals"),
+    "devices": pytest("tests/devices"),
+    "go": go,
+    "ansible-lint": command("ansible-lint"),
+    "sanity": sanity,
+}
+SCENARIOS = {name: scenario(name) for name in (*PIPELINE, "default")}
+
+
+def perform(stage: str, check: Callable[[str], Counts]) -> Counts:
+    """Run one stage and say how it went."""
+    for old in OUTPUT.glob(f"{stage}.*"):
+        old.unlink()
+    start = time.monotonic()
+    try:
+        counts = check(stage)
+    except Exception as error:  # a broken stage is a failed stage, and the others still run
+        counts = Counts(failed=1, notes=[f"{type(error).__name__}: {error}"])
+    if not counts.passed and not counts.failed:
+        counts.failed, counts.notes = 1, ["nothing ran"]
+    skipped = f", {counts.skipped} skipped" if counts.skipped else ""
+    say(f"{stage:18} {time.monotonic() - start:6.0f} s   {counts.passed} passed, {counts.failed} failed{skipped}")
+    if counts.failed:
+        log = OUTPUT / f"{stage}.log"
+        ending = log.read_text(encoding="utf-8", errors="replace").splitlines()[-40:] if log.exists() else []
+        say("\n".join(f"    {line}" for line in [*ending, *counts.notes, f"(all of it: {log.relative_to(ROOT)})"]))
+    return counts
+
+
+def checks(names: list[str]) -> Iterator[Counts]:
+    """The stages without a fleet, one after another."""
+    for name in names:
+        yield perform(name, CHECKS[name])
+
+
+def scenarios(names: list[str]) -> Iterator[Counts]:
+    """The scenarios: the roles on one fleet, then site.yml on a fresh one. What cannot run because of an earlier failure has failed."""
+    converged = CACHE / "fleets" / FLEET / "converged"
+    lab("fleet", "down")
+    broken = ""
+    for name in names:
+        if broken and name != "default":
+            say(f"{name:18} not run: {broken} did not converge")
+            yield Counts(failed=1)
+            continue
+        if name == "default":
+            lab("fleet", "down")
+        yield perform(name, SCENARIOS[name])
+        if name in PIPELINE and not (converged / name).exists():
+            broken = name
+    lab("fleet", "down")
+
+
+def main() -> int:
+    """Run the stages in two lanes and print the sum."""
+    parser = argparse.ArgumentParser(description="Run the tests.")
+    parser.add_argument("stages", nargs="*", choices=[[], *CHECKS, *SCENARIOS], metavar="stage", help="default: all")
+    parser.add_argument("--without-fleet", action="store_true", help="no molecule scenarios")
+    arguments = parser.parse_args()
+    wanted = arguments.stages or [*CHECKS, *(SCENARIOS if not arguments.without_fleet else ())]
+    OUTPUT.mkdir(parents=True, exist_ok=True)
+    start = time.monotonic()
+    results: list[Counts] = []
+    lanes = [
+        threading.Thread(target=lambda lane=lane, names=names: results.extend(lane(names)))
+        for lane, names in (
+            (checks, [name for name in CHECKS if name in wanted]),
+            (scenarios, [name for name in SCENARIOS if name in wanted]),
+        )
+        if names
+    ]
+    for thread in lanes:
+        thread.start()
+    for thread in lanes:
+        thread.join()
+    passed, failed = (sum(getattr(counts, key) for counts in results) for key in ("passed", "failed"))
+    say(f"{len(wanted)} stages in {time.monotonic() - start:.0f} s")
+    say(f"{passed} passed, {failed} failed")
+    return int(failed > 0 or passed == 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,201 @@
+"""What an inventory means: names, types, groups, credential, networks, kubeconfig."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import pytest
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _inventory
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._findings import Finding
+
+SPECS: dict[str, Any] = {
+    "disk_layout_drives": {"type": "list", "elements": "str"},
+    "disk_layout_mode": {"type": "str", "choices": ["auto", "single"]},
+    "disk_layout_volumes": {
+        "type": "list",
+        "elements": "dict",
+        "options": {"name": {"type": "str", "required": True}, "size": {"type": "str"}, "count": {"type": "int", "default": "{{ x }}"}},
+    },
+    "auth_login": {"type": "dict", "options": {"token": {"type": "str"}, "tries": {"type": "int"}}},
+    "pools": {"type": "list", "elements": "dict"},
+}
+POOLS: list[dict[str, Any]] = [{"name": "support", "group": "s"}, {"name": "runner", "group": "r", "engine": True}]
+GROUPS = {"all": ["c1", "s1", "r1"], "ungrouped": [], "c": ["c1"], "s": ["s1"], "r": ["r1"]}
+
+
+def codes(findings: list[Finding]) -> list[str]:
+    return [finding.code for finding in findings]
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("disk_layout_drive", "disk_layout_drives"),
+        ("disk_layout_mod", "disk_layout_mode"),
+        ("pool", ""),
+        ("disk_layout_zzzzzzzz", None),
+    ],
+)
+def test_unknown_variables(name: str, meant: str | None) -> None:
+    findings = _inventory.unknown_variables([name], SPECS, ["disk_layout", "auth"], [])
+    if meant == "":
+        assert findings == []
+        return
+    assert codes(findings) == ["variable_unknown"]
+    assert not meant or f"did you mean {meant}?" in findings[0].hint
+
+
+@pytest.mark.parametrize("name", ["disk_layout_drives", "my_own", "ansible_disk_layout_x", "__disk_layout_seen", "disk_layout_mine"])
+def test_variables_that_are_left_alone(name: str) -> None:
+    assert _inventory.unknown_variables([name], SPECS, ["disk_layout"], ["disk_layout_mine"]) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("disk_layout_drives", ["a"], []),
+        ("disk_layout_drives", None, []),
+        ("disk_layout_drives", {"a": 1}, [("variable_invalid", "disk_layout_drives")]),
+        ("disk_layout_mode", "both", [("variable_invalid", "disk_layout_mode")]),
+        ("disk_layout_volumes", [{"name": "a"}], []),
+        ("disk_layout_volumes", [{"size": "1G"}], [("variable_invalid", "disk_layout_volumes")]),
+        ("disk_layout_volumes", [{"name": "a"}, {"name": "b", "siez": 1}], [("variable_key_unknown", "disk_layout_volumes[1].siez")]),
+        ("disk_layout_volumes", [{"name": "a", "count": "many"}], [("variable_invalid", "disk_layout_volumes")]),
+        ("auth_login", {"tokn": "x"}, [("variable_key_unknown", "auth_login.tokn")]),
+    ],
+)
+def test_values(name: str, value: Any, expected: list[tuple[str, str]]) -> None:
+    findings = _inventory.value_findings(name, value, SPECS[name], "disk_layout")
+    assert [(finding.code, finding.subject) for finding in findings] == expected
+    assert all("ansible-doc -t role runnerfleet.baremetal.disk_layout" in finding.hint for finding in findings)
+
+
+def test_values_of_secrets_are_never_told() -> None:
+    findings = _inventory.value_findings("auth_login", {"token": "fine", "tries": "hunter2-hunter2"}, SPECS["auth_login"], "auth")
+    assert codes(findings) == ["variable_invalid"] and "hunter2" not in str(findings)
+
+
+def test_the_same_fault_on_many_hosts_is_told_once() -> None:
+    finding = Finding("variable_unknown", "x", "f", "e", "h")
+    assert [item.subject for item in _inventory.for_hosts({"a": [finding, finding], "b": [finding], "c": []})] == ["x (a, b)"]
+
+
+@pytest.mark.parametrize(
+    ("groups", "external", "expected"),
+    [
+        (GROUPS, False, []),
+        ({**GROUPS, "c": []}, False, [("group_empty", "group c")]),
+        ({**GROUPS, "c": []}, True, []),
+        ({name: hosts for name, hosts in GROUPS.items() if name != "r"}, False, [("group_missing", "group r")]),
+        ({**GROUPS, "s": ["s1", "r1"]}, False, [("host_in_two_pools", "r1")]),
+        ({**GROUPS, "r": ["r1", "c1"]}, False, [("host_in_two_pools", "c1")]),
+    ],
+)
+def test_groups(groups: dict[str, list[str]], external: bool, expected: list[tuple[str, str]]) -> None:
+    findings = _inventory.pool_findings(groups, POOLS, "c", external)
+    assert [(finding.code, finding.subject) for finding in findings] == expected
+
+
+def test_a_pool_defined_twice() -> None:
+    pools = [*POOLS, {"name": "runner", "group": "all"}]
+    assert "pool_defined_twice" in codes(_inventory.pool_findings(GROUPS, pools, "c", False))
+
+
+@pytest.mark.parametrize(
+    ("played", "limited", "expected"),
+    [
+        (["c1", "s1", "r1"], False, []),
+        (["r1"], True, []),
+        (["c1", "s1"], False, [("host_not_in_play", "r1")]),
+        (["c1", "s1", "r1", "x1"], False, [("host_without_pool", "x1")]),
+    ],
+)
+def test_places(played: list[str], limited: bool, expected: list[tuple[str, str]]) -> None:
+    findings = _inventory.place_findings(played, GROUPS, POOLS, "c", limited)
+    assert [(finding.code, finding.subject) for finding in findings] == expected
+
+
+def test_kinds() -> None:
+    assert [_inventory.kind_of(host, GROUPS, POOLS, "c") for host in ("c1", "s1", "r1")] == ["control_plane", "support", "runner"]
+
+
+@pytest.mark.parametrize(
+    ("auth", "expected"),
+    [
+        ({"secret": "a"}, []),
+        ({"token": "t", "secret": ""}, []),
+        ({"app_id": 1, "installation_id": 2, "private_key": "k"}, []),
+        (None, ["github_credential_missing"]),
+        ({}, ["github_credential_missing"]),
+        ("a string", ["github_credential_missing"]),
+        ({"app_id": 1}, ["github_credential_missing"]),
+        ({"secret": "a", "token": "t"}, ["github_credential_ambiguous"]),
+        ({"token": "t", "app_id": 1}, ["github_credential_ambiguous"]),
+    ],
+)
+def test_credentials(auth: Any, expected: list[str]) -> None:
+    assert codes(_inventory.credential_findings(auth)) == expected
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "control_plane", "expected"),
+    [
+        ("192.0.2.1:6443", ["a", "b"], []),
+        ("[2001:db8::1]:6443", ["a"], []),
+        ("api.example.org:443", ["a"], []),
+        (None, ["a"], []),
+        (None, [], ["api_endpoint_missing"]),
+        ("", ["a", "b"], ["api_endpoint_missing"]),
+        ("https://192.0.2.1:6443", ["a"], ["api_endpoint_invalid"]),
+        ("192.0.2.1", ["a"], ["api_endpoint_invalid"]),
+        ("192.0.2.1:99999", ["a"], ["api_endpoint_invalid"]),
+    ],
+)
+def test_endpoints(endpoint: Any, control_plane: list[str], expected: list[str]) -> None:
+    assert codes(_inventory.endpoint_findings(endpoint, control_plane)) == expected
+
+
+@pytest.mark.parametrize(
+    ("networks", "expected"),
+    [
+        ({"a": "10.244.0.0/16", "b": "10.96.0.0/12"}, []),
+        ({"a": "10.96.1.0/24", "b": "10.96.0.0/12"}, ["network_overlap"]),
+        ({"a": "10.96.1.1/24"}, ["network_invalid"]),
+        ({"a": "nonsense", "b": "10.96.0.0/12"}, ["network_invalid"]),
+        ({"a": "fd00::/48", "b": "10.96.0.0/12"}, []),
+    ],
+)
+def test_networks(networks: dict[str, str], expected: list[str]) -> None:
+    assert codes(_inventory.network_findings(networks)) == expected
+
+
+def test_scale_sets_are_refused() -> None:
+    assert codes(_inventory.flavour_findings("scale_set")) == ["flavour_unsupported"]
+    assert _inventory.flavour_findings("legacy") == []
+
+
+def test_required_options() -> None:
+    specs: dict[str, Any] = {"a": {"type": "str", "required": True}, "b": {"type": "str"}}
+    assert [finding.subject for finding in _inventory.required_findings({"b"}, specs, "x")] == ["a"]
+
+
+def config(cluster: dict[str, str]) -> dict[str, Any]:
+    return {
+        "clusters": [{"name": "c", "cluster": cluster}],
+        "contexts": [{"name": "x", "context": {"cluster": "c"}}],
+        "current-context": "x",
+    }
+
+
+def test_kubeconfig_authority() -> None:
+    data = base64.b64encode(b"pem").decode()
+    assert _inventory.kubeconfig_authority(config({"certificate-authority-data": data})) == ("pem", "")
+    assert _inventory.kubeconfig_authority(config({"certificate-authority": "ca.crt"})) == ("", "ca.crt")
+    assert _inventory.kubeconfig_authority(config({})) == ("", "")
+
+
+@pytest.mark.parametrize("broken", [None, "text", {}, {"clusters": [{"name": "c"}]}, {**config({}), "current-context": "y"}])
+def test_kubeconfigs_that_are_none(broken: Any) -> None:
+    with pytest.raises(ValueError, match=r"no cluster"):
+        _inventory.kubeconfig_authority(broken)

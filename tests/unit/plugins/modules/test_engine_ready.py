@@ -1,0 +1,104 @@
+"""The module against a cluster that lives in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_ready import TAINT, without_taint
+from ansible_collections.runnerfleet.baremetal.plugins.modules import engine_ready
+
+VERSION = "0.21.8"
+ARGUMENTS = {"pools": ["runner"], "versions": [VERSION], "timeout": 0}
+RunModule = Callable[..., dict[str, Any]]
+
+
+class MemoryCluster:
+    """Two nodes; `answers` are those whose engine is Ready."""
+
+    def __init__(self, answers: set[str], conflicts: int = 0) -> None:
+        self.answers, self.conflicts = answers, conflicts
+        self.stored = {name: self._node(name) for name in ("runner-1", "runner-2")}
+
+    @staticmethod
+    def _node(name: str) -> dict[str, Any]:
+        return {
+            "metadata": {"name": name, "resourceVersion": "1"},
+            "spec": {"taints": [{"key": "other", "effect": "NoSchedule"}, {"key": TAINT, "effect": "NoSchedule"}]},
+            "status": {"conditions": [{"type": "Ready", "status": "True"}]},
+        }
+
+    def nodes(self) -> list[dict[str, Any]]:
+        return list(self.stored.values())
+
+    def pods(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "metadata": {"name": f"engine-{name}", "labels": {"app.kubernetes.io/version": VERSION}},
+                "spec": {"nodeName": name},
+                "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": str(name in self.answers)}]},
+            }
+            for name in self.stored
+        ]
+
+    def daemonsets(self) -> list[dict[str, Any]]:
+        return []
+
+    def lift(self, node: dict[str, Any]) -> bool:
+        if self.conflicts:
+            self.conflicts -= 1
+            return False
+        node["spec"]["taints"] = without_taint(node)
+        return True
+
+    def last_line(self, pod: dict[str, Any]) -> str:
+        return "lock is held"
+
+    def tainted(self) -> list[str]:
+        return [name for name, node in self.stored.items() if len(node["spec"]["taints"]) == 2]
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Callable[..., MemoryCluster]:
+    def make(*answers: str, conflicts: int = 0) -> MemoryCluster:
+        made = MemoryCluster(set(answers), conflicts)
+        monkeypatch.setattr(engine_ready, "connect", lambda _module: made)
+        monkeypatch.setattr(engine_ready, "INTERVAL", 0)
+        return made
+
+    return make
+
+
+def test_lifts_the_taint_once(run_module: RunModule, cluster: Callable[..., MemoryCluster]) -> None:
+    made = cluster("runner-1", "runner-2")
+    first = run_module(engine_ready.main, ARGUMENTS)
+    assert first["changed"] and first["lifted"] == ["runner-1", "runner-2"] and made.tainted() == []
+    again = run_module(engine_ready.main, ARGUMENTS)
+    assert not again["changed"] and again["ready"] == ["runner-1", "runner-2"]
+
+
+def test_check_mode_reports_and_lifts_nothing(run_module: RunModule, cluster: Callable[..., MemoryCluster]) -> None:
+    made = cluster("runner-1")
+    result = run_module(engine_ready.main, ARGUMENTS, check=True)
+    assert result["changed"] and result["lifted"] == ["runner-1"] and result["waiting"] == ["runner-2"]
+    assert "failed" not in result and made.tainted() == ["runner-1", "runner-2"]
+
+
+def test_a_dead_engine_keeps_its_taint_and_is_named(run_module: RunModule, cluster: Callable[..., MemoryCluster]) -> None:
+    made = cluster("runner-1")
+    result = run_module(engine_ready.main, ARGUMENTS)
+    assert result["failed"] and made.tainted() == ["runner-2"]
+    assert "runner-2: engine 0.21.8: pod engine-runner-2" in result["msg"] and "last log line: lock is held" in result["msg"]
+
+
+def test_a_node_that_changed_meanwhile_is_read_again(run_module: RunModule, cluster: Callable[..., MemoryCluster]) -> None:
+    made = cluster("runner-1", "runner-2", conflicts=1)
+    result = run_module(engine_ready.main, {**ARGUMENTS, "timeout": 30})
+    assert result["changed"] and made.tainted() == []
+
+
+def test_no_engine_node_is_an_error(run_module: RunModule, cluster: Callable[..., MemoryCluster]) -> None:
+    cluster().stored.clear()
+    result = run_module(engine_ready.main, ARGUMENTS)
+    assert result["failed"] and "expected at least one engine node" in result["msg"]

@@ -1,0 +1,173 @@
+"""Release files on a host: nothing is put in place before every sum is right, and a second run does nothing."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import http.server
+import io
+import json
+import tarfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.runnerfleet.baremetal.plugins.modules import host_artifacts
+
+RunModule = Callable[..., dict[str, Any]]
+
+
+class Handler(http.server.SimpleHTTPRequestHandler):
+    """Serves a directory and counts requests."""
+
+    requests: list[str] = []  # noqa: RUF012 - shared by the handlers of one server on purpose
+
+    def do_GET(self) -> None:
+        """Note the request."""
+        self.requests.append(self.path)
+        super().do_GET()
+
+    def log_message(self, *_arguments: Any) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[tuple[str, Path, list[str]]]:
+    """A mirror: its address, its directory, and what it was asked for."""
+    directory = tmp_path / "mirror"
+    directory.mkdir()
+    Handler.requests = []
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=str(directory))) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{running.server_port}", directory, Handler.requests
+        running.shutdown()
+
+
+def archive(members: dict[str, tuple[bytes, int]]) -> bytes:
+    """A gzipped tar archive."""
+    target = io.BytesIO()
+    with tarfile.open(fileobj=target, mode="w:gz") as tar:
+        for name, (content, mode) in members.items():
+            info = tarfile.TarInfo(name)
+            info.size, info.mode = len(content), mode
+            tar.addfile(info, io.BytesIO(content))
+    return target.getvalue()
+
+
+@pytest.fixture
+def arguments(server: tuple[str, Path, list[str]], tmp_path: Path) -> dict[str, Any]:
+    """A program and an archive of programs to install."""
+    url, directory, _requests = server
+    members = {"./bin/ctr": (b"ctr 1", 0o755), "./bin/shim": (b"shim", 0o755), "LICENSE": (b"l", 0o644)}
+    files = {"runc": b"runc 1", "containerd.tgz": archive(members)}
+    for name, content in files.items():
+        (directory / name).write_bytes(content)
+    artifacts = []
+    for name, file in (("runc", "runc"), ("containerd", "containerd.tgz")):
+        source = {"url": f"{url}/{file}", "upstream": f"https://upstream/{file}", "sha256": hashlib.sha256(files[file]).hexdigest()}
+        artifacts.append({"name": name, "version": "1.0", "sources": {"amd64": source, "arm64": source}})
+    return {
+        "artifacts": artifacts,
+        "destinations": {
+            "runc": {"path": str(tmp_path / "sbin/runc")},
+            "containerd": {"path": str(tmp_path / "bin"), "unpack": True},
+        },
+        "state_file": str(tmp_path / "state/artifacts.json"),
+        "timeout": 5,
+    }
+
+
+def tree(path: Path) -> dict[str, bytes]:
+    """Files below a directory, without the mirror."""
+    return {str(file.relative_to(path)): file.read_bytes() for file in path.rglob("*") if file.is_file() and "mirror" not in file.parts}
+
+
+def test_check_mode_tells_and_touches_nothing(run_module: RunModule, arguments: dict[str, Any], server: Any, tmp_path: Path) -> None:
+    result = run_module(host_artifacts.main, arguments, check=True)
+    assert result["changed"]
+    assert [item["reason"] for item in result["installed"]] == ["not installed", "not installed"]
+    assert "runc not installed" in result["diff"]["before"]
+    assert "runc 1.0" in result["diff"]["after"]
+    assert tree(tmp_path) == {}
+    assert server[2] == []
+
+
+def test_install_then_nothing(run_module: RunModule, arguments: dict[str, Any], server: Any, tmp_path: Path) -> None:
+    assert run_module(host_artifacts.main, arguments)["changed"]
+    assert (tmp_path / "sbin/runc").read_bytes() == b"runc 1"
+    assert (tmp_path / "sbin/runc").stat().st_mode & 0o777 == 0o755
+    assert sorted(file.name for file in (tmp_path / "bin").iterdir()) == ["ctr", "shim"]
+    assert len(server[2]) == 2
+    for check in (True, False):
+        result = run_module(host_artifacts.main, arguments, check=check)
+        assert not result["changed"]
+        assert result["diff"]["before"] == result["diff"]["after"]
+    assert len(server[2]) == 2
+
+
+@pytest.mark.parametrize("damage", ["missing", "content", "mode"])
+def test_drift_is_repaired(run_module: RunModule, arguments: dict[str, Any], tmp_path: Path, damage: str) -> None:
+    run_module(host_artifacts.main, arguments)
+    target = tmp_path / "bin/ctr"
+    if damage == "missing":
+        target.unlink()
+    elif damage == "content":
+        target.write_bytes(b"other")
+    else:
+        target.chmod(0o600)
+    result = run_module(host_artifacts.main, arguments)
+    assert [item["name"] for item in result["installed"]] == ["containerd"]
+    assert target.read_bytes() == b"ctr 1"
+    assert target.stat().st_mode & 0o777 == 0o755
+
+
+def test_lost_state_does_not_download_a_program_again(run_module: RunModule, arguments: dict[str, Any], server: Any) -> None:
+    run_module(host_artifacts.main, arguments)
+    state = Path(arguments["state_file"])
+    state.write_text("{ half")
+    result = run_module(host_artifacts.main, arguments)
+    assert [item["name"] for item in result["installed"]] == ["containerd"]
+    assert server[2].count("/runc") == 1
+    assert set(json.loads(state.read_text())) == {"runc", "containerd"}
+
+
+def test_wrong_content_stops_before_anything_is_in_place(run_module: RunModule, arguments: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "mirror/containerd.tgz").write_bytes(b"a login page")
+    result = run_module(host_artifacts.main, arguments)
+    found = hashlib.sha256(b"a login page").hexdigest()
+    assert result["failed"]
+    assert not result["changed"]
+    expected = arguments["artifacts"][1]["sources"]["amd64"]["sha256"]
+    for part in ("containerd 1.0", "containerd.tgz", expected, found, "fleet_mirror.checksums"):
+        assert part in result["msg"]
+    assert not [name for name in tree(tmp_path) if name.startswith(("bin", "sbin"))]
+
+
+def test_mirror_down(run_module: RunModule, arguments: dict[str, Any], tmp_path: Path) -> None:
+    for source in arguments["artifacts"][0]["sources"].values():
+        source["url"] = "http://127.0.0.1:9/runc"
+    result = run_module(host_artifacts.main, arguments)
+    assert result["failed"]
+    assert "http://127.0.0.1:9/runc" in result["msg"]
+    assert "fleet_mirror.url" in result["msg"]
+    assert not [name for name in tree(tmp_path) if name.startswith(("bin", "sbin"))]
+
+
+def test_leftovers_of_a_killed_run_are_removed(run_module: RunModule, arguments: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "sbin").mkdir()
+    (tmp_path / "sbin/.runnerfleet-abc").write_bytes(b"half")
+    run_module(host_artifacts.main, arguments)
+    assert sorted(file.name for file in (tmp_path / "sbin").iterdir()) == ["runc"]
+
+
+def test_new_version_replaces(run_module: RunModule, arguments: dict[str, Any], tmp_path: Path) -> None:
+    run_module(host_artifacts.main, arguments)
+    (tmp_path / "mirror/runc").write_bytes(b"runc 2")
+    arguments["artifacts"][0]["version"] = "2.0"
+    for source in arguments["artifacts"][0]["sources"].values():
+        source["sha256"] = hashlib.sha256(b"runc 2").hexdigest()
+    result = run_module(host_artifacts.main, arguments)
+    assert [item["reason"] for item in result["installed"]] == ["version 1.0 is installed"]
+    assert (tmp_path / "sbin/runc").read_bytes() == b"runc 2"

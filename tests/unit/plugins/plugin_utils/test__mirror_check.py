@@ -1,0 +1,39 @@
+"""The mirror's checks that need no server, and the memory of what was verified."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._pins import ARTIFACTS, PINS
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _mirror_check
+
+MIRROR = {"url": "http://192.0.2.9"}
+
+
+def test_files_of_the_architectures_that_hosts_have() -> None:
+    files = _mirror_check.needed(MIRROR, ["runc"], {}, ["amd64"])
+    assert list(files.values()) == [ARTIFACTS["runc"].sha256[PINS["runc"]]["amd64"]]
+    assert all(url.startswith("http://192.0.2.9/github.com/opencontainers/runc/") for url in files)
+    assert len(_mirror_check.needed(MIRROR, ["runc"], {}, ["amd64", "arm64"])) == 2
+
+
+def test_a_version_without_a_known_sum_is_refused() -> None:
+    (finding,) = [item for item in _mirror_check._files(MIRROR, ["runc"], {"runc": "9.9.9"}, {"amd64"}, True) if item]
+    assert finding.code == "mirror_checksum_unknown" and "9.9.9" in finding.found
+
+
+def test_other_files_that_the_mirror_names() -> None:
+    sums = {"https://example.org/chart.tgz": "sha256:AB", "https://example.org/tool-arm64": "cd"}
+    assert _mirror_check.others({**MIRROR, "checksums": sums}, {}, ["amd64"]) == {"http://192.0.2.9/example.org/chart.tgz": "ab"}
+
+
+def test_the_memory_survives_and_a_broken_one_costs_only_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    path = _mirror_check.memory_path()
+    assert _mirror_check.load(path) == {}
+    _mirror_check.save(path, {"a": "b"})
+    assert _mirror_check.load(path) == {"a": "b"}
+    path.write_text("{")
+    assert _mirror_check.load(path) == {}
+    _mirror_check.save(Path("/proc/nowhere/x"), {})

@@ -1,0 +1,61 @@
+"""A role's contract and its defaults say the same.
+
+Ansible never applies the `default:` of a role's argument spec: it is documentation. So it has to equal defaults/main.yml, key by key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+ROLES = sorted(path.name for path in (ROOT / "roles").iterdir())
+TYPES = {"str", "int", "float", "bool", "list", "dict", "path", "raw"}
+KEYS = {"choices", "default", "description", "elements", "no_log", "options", "required", "type", "version_added"}
+CONSTRAINTS = {"mutually_exclusive", "required_by", "required_if", "required_one_of", "required_together"}
+
+
+def load(path: Path) -> dict[str, Any]:
+    """A YAML file's mapping; an absent or empty file is an empty one."""
+    return (yaml.safe_load(path.read_text()) if path.exists() else None) or {}
+
+
+def options(role: str) -> dict[str, Any]:
+    """The options of a role's main entry point."""
+    return load(ROOT / "roles" / role / "meta/argument_specs.yml")["argument_specs"]["main"].get("options", {})
+
+
+def nested(path: str, given: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each option and suboption with its path."""
+    for name, option in given.items():
+        yield f"{path}{name}", option
+        yield from nested(f"{path}{name}.", option.get("options", {}))
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_defaults_are_those_of_the_spec(role: str) -> None:
+    """Keys and values, templates as they are written."""
+    documented = {name: option["default"] for name, option in options(role).items() if "default" in option}
+    assert load(ROOT / "roles" / role / "defaults/main.yml") == documented
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_variables_carry_the_role_s_name(role: str) -> None:
+    """Public ones; internal ones begin with two underscores and stand in vars/."""
+    assert [name for name in options(role) if not name.startswith(f"{role}_")] == []
+    assert [name for name in load(ROOT / "roles" / role / "vars/main.yml") if not name.startswith(f"__{role}_")] == []
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_option_is_typed_and_described(role: str) -> None:
+    """Suboptions too: what is not in the spec is refused by name, so the spec has to be whole."""
+    for path, option in nested("", options(role)):
+        assert option.get("description"), f"{path} has no description"
+        assert option.get("type") in TYPES, f"{path} has the type {option.get('type')}"
+        assert ("elements" in option) == (option["type"] == "list"), f"{path}: `elements` belongs to lists, and to all of them"
+        assert not (option.get("required") and "default" in option), f"{path} is required and has a default"
+        assert set(option) <= KEYS | CONSTRAINTS, f"{path} has unknown keys: {set(option) - KEYS - CONSTRAINTS}"

@@ -1,0 +1,133 @@
+"""What holds for every role, module and task of the collection, so that a reader can count on it."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+ROLES = (
+    "preflight",
+    "nvme_storage",
+    "container_runtime",
+    "kubernetes_host",
+    "control_plane",
+    "node_join",
+    "node_pools",
+    "pod_network",
+    "cert_manager",
+    "dagger_engine",
+    "runner_controller",
+    "runner_pools",
+    "fleet_report",
+)
+TASK_FILES = sorted(path.relative_to(ROOT) for path in ROOT.glob("roles/*/tasks/*.yml"))
+PLAY_FILES = sorted(path.relative_to(ROOT) for folder in ("playbooks", "molecule") for path in (ROOT / folder).rglob("*.yml"))
+MODULES = sorted((ROOT / "plugins/modules").glob("[!_]*.py"))
+PLUGINS = [path for path in sorted((ROOT / "plugins").rglob("[!_]*.py")) if path.parent.name not in ("doc_fragments", "module_utils")]
+# Commands that only look: the only ones that may say `changed_when: false`.
+READERS = {"blkid", "findmnt", "lsblk", "systemctl", "stat", "cat", "test", "ss", "crictl", "ctr", "nft", "ip", "mount"}
+
+
+def load(path: Path) -> Any:
+    """A YAML file, with Ansible's own tags read as text."""
+    loader = type("Loader", (yaml.SafeLoader,), {})
+    loader.add_multi_constructor("!", lambda _loader, _suffix, node: getattr(node, "value", None))
+    return yaml.load((ROOT / path).read_text(), Loader=loader)
+
+
+def mappings(value: Any) -> Iterator[dict[str, Any]]:
+    """Every mapping in a document, however deep: plays, blocks, tasks."""
+    if isinstance(value, dict):
+        yield value
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from mappings(item)
+
+
+def lines(path: Path) -> int:
+    """How long a file is."""
+    return len(path.read_text().splitlines())
+
+
+def test_the_roles_are_those_of_the_design() -> None:
+    """Their names are the collection's interface."""
+    assert sorted(path.name for path in (ROOT / "roles").iterdir()) == sorted(ROLES)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_role_is_whole(role: str) -> None:
+    """Contract, page, defaults and scenario."""
+    wanted = [
+        f"roles/{role}/{name}" for name in ("README.md", "defaults/main.yml", "meta/argument_specs.yml", "meta/main.yml", "tasks/main.yml")
+    ]
+    wanted += [f"molecule/{role}/{name}" for name in ("molecule.yml", "verify.yml")]
+    assert [name for name in wanted if not (ROOT / name).is_file()] == []
+
+
+@pytest.mark.parametrize("path", TASK_FILES, ids=str)
+def test_a_task_file_fits_on_a_page(path: Path) -> None:
+    """main.yml is a table of contents, a step is a page."""
+    assert lines(ROOT / path) <= (40 if path.name == "main.yml" else 80)
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: path.stem)
+def test_a_module_is_thin_and_tested(module: Path) -> None:
+    """Its logic is in module_utils."""
+    assert lines(module) <= 350
+    assert (ROOT / f"tests/unit/plugins/modules/test_{module.stem}.py").is_file()
+
+
+@pytest.mark.parametrize("plugin", PLUGINS, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_a_plugin_says_its_licence(plugin: Path) -> None:
+    """And defers the evaluation of its annotations, for old Pythons on managed hosts."""
+    text = plugin.read_text()
+    assert "SPDX-License-Identifier: GPL-3.0-or-later" in text
+    assert "from __future__ import annotations" in text
+
+
+@pytest.mark.parametrize("path", [*TASK_FILES, *PLAY_FILES], ids=str)
+def test_tasks_are_honest(path: Path) -> None:
+    """No shell, no ignored errors, and no writer that claims to change nothing."""
+    for mapping in mappings(load(path)):
+        name = mapping.get("name", mapping)
+        assert "ignore_errors" not in mapping, name
+        assert not {"shell", "ansible.builtin.shell", "ansible.builtin.raw"} & set(mapping), name
+        command = mapping.get("ansible.builtin.command")
+        if command is not None:
+            assert isinstance(command, dict) and "argv" in command, f"{name}: a command has an argv"
+            if mapping.get("changed_when") is False and path.parts[0] != "molecule":
+                program = str(command["argv"][0]) if isinstance(command["argv"], list) else str(command["argv"])
+                assert Path(program).name in READERS, f"{name}: {program} is not known to only look"
+
+
+def test_lint_skips_nothing() -> None:
+    """An exception stands beside the line it excuses."""
+    assert load(Path(".ansible-lint"))["skip_list"] == []
+    assert [path.name for path in (ROOT / "tests/sanity").glob("ignore*") if path.read_text().strip()] == []
+
+
+def test_every_module_that_speaks_to_the_cluster_is_in_the_action_group() -> None:
+    """One `module_defaults` has to give all of them their kubeconfig."""
+    speaking = [module.stem for module in MODULES if re.search(r"^  kubeconfig:", module.read_text(), re.MULTILINE)]
+    assert sorted(load(Path("meta/runtime.yml"))["action_groups"]["cluster"]) == speaking
+
+
+def test_no_state_is_kept_in_globals() -> None:
+    """A plan is what a pure function returns."""
+    for path in sorted((ROOT / "plugins").rglob("*.py")):
+        assert not [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Global)], path
+
+
+def test_production_knows_nothing_of_the_lab() -> None:
+    """What a lab needs is an ordinary variable."""
+    for folder in ("roles", "plugins", "playbooks"):
+        for path in sorted((ROOT / folder).rglob("*")):
+            if path.suffix in (".yml", ".py", ".j2"):
+                text = path.read_text()
+                assert not re.search(r"\bmolecule\b|10\.89\.|\bLAB_|runnerfleet-lab", text), f"{path} knows of the lab"
