@@ -45,13 +45,22 @@ def node_command(fleet: Fleet, node: str, image: str, machine: Machine) -> list[
     command = [*PODMAN, "run", "--detach", "--name", name, "--hostname", node, "--label", label]
     command += ["--network", fleet.network, "--ip", fleet.address(node), "--network-alias", node]
     # A private cgroup namespace: nested containers cannot mount cgroup v1 without it.
-    command += ["--privileged", "--systemd=always", "--cgroupns=private"]
+    command += ["--privileged", "--cgroupns=private", *_systemd(machine)]
     command += _limits(machine)
     command += ["--volume", "/dev:/dev", "--volume", f"{name}:/var"]
     command += ["--volume", f"{SSH_KEY}.pub:/root/.ssh/authorized_keys:ro"]
     if Path("/lib/modules").is_dir():
         command += ["--volume", "/lib/modules:/lib/modules:ro"]
     return [*command, image, "/sbin/init"]
+
+
+def _systemd(machine: Machine) -> list[str]:
+    """How the node's init finds itself. On cgroup v1 podman's own way shows every node the machine's name=systemd hierarchy, where the
+    kubelets of all nodes then meet in one kubepods and tidy away each other's pods: there the node gets the same things without it."""
+    if machine.cgroup == "v2":
+        return ["--systemd=always"]
+    volatile = ("/run:rw,mode=755", "/run/lock:rw", "/tmp:rw,exec,mode=1777")
+    return ["--systemd=false", "--env=container=podman", "--stop-signal=SIGRTMIN+3", *(f"--tmpfs={mount}" for mount in volatile)]
 
 
 def boot(fleet: Fleet, node: str, image: str, machine: Machine) -> bool:
@@ -98,7 +107,9 @@ def wait_for_ssh(fleet: Fleet, node: str, seconds: float = 60) -> str:
     deadline = time.monotonic() + seconds
     while not is_reachable(fleet.address(node), 22):
         if time.monotonic() > deadline:
-            raise LabError(f"{node} did not take ssh on {fleet.address(node)} within {seconds:.0f} s: see `podman logs {fleet.container(node)}`")
+            raise LabError(
+                f"{node} did not take ssh on {fleet.address(node)} within {seconds:.0f} s: see `podman logs {fleet.container(node)}`"
+            )
         time.sleep(0.2)
     key = output("podman", "exec", fleet.container(node), "cat", "/etc/ssh/ssh_host_ed25519_key.pub").split()
     return f"{fleet.address(node)} {key[0]} {key[1]}"

@@ -38,7 +38,9 @@ def up(fleet: Fleet, nodes: Sequence[str] = DEFAULT_NODES, fresh_drives: bool = 
     changed |= any(booted)
     _remember_hosts(fleet, lines)
     _write_facts(fleet, here, where, tree)
-    print(f"fleet {fleet.name}: {', '.join(addresses)} up ({time.monotonic() - started:.1f} s, {'changed' if changed else 'nothing to do'})")
+    print(
+        f"fleet {fleet.name}: {', '.join(addresses)} up ({time.monotonic() - started:.1f} s, {'changed' if changed else 'nothing to do'})"
+    )
     return changed
 
 
@@ -56,8 +58,8 @@ def _artifacts(where: source.Source) -> artifacts.Tree | None:
 
 def _remember_hosts(fleet: Fleet, lines: Sequence[str]) -> None:
     path = fleet.directory / "known_hosts"
-    known = dict(line.split(" ", 1) for line in path.read_text().splitlines()) if path.exists() else {}
-    known.update(line.split(" ", 1) for line in lines)
+    kept = path.read_text().splitlines() if path.exists() else []
+    known = {address: key for address, _space, key in (line.partition(" ") for line in [*kept, *lines])}
     path.write_text("".join(f"{address} {key}\n" for address, key in sorted(known.items())))
 
 

@@ -136,7 +136,9 @@ def setup() -> bool:
             run("systemctl", "disable", "--now", "docker-registry.service", check=False)
     _need_go()
     for module in ("overlay", "br_netfilter", "nf_tables", "vxlan", "loop"):
-        run("modprobe", "--quiet", module, check=False)  # Nodes cannot load what is a module here; where it is built in there is nothing to do.
+        run(
+            "modprobe", "--quiet", module, check=False
+        )  # Nodes cannot load what is a module here; where it is built in there is nothing to do.
     return bool(missing)
 
 
@@ -144,7 +146,9 @@ def _need_go() -> None:
     found = run("go", "version", check=False).stdout if shutil.which("go") else ""
     if go_version(found) < GO:
         wanted = ".".join(map(str, GO))
-        raise LabError(f"the stand-ins are Go programs: found {found.strip() or 'no go'}, expected Go {wanted} or newer (https://go.dev/dl/) on PATH")
+        raise LabError(
+            f"the stand-ins are Go programs: found {found.strip() or 'no go'}, expected Go {wanted} or newer (https://go.dev/dl/) on PATH"
+        )
 
 
 def probe_upstream(seconds: float = 3.0) -> bool:

@@ -51,7 +51,7 @@ def write_layer(image: Image, file: IO[bytes], with_parents: bool) -> str:
     """Write the image's files as a tar; returns its sha256. On top of a base the parents are the base's own."""
     target = _Hashed(file)
     with tarfile.open(fileobj=target, mode="w|", format=tarfile.PAX_FORMAT) as tar:
-        directories = {name: (0, 0, 0o755) for name in _parents([*image.files, *image.links, *image.directories])} if with_parents else {}
+        directories = dict.fromkeys(_parents([*image.files, *image.links, *image.directories]), (0, 0, 493)) if with_parents else {}
         for name, (uid, gid, mode) in sorted({**directories, **image.directories}.items()):
             tar.addfile(_entry(name, mode, (uid, gid), tarfile.DIRTYPE))
         for name, content in sorted(image.files.items()):

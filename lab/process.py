@@ -10,7 +10,9 @@ class LabError(RuntimeError):
     """Something the lab needs is missing or failed; the text says what and what to do."""
 
 
-def run(*command: str, check: bool = True, text: str | None = None, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+def run(
+    *command: str, check: bool = True, text: str | None = None, env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     """Run a program and keep its output. With check, a failure raises LabError with the end of what it printed."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, input=text, env=env, check=False)

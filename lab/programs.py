@@ -206,9 +206,7 @@ def _compile(program: Program, scratch: Path) -> None:
     for binary, package in packages.items():
         path = (prefix.rstrip("/") or ".") if package == "." else prefix + package
         command = ["go", "build", "-tags", program.tags, "-ldflags", f"-s -w {program.ldflags}", "-o", str(output / binary), path]
-        done = subprocess.run(
-            command, cwd=scratch / "source", env=_environment(program), capture_output=True, text=True, check=False
-        )
+        done = subprocess.run(command, cwd=scratch / "source", env=_environment(program), capture_output=True, text=True, check=False)
         if done.returncode:
             raise BuildError(f"{program.name} {program.version}, {package}:\n{done.stderr[-4000:]}")
     output.rename(program.directory)

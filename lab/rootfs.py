@@ -122,7 +122,9 @@ def build(rootfs: Rootfs) -> Path:
         # Documentation and translations are what makes a minimal Debian large.
         slim = [f"--dpkgopt=path-exclude=/usr/share/{kind}/*" for kind in ("doc", "man", "locale", "info")]
         environment = dict(os.environ, TMPDIR=scratch)
-        run("mmdebstrap", "--variant=minbase", f"--include={','.join(rootfs.packages)}", *slim, *hooks, SUITE, str(tarball), env=environment)
+        run(
+            "mmdebstrap", "--variant=minbase", f"--include={','.join(rootfs.packages)}", *slim, *hooks, SUITE, str(tarball), env=environment
+        )
         tarball.rename(rootfs.tarball)
     return rootfs.tarball
 

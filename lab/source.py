@@ -47,7 +47,7 @@ class Source:
 
     @property
     def mirrored_registries(self) -> list[str]:
-        """Registries whose images come from the lab. With upstream within reach these are the ones that hold a stand-in or a given image."""
+        """Registries whose images come from the lab: all, or with upstream within reach those that hold a stand-in or a given image."""
         if not self.upstream:
             return ["docker.io", "ghcr.io", "quay.io", "registry.dagger.io", "registry.k8s.io"]
         return ["docker.io", "registry.dagger.io"] if self.engine_image else ["docker.io"]

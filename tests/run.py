@@ -26,6 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree
 
+import ansible
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -138,6 +139,8 @@ def sanity(stage: str) -> Counts:
         for name in files():
             (tree / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, tree / name)
+        # Beside ours, the collection that our modules import.
+        (tree.parents[1] / "kubernetes").symlink_to(Path(ansible.__file__).parents[1] / "ansible_collections/kubernetes")
         code = run(stage, ["ansible-test", "sanity", "--requirements", "--color", "no", "--python", python], cwd=tree, HOME=str(home))
     log = (OUTPUT / f"{stage}.log").read_text(encoding="utf-8")
     ran = re.findall(r'^Running sanity test "([^"]+)"', log, re.MULTILINE)

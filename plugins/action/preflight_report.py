@@ -175,7 +175,7 @@ class ActionModule(ActionBase):
                     judged[key] = _inventory.value_findings(name, value, spec, "preflight -e fleet" if role == SHARED else role)
                 findings += judged[key]
             for role, options in specs.items():
-                if kinds[host] in KINDS.get(role, {kinds[host]}) and role not in (SHARED, "runner_controller"):
+                if kinds[host] in KINDS.get(role, {kinds[host]}) and role != SHARED:
                     findings += _inventory.required_findings(variables.known, options, role)
             told[host] = findings
         return _inventory.for_hosts(told)

@@ -60,8 +60,8 @@ def unescaped(path: str) -> str:
 def mountinfo() -> Iterator[tuple[str, str, str, str]]:
     """Device, root, target and source of every mount of this mount namespace."""
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        before, _, after = line.partition(" - ")
-        _, _, device, root, target = before.split()[:5]
+        before, after = line.split(" - ", 1)
+        device, root, target = before.split()[2:5]
         yield device, unescaped(root), unescaped(target), unescaped(after.split()[1])
 
 
@@ -196,7 +196,7 @@ class Drives:
         family = self.family(sysfs)
         devices = {text(p / "dev"): p.name for p in family}
         reasons = ["read-only"] if text(sysfs / "ro") == "1" else []
-        for device, _, target, source in mountinfo():
+        for device, _root, target, source in mountinfo():
             # btrfs mounts under a device number of its own: there the source tells.
             if device in devices or (source.startswith("/dev/") and device_of(source) in devices):
                 reasons.append(f"boot drive ({target})" if target in ("/", "/boot", "/boot/efi", "/usr") else f"mounted at {target}")

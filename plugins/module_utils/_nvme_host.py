@@ -40,7 +40,7 @@ MAKE = {
 
 def mount_table() -> dict[str, tuple[str, str]]:
     """Device and root of the topmost mount at every target."""
-    return {target: (device, root) for device, root, target, _ in mountinfo()}
+    return {target: (device, root) for device, root, target, _source in mountinfo()}
 
 
 def filled(path: str) -> bool:
@@ -123,7 +123,7 @@ class Host:
                 raise ValueError(f"{identity} has changed since it was read ({lost}): nothing was written to it, run this again")
             if data["wipe"]:
                 for start, size in [*((p.start, p.size) for p in planned.partitions), (0, planned.size)]:
-                    for offset in {start, start + max(size - MIB, 0)}:
+                    for offset in (start, start + max(size - MIB, 0)):
                         os.pwrite(descriptor, bytes(min(MIB, size)), offset)
             os.pwrite(descriptor, CLAIM, CLAIM_AT)
             os.fsync(descriptor)

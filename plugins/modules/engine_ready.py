@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: engine_ready
-author: runnerfleet contributors
+author: runnerfleet contributors (@runnerfleet)
 version_added: 0.1.0
 short_description: Wait for the Dagger engines of all engine nodes and let runners in
 description:

@@ -104,8 +104,8 @@ class Bench:
             cleanup()
         for drive in self.drives:
             Path(drive.link).unlink(missing_ok=True)
-            subprocess.run(["partx", "--delete", drive.node], capture_output=True)
-            subprocess.run(["losetup", "--detach", drive.node], capture_output=True)
+            subprocess.run(["partx", "--delete", drive.node], capture_output=True, check=False)
+            subprocess.run(["losetup", "--detach", drive.node], capture_output=True, check=False)
             drive.file.unlink()
 
 

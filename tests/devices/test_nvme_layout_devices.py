@@ -121,7 +121,7 @@ def refusal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Refusal]:
     bench = Bench(tmp_path_factory.mktemp("foreign"))
     try:
         drives = {"blank": bench.drive()}
-        for name, (make, _) in FOREIGN.items():
+        for name, (make, _finding) in FOREIGN.items():
             drives[name] = bench.drive()
             make(bench, drives[name])
         before = {name: drive.digest() for name, drive in drives.items()}
@@ -179,7 +179,7 @@ def test_kernel_name_and_partition_are_refused(bench: Bench) -> None:
 
 @pytest.mark.parametrize("count", [1, 2], ids=["single", "spread"])
 def test_check_apply_again(bench: Bench, count: int) -> None:
-    drives = [bench.drive("2G") for _ in range(count)]
+    drives = [bench.drive("2G") for _drive in range(count)]
     before = [d.digest() for d in drives]
     check = bench.run(drives, check=True)
     assert check["changed"] and check["destructive"] == [] and [d.digest() for d in drives] == before
@@ -240,8 +240,8 @@ def test_drive_under_another_name_is_adopted(bench: Bench) -> None:
 def test_sigkill_at_random_times_converges(bench: Bench, seed: int) -> None:
     """Killed again and again, it still ends at the same layout, and what is finished is never made again."""
     chance = random.Random(seed)
-    drives = [bench.drive("2G") for _ in range(1 + seed % 2)]
-    for _ in range(12):
+    drives = [bench.drive("2G") for _drive in range(1 + seed % 2)]
+    for _kill in range(12):
         process = bench.start(drives)
         try:
             process.communicate(timeout=chance.uniform(0.5, 1.8))

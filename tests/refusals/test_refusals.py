@@ -39,7 +39,7 @@ GOOD: dict[str, Any] = {
             "nvme_storage_drives": ["/dev/disk/by-id/nvme-MODEL_SERIAL"],
             "preflight_minimum": {kind: {"vcpus": 1, "memory_mb": 500} for kind in ("control_plane", "support", "runner")},
             "runner_controller_github_auth": {"secret": "github-app"},
-            "runner_pools": [{"name": "medium", "pool": "runner", "organization": "example-org"}],
+            "runner_pools_pools": [{"name": "medium", "pool": "runner", "organization": "example-org"}],
         },
         "children": {
             "control_plane": {"hosts": {"cp-1": {}}},
@@ -159,7 +159,7 @@ def test_unknown_variables(play: Callable[..., Run], inventory: Inventory) -> No
         "fleet_api_endpont": "fleet_api_endpoint",
         "nvme_storage_drive": "nvme_storage_drives",
         "preflight_minimun": "preflight_minimum",
-        "runner_pool": "runner_pools",
+        "runner_pools_pool": "runner_pools_pools",
     }
     inventory["all"]["children"]["runner_nodes"]["vars"] = {**dict.fromkeys(typos, "x"), "my_own": "x"}
     run = play(inventory)
@@ -173,12 +173,12 @@ def test_typos_in_nested_keys(play: Callable[..., Run], inventory: Inventory) ->
     values: dict[str, Any] = {
         "fleet_pools": [{"name": "support", "group": "support_nodes"}, {"name": "runner", "group": "runner_nodes", "engin": True}],
         "fleet_mirror": {"ulr": "http://192.0.2.9"},
-        "runner_pools": [{"name": "m", "pool": "runner", "organization": "o", "replica": 2}],
+        "runner_pools_pools": [{"name": "m", "pool": "runner", "organization": "o", "replica": 2}],
     }
     variables(inventory).update(values)
     run = play(inventory)
     run.refused()
-    for path, meant in (("fleet_pools[1].engin", "engine"), ("fleet_mirror.ulr", "url"), ("runner_pools[0].replica", "replicas")):
+    for path, meant in (("fleet_pools[1].engin", "engine"), ("fleet_mirror.ulr", "url"), ("runner_pools_pools[0].replica", "replicas")):
         found = run.finding("variable_key_unknown", path)
         assert meant in found["expected"] and f"did you mean {path.rpartition('.')[0]}.{meant}?" in found["hint"]
 

@@ -28,14 +28,17 @@ def test_mountinfo_is_unescaped(text: str, path: str) -> None:
             (0, "DEVNAME=/dev/x\nUUID=1\nTYPE=xfs\n", ""), (0, json.dumps({"signatures": [{"type": "xfs"}]}), ""), ("", ["xfs"]), id="xfs"
         ),
         pytest.param(
-            (0, "PTTYPE=gpt\n", ""), (0, json.dumps({"signatures": [{"type": "gpt"}, {"type": "PMBR"}]}), ""), ("gpt", ["gpt", "PMBR"]), id="gpt"
+            (0, "PTTYPE=gpt\n", ""),
+            (0, json.dumps({"signatures": [{"type": "gpt"}, {"type": "PMBR"}]}), ""),
+            ("gpt", ["gpt", "PMBR"]),
+            id="gpt",
         ),
         pytest.param((8, "", ""), (0, "", ""), ("", ["more than one"]), id="ambivalent"),
         pytest.param(
             (2, "", ""), (0, json.dumps({"signatures": [{"type": "zfs_member"}]}), ""), ("", ["zfs_member"]), id="only-wipefs-sees-it"
         ),
     ],
-)  # fmt: skip
+)
 def test_signatures(blkid: Any, wipefs: Any, expected: Any) -> None:
     assert nvme.Drives(answers(blkid=blkid, wipefs=wipefs)).signatures("/dev/x") == expected
 
@@ -61,7 +64,7 @@ def test_table_reads_any_sector_size_and_the_filesystem_of_ours_only() -> None:
 
 
 def test_claim_lies_between_the_table_and_the_first_partition() -> None:
-    assert 24 * 1024 <= nvme.CLAIM_AT and nvme.CLAIM_AT + len(nvme.CLAIM) == 1 << 20 and nvme.CLAIM_AT % 4096 == 0
+    assert nvme.CLAIM_AT >= 24 * 1024 and nvme.CLAIM_AT + len(nvme.CLAIM) == 1 << 20 and nvme.CLAIM_AT % 4096 == 0
 
 
 @pytest.mark.parametrize("name", ["/dev/nvme0n1", "/dev/disk/by-uuid/x", "/dev/disk/by-label/x"])
