@@ -214,7 +214,7 @@ def run_jobs(
         if not missing:
             return done, ""
         waiting = []
-        for _ in missing:
+        for _node in missing:
             waiting.append(world.queue(pools[serial % len(pools)], job_script(f"proof-{start}-{serial}")))
             serial += 1
         print(f"round {number + 1}: queued {len(waiting)} jobs for {', '.join(missing)}", flush=True)

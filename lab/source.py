@@ -66,8 +66,9 @@ class Source:
             print(f"engine: {self.engine}")
 
 
-def choose(environment: Mapping[str, str] = os.environ, probe: Callable[[], bool] = probe_upstream) -> Source:
+def choose(environment: Mapping[str, str] | None = None, probe: Callable[[], bool] = probe_upstream) -> Source:
     """Follow LAB_SOURCE (mirror, upstream or auto), and ask the network where it is auto."""
+    environment = os.environ if environment is None else environment
     wanted = environment.get(ENV_SOURCE) or "auto"
     engine_image = environment.get(ENV_ENGINE, "")
     if wanted not in ("auto", "mirror", "upstream"):

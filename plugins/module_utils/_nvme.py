@@ -263,6 +263,9 @@ def plan_layout(drives: Sequence[Drive], volumes: Sequence[Volume], layout: str,
         fresh.append(Step("partition", drive.identity, f"{'WIPE and partition' if wiped else 'partition'} as GPT: {names}",
                           {"drive": drive, "partitions": table, "wipe": wiped}))  # fmt: skip
     plan.steps = fresh
+    # Consent for a drive that nothing is written to destroys nothing.
+    written = [step.target for step in fresh]
+    plan.destructive = [d for d in plan.destructive if d["drive"] in written or not d["consented"]]
     for volume in volumes:
         if volume.name not in kept:
             continue

@@ -10,12 +10,12 @@ import hashlib
 import json
 import os
 import urllib.error
-import urllib.request
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from ansible.module_utils.urls import open_url
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._findings import Finding
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._mirror import mirrored
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._pins import ARTIFACTS, artifacts
@@ -72,7 +72,7 @@ def others(mirror: Mapping[str, Any], files: Mapping[str, str], archs: Iterable[
 
 
 def _open(url: str, method: str = "GET") -> Any:
-    return urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=TIMEOUT)
+    return open_url(url, method=method, timeout=TIMEOUT)
 
 
 def _reason(error: BaseException) -> str:
