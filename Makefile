@@ -1,13 +1,14 @@
-# lab: a fleet on this machine, and the proof that it works.  test: all that CI runs.  bench: what a run costs, against the bare commands.
+# lab: a fleet on this machine, and the proof that it works.  test: all that CI runs.
 # Each target sets itself up from a fresh clone on Debian or Ubuntu, as root. What was fetched or built is kept under the user's cache.
 
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/runnerfleet
 VENV := $(CACHE)/venv-$(shell cat requirements.txt requirements-dev.txt | sha256sum | cut -c1-12)
 COLLECTION := .ansible/collections/ansible_collections/runnerfleet/baremetal
 
-export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# The lab keeps a newer Go there where the machine's own is too old.
+export PATH := $(CURDIR)/.venv/bin:$(CACHE)/go/current/bin:$(PATH)
 
-.PHONY: lab lab-down test test-fast bench venv setup clean
+.PHONY: lab lab-down test test-fast venv setup clean
 
 lab: setup venv
 	python -m lab up
@@ -22,9 +23,6 @@ test: setup venv
 
 test-fast: venv
 	python tests/run.py --without-fleet
-
-bench: setup venv
-	python -m lab.bench
 
 # System packages, with apt-get.
 setup:

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from lab import fleet, machine
+from lab import fleet, golang, machine
 from lab.process import LabError
 from lab.programs import BuildError
 from lab.settings import DEFAULT_NODES, current_fleet
@@ -29,6 +29,7 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str]) -> int:
     """Run one command; the exit code says whether it worked."""
     chosen = _parser().parse_args(arguments)
+    golang.use()
     try:
         if chosen.command == "setup":
             machine.setup()

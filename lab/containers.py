@@ -136,7 +136,7 @@ def remove(fleet: Fleet) -> list[str]:
         for name in listed(kind, fleet):
             if kind == "volume":
                 _make_removable(name)
-            run("podman", kind, "rm", "--force", name)
+            run("podman", kind, "rm", name)
             removed.append(f"{kind} {name}")
     return removed
 

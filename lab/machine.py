@@ -13,13 +13,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab import golang
 from lab.process import LabError, run
 
 CAP_SYS_RESOURCE = 24
 MOST = 1 << 20  # A node's limit of open files and of processes.
 MOST_WITHOUT_CAPABILITY = 20_000  # What is passed down to it may be lowered, but not raised again.
 UPSTREAM = ("dl.k8s.io", "registry.k8s.io")
-GO = (1, 24)
 
 # A command, and the Debian package that has it.
 COMMANDS = {
@@ -34,6 +34,7 @@ COMMANDS = {
     "ssh": "openssh-client",
     "ssh-keygen": "openssh-client",
     "gcc": "gcc",
+    "go": "golang-go",
     "git": "git",
     "make": "make",
     "modprobe": "kmod",
@@ -111,12 +112,6 @@ def missing_packages(has_command: Callable[[str], bool], has_file: Callable[[str
     return sorted(names)
 
 
-def go_version(text: str) -> tuple[int, int]:
-    """Major and minor of what `go version` prints."""
-    found = re.search(r"go(\d+)\.(\d+)", text)
-    return (int(found.group(1)), int(found.group(2))) if found else (0, 0)
-
-
 def setup() -> bool:
     """Install what is missing; returns whether something was."""
     if os.geteuid():
@@ -134,21 +129,11 @@ def setup() -> bool:
         # The lab starts a registry of its own when it needs one; the package's service would only take a port.
         if "docker-registry" in missing and Path("/run/systemd/system").is_dir():
             run("systemctl", "disable", "--now", "docker-registry.service", check=False)
-    _need_go()
+    golang.ensure()
+    # A node cannot load what is a module of this machine's kernel; where it is built in there is nothing to load.
     for module in ("overlay", "br_netfilter", "nf_tables", "vxlan", "loop"):
-        run(
-            "modprobe", "--quiet", module, check=False
-        )  # Nodes cannot load what is a module here; where it is built in there is nothing to do.
+        run("modprobe", "--quiet", module, check=False)
     return bool(missing)
-
-
-def _need_go() -> None:
-    found = run("go", "version", check=False).stdout if shutil.which("go") else ""
-    if go_version(found) < GO:
-        wanted = ".".join(map(str, GO))
-        raise LabError(
-            f"the stand-ins are Go programs: found {found.strip() or 'no go'}, expected Go {wanted} or newer (https://go.dev/dl/) on PATH"
-        )
 
 
 def probe_upstream(seconds: float = 3.0) -> bool:

@@ -56,6 +56,8 @@ class LiveWorld:
             raise
         pools = []
         for item in listed["items"]:
+            if item["spec"].get("replicas") == 0:
+                continue  # Nobody would take its jobs.
             runner = item["spec"]["template"]["spec"]
             repository = runner.get("repository") or f"{runner.get('organization') or 'runnerfleet'}/proof"
             pools.append(Pool(item["metadata"]["name"], repository, ("self-hosted", *runner.get("labels", []))))
