@@ -1,4 +1,4 @@
-# lab: a fleet on this machine, and the proof that it works.  test: all that CI runs.
+# lab: a fleet on this machine, and the proof that it works.  test: all that CI runs.  bench: what a run costs, against the bare commands.
 # Each target sets itself up from a fresh clone on Debian or Ubuntu, as root. What was fetched or built is kept under the user's cache.
 
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/runnerfleet
@@ -8,7 +8,7 @@ COLLECTION := .ansible/collections/ansible_collections/runnerfleet/baremetal
 # The lab keeps a newer Go there where the machine's own is too old.
 export PATH := $(CURDIR)/.venv/bin:$(CACHE)/go/current/bin:$(PATH)
 
-.PHONY: lab lab-down test test-fast venv setup clean
+.PHONY: lab lab-down test test-fast bench venv setup clean
 
 lab: setup venv
 	python -m lab up
@@ -23,6 +23,9 @@ test: setup venv
 
 test-fast: venv
 	python tests/run.py --without-fleet
+
+bench: setup venv
+	python -m lab.bench
 
 # System packages, with apt-get.
 setup:

@@ -15,7 +15,7 @@ description:
     This plugin counts them, so that a test can hold a playbook to a budget.
   - At the end of a playbook one line of JSON is appended to a file, with the playbook's name, whether it was a dry run,
     the seconds that it took and the counts of each host.
-  - The counts are V(evaluated) (all tasks of the host itself), V(skipped) and V(changed) among them, V(delegated) (evaluated for this
+  - The counts are V(evaluated) (all tasks of the host itself), V(skipped) among them, V(changed), V(delegated) (evaluated for this
     host on another one than the controller), V(once) (tasks with C(run_once), which a host runs for all), V(failed) and V(unreachable).
 options:
   path:
@@ -79,8 +79,8 @@ class CallbackModule(CallbackBase):
         self._hosts[result.host.get_name()]["changed"] += bool(result.result.get("changed"))
 
     def v2_runner_on_skipped(self, result: Any) -> None:
-        """A task was not wanted after all."""
-        self._hosts[result.host.get_name()]["skipped"] += 1
+        """A task was not wanted after all; one that the host would have run for all is no cost of its own."""
+        self._hosts[result.host.get_name()]["skipped"] += not result.task.run_once
 
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
         """A task failed, rescued or not."""

@@ -1,0 +1,226 @@
+"""What a run of site.yml costs, and the floor under it: the same nodes brought to the same state by the bare commands, in the same run.
+
+`make bench` boots a fleet of its own, times site.yml on fresh nodes and again, keeps what the bare commands need to know (lab/floor.sh),
+boots the nodes anew and times those. Ratios carry over to other machines, seconds do not.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import platform
+import re
+import shlex
+import sys
+import tarfile
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from lab import fleet as fleets
+from lab.process import LabError, run
+from lab.programs import CACHE
+from lab.settings import DEFAULT_NODES, Fleet
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs/benchmarks.md"
+KEPT = CACHE / "bench"
+RUNNER = "runner-1"
+RELEASES = {"flannel": "kube-flannel", "cert-manager": "cert-manager", "actions-runner-controller": "arc-systems"}
+# What the roles write below /etc on every node; the mounts are the floor's own.
+NODE_FILES = (
+    "etc/containerd",
+    "etc/systemd/system/containerd.service",
+    "etc/systemd/system/kubelet.service",
+    "etc/kubernetes/kubelet.conf.d",
+    "etc/modules-load.d",
+    "etc/sysctl.d",
+)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One run of site.yml: seconds, and the host-tasks of a runner node."""
+
+    seconds: float
+    evaluated: int
+    skipped: int
+    delegated: int
+
+
+def site(fleet: Fleet) -> Cost:
+    """Run site.yml and count."""
+    counts = KEPT / "costs.jsonl"
+    counts.unlink(missing_ok=True)
+    counting = {"ANSIBLE_CALLBACKS_ENABLED": "runnerfleet.baremetal.task_budget", "TASK_BUDGET_FILE": str(counts)}
+    start = time.monotonic()
+    run(
+        *("ansible-playbook", "-i", str(ROOT / "inventories/lab"), str(ROOT / "playbooks/site.yml")),
+        env={**os.environ, **counting, "LAB_FLEET": fleet.name, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")},
+    )
+    seconds = time.monotonic() - start
+    host = json.loads(counts.read_text().splitlines()[-1])["hosts"][RUNNER]
+    return Cost(seconds, host["evaluated"], host["skipped"], host["delegated"])
+
+
+class Cluster:
+    """The API server, asked with kubectl."""
+
+    def __init__(self, facts: dict[str, Any]) -> None:
+        """The fleet's facts name its kubeconfig."""
+        self.env = {**os.environ, "KUBECONFIG": facts["kubeconfig"]}
+
+    def get(self, *what: str) -> dict[str, Any]:
+        """One object, or a list of them."""
+        answer: dict[str, Any] = json.loads(run("kubectl", "get", "-o", "json", *what, env=self.env).stdout)
+        return answer
+
+    def wait_for_fleet(self, seconds: float = 300) -> None:
+        """Until an engine and a runner are ready on each runner node."""
+        deadline = time.monotonic() + seconds
+        while True:
+            pods = [pod for space in ("dagger", "arc-runners") for pod in self.get("pods", "-n", space)["items"]]
+            ready = [p for p in pods if {"type": "Ready", "status": "True"}.items() <= _condition(p, "Ready").items()]
+            if len(ready) == 2 * sum(node.startswith("runner-") for node in DEFAULT_NODES):
+                return
+            if time.monotonic() > deadline:
+                raise LabError(f"after {seconds:.0f} s {len(ready)} of the engines and runners are ready")
+            time.sleep(0.5)
+
+
+def _condition(pod: dict[str, Any], kind: str) -> dict[str, Any]:
+    return next((c for c in pod.get("status", {}).get("conditions", []) if c["type"] == kind), {})
+
+
+def bare(item: dict[str, Any]) -> dict[str, Any]:
+    """An object as somebody would have written it."""
+    metadata = {key: item["metadata"][key] for key in ("name", "namespace", "labels", "annotations") if key in item["metadata"]}
+    return {**{key: value for key, value in item.items() if key != "status"}, "metadata": metadata}
+
+
+def keep(fleet: Fleet, facts: dict[str, Any]) -> None:
+    """Write down what the floor needs to know of the fleet that site.yml made."""
+    cluster = Cluster(facts)
+    tar = run("ssh", *_ssh(facts), f"root@{fleet.address(RUNNER)}", f"tar -cC / {' '.join(NODE_FILES)} | base64").stdout
+    _plain(tar, KEPT / "node.tar")
+    config = cluster.get("configmap", "-n", "kube-system", "kubeadm-config", "kubelet-config", "kube-proxy")["items"]
+    documents = [item["data"][key] for item in config for key in ("ClusterConfiguration", "kubelet", "config.conf") if key in item["data"]]
+    documents.append("apiVersion: kubeadm.k8s.io/v1beta4\nkind: InitConfiguration\n")
+    (KEPT / "kubeadm.yaml").write_text("\n---\n".join(documents))
+    for release, space in RELEASES.items():
+        values = run(facts["helm"], "get", "values", release, "-n", space, "-o", "json", env=cluster.env).stdout
+        (KEPT / f"{release}.yaml").write_text(values)
+    objects = {
+        "engine": ["namespace/dagger", "-n dagger configmaps", "-n dagger serviceaccounts", "-n dagger daemonsets"],
+        "controller": ["namespace/arc-systems", "-n arc-systems secret/controller-manager"],
+        "runners": ["namespace/arc-runners", "-n arc-runners runnerdeployments"],
+    }
+    for name, wanted in objects.items():
+        answers = [cluster.get(*what.split()) for what in wanted]
+        items = [bare(item) for answer in answers for item in answer.get("items", [answer])]
+        kept = [item for item in items if item["metadata"]["name"] not in ("kube-root-ca.crt", "default")]
+        path = KEPT / f"{name}.json"
+        path.touch(mode=0o600)
+        path.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": kept}))
+
+
+def _plain(encoded: str, path: Path) -> None:
+    """The archive without the drop-ins that ask for mount units: the floor mounts by hand."""
+    with tarfile.open(fileobj=io.BytesIO(base64.b64decode(encoded))) as old, tarfile.open(path, "w") as new:
+        for member in old:
+            new.addfile(member, old.extractfile(member) if member.isreg() else None)
+
+
+def _ssh(facts: dict[str, Any]) -> list[str]:
+    return ["-i", facts["ssh_key"], "-o", f"UserKnownHostsFile={facts['known_hosts']}", "-o", "StrictHostKeyChecking=yes"]
+
+
+def floor(fleet: Fleet, facts: dict[str, Any]) -> float:
+    """Seconds that the bare commands take on fresh nodes."""
+    mirror = facts["mirror"]
+    behind = {url: f"{mirror['url']}/{url.removeprefix('https://')}" for url in mirror["checksums"]}
+
+    def one(pattern: str) -> str:
+        return next(address for url, address in behind.items() if re.search(pattern, url))
+
+    registry = f"oci://{mirror['registry']}/quay.io/jetstack/charts/cert-manager --plain-http --version v{facts['pins']['cert_manager']}"
+    others = [node for node in DEFAULT_NODES if not node.startswith("cp-")]
+    environment = {
+        "FLOOR": str(KEPT),
+        "CP": fleet.address("cp-1"),
+        "OTHERS": " ".join(fleet.address(node) for node in others),
+        "RUNNERS": " ".join(f"{fleet.address(node)}={','.join(paths)}" for node, paths in facts["drives"].items()),
+        "SSH": shlex.join(_ssh(facts)),
+        "BINARIES": " ".join(one(name) for name in (r"/kubelet$", r"/kubeadm$", r"/runc\.")),
+        "CONTAINERD": one("containerd-static"),
+        "CNI": one("cni-plugins-linux"),
+        "FLANNEL": one(r"/flannel\.tgz$"),
+        "CERT_MANAGER": registry,
+        "ARC": one("/actions-runner-controller-"),
+        "HELM": facts["helm"],
+        "KUBECONFIG": facts["kubeconfig"],
+    }
+    start = time.monotonic()
+    run("bash", str(ROOT / "lab/floor.sh"), env={**os.environ, **environment})
+    Cluster(facts).wait_for_fleet()
+    return time.monotonic() - start
+
+
+def page(fresh: Cost, again: Cost, seconds: float) -> str:
+    """docs/benchmarks.md."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    machine = f"{os.cpu_count()} cores, {memory:.0f} GiB, Linux {platform.release().partition('-')[0]}, {datetime.now(tz=UTC):%Y-%m-%d}"
+    return f"""# What a run costs
+
+Written by `make bench`, which boots four nodes (one control plane, one support, two runner nodes with two drives each) on one machine:
+{machine}.
+All figures are of that one run. Ratios carry over to other machines, seconds do not.
+
+| per runner node | evaluated tasks | skipped | delegated to the control plane | aim |
+|---|---|---|---|---|
+| site.yml on fresh nodes | {fresh.evaluated} | {fresh.skipped} | {fresh.delegated} | at most 25, 0, 0 |
+| site.yml again | {again.evaluated} | {again.skipped} | {again.delegated} | at most 15, 0, 0 |
+
+| | seconds | against the floor | aim |
+|---|---|---|---|
+| floor: the bare commands on fresh nodes (`lab/floor.sh`) | {seconds:.0f} | 1.0 | |
+| site.yml on fresh nodes | {fresh.seconds:.0f} | {fresh.seconds / seconds:.2f} | at most 3 |
+| site.yml again | {again.seconds:.0f} | {again.seconds / seconds:.2f} | at most 1 |
+
+The floor takes the same binaries, images and charts from the same mirror, runs on all nodes at once where commands allow it, and ends when
+an engine and a runner are ready on each runner node. It checks no sum, proves no drive empty, and cannot be run twice.
+`molecule/default` holds every test run to the task budget; times are compared here and never fail a test.
+"""
+
+
+def main() -> int:
+    """Run the benchmark and write the page."""
+    fleet = Fleet("bench")
+    os.environ["LAB_FLEET"] = fleet.name
+    KEPT.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        fleets.down(fleet)
+        fleets.up(fleet)
+        facts = json.loads((fleet.directory / "lab.json").read_text())
+        if not facts["mirror"]:
+            raise LabError("the floor takes its artifacts from the lab's mirror: set LAB_SOURCE=mirror")
+        fresh = site(fleet)
+        Cluster(facts).wait_for_fleet()
+        again = site(fleet)
+        keep(fleet, facts)
+        fleets.down(fleet)
+        fleets.up(fleet)
+        seconds = floor(fleet, json.loads((fleet.directory / "lab.json").read_text()))
+    finally:
+        fleets.down(fleet)
+    PAGE.write_text(page(fresh, again, seconds))
+    print(PAGE.read_text())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
