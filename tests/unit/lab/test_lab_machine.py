@@ -54,9 +54,7 @@ def test_go_version(text: str, expected: tuple[int, int]) -> None:
     assert golang.version(text) == expected
 
 
-@pytest.mark.parametrize(
-    ("node", "last"), [("cp-1", 11), ("support-1", 21), ("runner-1", 31), ("runner-3", 33), ("runner-9", 39)], ids=lambda value: str(value)
-)
+@pytest.mark.parametrize(("node", "last"), [("cp-1", 11), ("support-1", 21), ("runner-1", 31), ("runner-3", 33), ("runner-9", 39)], ids=str)
 def test_address(node: str, last: int) -> None:
     assert Fleet("lab").address(node) == f"10.89.77.{last}"
 
