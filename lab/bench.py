@@ -7,14 +7,12 @@ boots the nodes anew and times those. Ratios carry over to other machines, secon
 from __future__ import annotations
 
 import base64
-import io
 import json
 import os
 import platform
 import re
 import shlex
 import sys
-import tarfile
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -31,7 +29,7 @@ PAGE = ROOT / "docs/benchmarks.md"
 KEPT = CACHE / "bench"
 RUNNER = "runner-1"
 RELEASES = {"flannel": "kube-flannel", "cert-manager": "cert-manager", "actions-runner-controller": "arc-systems"}
-# What the roles write below /etc on every node; the mounts are the floor's own.
+# What the roles write below /etc on every node, without the drop-ins that ask for mount units: the floor mounts by hand.
 NODE_FILES = (
     "etc/containerd",
     "etc/systemd/system/containerd.service",
@@ -106,7 +104,7 @@ def keep(fleet: Fleet, facts: dict[str, Any]) -> None:
     """Write down what the floor needs to know of the fleet that site.yml made."""
     cluster = Cluster(facts)
     tar = run("ssh", *_ssh(facts), f"root@{fleet.address(RUNNER)}", f"tar -cC / {' '.join(NODE_FILES)} | base64").stdout
-    _plain(tar, KEPT / "node.tar")
+    (KEPT / "node.tar").write_bytes(base64.b64decode(tar))
     config = cluster.get("configmap", "-n", "kube-system", "kubeadm-config", "kubelet-config", "kube-proxy")["items"]
     documents = [item["data"][key] for item in config for key in ("ClusterConfiguration", "kubelet", "config.conf") if key in item["data"]]
     documents.append("apiVersion: kubeadm.k8s.io/v1beta4\nkind: InitConfiguration\n")
@@ -126,13 +124,6 @@ def keep(fleet: Fleet, facts: dict[str, Any]) -> None:
         path = KEPT / f"{name}.json"
         path.touch(mode=0o600)
         path.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": kept}))
-
-
-def _plain(encoded: str, path: Path) -> None:
-    """The archive without the drop-ins that ask for mount units: the floor mounts by hand."""
-    with tarfile.open(fileobj=io.BytesIO(base64.b64decode(encoded))) as old, tarfile.open(path, "w") as new:
-        for member in old:
-            new.addfile(member, old.extractfile(member) if member.isreg() else None)
 
 
 def _ssh(facts: dict[str, Any]) -> list[str]:

@@ -23,7 +23,7 @@ until_done() {
 prepare() {
   local address=$1 drives=$2
   on "$address" tar -xC / <"$FLOOR/node.tar"
-  on "$address" bash -seu -- "$drives" "$BINARIES" "$CONTAINERD" "$CNI" <<'NODE'
+  on "$address" "bash -seu -- $(printf '%q ' "$drives" "$BINARIES" "$CONTAINERD" "$CNI")" <<'NODE'
 IFS=, read -r engine containers <<<"$1"
 if [ -n "$engine" ]; then
   for pair in "$engine /var/lib/runnerfleet/engine" "$containers /var/lib/runnerfleet/containers"; do
