@@ -85,7 +85,7 @@ for node in $(kubectl get nodes -o name); do
   pool=${pool%-*}
   [ "$pool" != cp ] || continue
   kubectl label --overwrite "$node" "node-restriction.kubernetes.io/runnerfleet-pool=$pool" "node-role.kubernetes.io/$pool=" >/dev/null
-  [ "$pool" != runner ] || kubectl taint --overwrite "$node" "runnerfleet.dev/pool=$pool:NoSchedule" >/dev/null
+  [ "$pool" != runner ] || kubectl taint --overwrite node "${node#node/}" "runnerfleet.dev/pool=$pool:NoSchedule" >/dev/null
 done
 
 # Chart references carry their options.
