@@ -12,6 +12,7 @@ import os
 import platform
 import re
 import shlex
+import shutil
 import sys
 import time
 from dataclasses import dataclass
@@ -82,7 +83,7 @@ class Cluster:
         deadline = time.monotonic() + seconds
         while True:
             pods = [pod for space in ("dagger", "arc-runners") for pod in self.get("pods", "-n", space)["items"]]
-            ready = [p for p in pods if {"type": "Ready", "status": "True"}.items() <= _condition(p, "Ready").items()]
+            ready = [pod for pod in pods if is_ready(pod)]
             if len(ready) == 2 * sum(node.startswith("runner-") for node in DEFAULT_NODES):
                 return
             if time.monotonic() > deadline:
@@ -90,8 +91,10 @@ class Cluster:
             time.sleep(0.5)
 
 
-def _condition(pod: dict[str, Any], kind: str) -> dict[str, Any]:
-    return next((c for c in pod.get("status", {}).get("conditions", []) if c["type"] == kind), {})
+def is_ready(pod: dict[str, Any]) -> bool:
+    """Whether a pod says so itself."""
+    conditions = pod.get("status", {}).get("conditions", [])
+    return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
 
 
 def bare(item: dict[str, Any]) -> dict[str, Any]:
@@ -208,6 +211,7 @@ def main() -> int:
         seconds = floor(fleet, json.loads((fleet.directory / "lab.json").read_text()))
     finally:
         fleets.down(fleet)
+        shutil.rmtree(KEPT)  # It holds the controller's Secret.
     PAGE.write_text(page(fresh, again, seconds))
     print(PAGE.read_text())
     return 0
