@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from lab import fleet as fleets
-from lab.process import LabError, run
+from lab.process import LabError, run, ssh_options
 from lab.programs import CACHE
 from lab.settings import DEFAULT_NODES, Fleet
 
@@ -106,7 +106,7 @@ def bare(item: dict[str, Any]) -> dict[str, Any]:
 def keep(fleet: Fleet, facts: dict[str, Any]) -> None:
     """Write down what the floor needs to know of the fleet that site.yml made."""
     cluster = Cluster(facts)
-    tar = run("ssh", *_ssh(facts), f"root@{fleet.address(RUNNER)}", f"tar -cC / {' '.join(NODE_FILES)} | base64").stdout
+    tar = run("ssh", *ssh_options(facts), f"root@{fleet.address(RUNNER)}", f"tar -cC / {' '.join(NODE_FILES)} | base64").stdout
     (KEPT / "node.tar").write_bytes(base64.b64decode(tar))
     config = cluster.get("configmap", "-n", "kube-system", "kubeadm-config", "kubelet-config", "kube-proxy")["items"]
     documents = [item["data"][key] for item in config for key in ("ClusterConfiguration", "kubelet", "config.conf") if key in item["data"]]
@@ -116,6 +116,7 @@ def keep(fleet: Fleet, facts: dict[str, Any]) -> None:
         values = run(facts["helm"], "get", "values", release, "-n", space, "-o", "json", env=cluster.env).stdout
         (KEPT / f"{release}.yaml").write_text(values)
     objects = {
+        "certificates": ["-n cert-manager issuers.cert-manager.io", "-n cert-manager certificates.cert-manager.io"],
         "engine": ["namespace/dagger", "-n dagger configmaps", "-n dagger serviceaccounts", "-n dagger daemonsets"],
         "controller": ["namespace/arc-systems", "-n arc-systems secret/controller-manager"],
         "runners": ["namespace/arc-runners", "-n arc-runners runnerdeployments"],
@@ -127,10 +128,6 @@ def keep(fleet: Fleet, facts: dict[str, Any]) -> None:
         path = KEPT / f"{name}.json"
         path.touch(mode=0o600)
         path.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": kept}))
-
-
-def _ssh(facts: dict[str, Any]) -> list[str]:
-    return ["-i", facts["ssh_key"], "-o", f"UserKnownHostsFile={facts['known_hosts']}", "-o", "StrictHostKeyChecking=yes"]
 
 
 def floor(fleet: Fleet, facts: dict[str, Any]) -> float:
@@ -148,7 +145,7 @@ def floor(fleet: Fleet, facts: dict[str, Any]) -> float:
         "CP": fleet.address("cp-1"),
         "OTHERS": " ".join(fleet.address(node) for node in others),
         "RUNNERS": " ".join(f"{fleet.address(node)}={','.join(paths)}" for node, paths in facts["drives"].items()),
-        "SSH": shlex.join(_ssh(facts)),
+        "SSH": shlex.join(ssh_options(facts)),
         "BINARIES": " ".join(one(name) for name in (r"/kubelet$", r"/kubeadm$", r"/runc\.")),
         "CONTAINERD": one("containerd-static"),
         "CNI": one("cni-plugins-linux"),

@@ -95,6 +95,8 @@ done
   kubectl wait --for=condition=Ready node --all --timeout=300s >/dev/null
   "$HELM" install cert-manager $CERT_MANAGER --namespace cert-manager --create-namespace --values "$FLOOR/cert-manager.yaml" --wait >/dev/null
 }
+until_done kubectl apply --server-side -f "$FLOOR/certificates.json"
+kubectl wait --for=condition=Ready certificate --all --namespace cert-manager --timeout=300s >/dev/null
 kubectl apply --server-side -f "$FLOOR/engine.json" >/dev/null
 until_done kubectl apply --server-side -f "$FLOOR/controller.json"
 # shellcheck disable=SC2086

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Mapping
+from typing import Any
 
 
 class LabError(RuntimeError):
@@ -26,3 +27,9 @@ def run(
 def output(*command: str) -> str:
     """What a program prints, stripped."""
     return run(*command).stdout.strip()
+
+
+def ssh_options(facts: Mapping[str, Any]) -> list[str]:
+    """How a node of the fleet that lab.json describes is reached: with its key, and only if its host key is the known one."""
+    known = ["-o", f"UserKnownHostsFile={facts['known_hosts']}", "-o", "StrictHostKeyChecking=yes"]
+    return ["-i", facts["ssh_key"], *known, "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "LogLevel=ERROR"]

@@ -11,7 +11,7 @@ from typing import Any
 
 import kubernetes
 
-from lab.process import run
+from lab.process import run, ssh_options
 from lab.prove import CACHE_MOUNT, ENGINE_NAMESPACE, POOL_LABEL, RUNNER_NAMESPACE, Disk, Job, Node, Pool
 from lab.settings import Fleet
 
@@ -90,10 +90,7 @@ class LiveWorld:
         return disk
 
     def _ssh(self, node: Node, command: str) -> str:
-        options = ["-i", self._facts["ssh_key"], "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "LogLevel=ERROR"]
-        if "known_hosts" in self._facts:
-            options += ["-o", f"UserKnownHostsFile={self._facts['known_hosts']}", "-o", "StrictHostKeyChecking=yes"]
-        return run("ssh", *options, f"root@{node.address}", command).stdout
+        return run("ssh", *ssh_options(self._facts), f"root@{node.address}", command).stdout
 
     def _call(self, method: str, path: str, content: Any = None) -> bytes:
         data = None if content is None else json.dumps(content).encode()
