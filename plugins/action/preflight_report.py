@@ -7,60 +7,56 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
+import json
 import os
 import ssl
-from collections import ChainMap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
-from ansible.errors import AnsibleError, AnsibleUndefinedVariable
+from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible.template import Templar
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _inventory, _survey
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _host_rules, _inventory, _sizing
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._findings import Finding, in_order, summary, table
-from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _mirror_check
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._hardware import hardware_from
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._pins import PINS
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _fleet_sizing, _mirror_check, _networks, _version_matrix
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._variables import SHARED, Variables, host_variables, role_variables
 
-ROLES = Path(__file__).resolve().parents[2] / "roles"
-SHARED = "fleet"
 # Which hosts a role's own variables matter for; roles that are not named speak to the API for all of them.
 KINDS = {"control_plane": {"control_plane"}, "node_join": {"runner", "support"}, "nvme_storage": {"runner"}}
 # The variable that chooses the version of each pinned release file.
 VERSIONS = {
-    "kubernetes": "fleet_kubernetes_version",
+    "kubernetes": "kubernetes_host_version",
     "containerd": "container_runtime_version",
     "runc": "container_runtime_runc_version",
     "cni_plugins": "container_runtime_cni_plugins_version",
 }
+# The same for the components of the version matrix.
+COMPONENTS = {
+    "kubernetes": "kubernetes_host_version",
+    "containerd": "container_runtime_version",
+    "runc": "container_runtime_runc_version",
+    "cert_manager": "cert_manager_version",
+}
+# What the roles ask of every engine's command line.
+VERBS = ("dagger core version",)
 OPTIONS: dict[str, dict[str, Any]] = {
     "minimum": {"type": "dict", "default": {}},
+    "recommended": {"type": "dict", "default": {}},
     "control_plane_group": {"type": "str", "default": "control_plane"},
     "external_control_plane": {"type": "bool", "default": False},
     "ignored_variables": {"type": "list", "elements": "str", "default": []},
     "mirror_check": {"type": "str", "choices": ["content", "presence", "none"], "default": "content"},
     "artifacts": {"type": "list", "elements": "str", "default": []},
     "engine_network": {"type": "str", "default": "10.87.0.0/16"},
+    "extra_networks": {"type": "dict", "default": {}},
+    "clock_tolerance": {"type": "float", "default": 30},
+    "findings_file": {"type": "path", "default": ""},
     "survey": {"type": "str", "required": True},
 }
-
-
-class Variables:
-    """One host's variables over the roles' defaults; only what is asked for is templated."""
-
-    def __init__(self, raw: Mapping[str, Any], defaults: Mapping[str, Any], loader: Any) -> None:
-        self.raw = raw
-        self._all = ChainMap(dict(raw), dict(defaults))
-        self._templar = Templar(loader=loader, variables=dict(self._all))
-
-    @property
-    def known(self) -> Mapping[str, Any]:
-        """Every name that has a value, if only a role's default."""
-        return self._all
-
-    def get(self, name: str) -> Any:
-        """The effective value, or None where nothing defines it."""
-        return self._templar.template(self._all[name]) if name in self._all else None
 
 
 class ActionModule(ActionBase):
@@ -73,6 +69,9 @@ class ActionModule(ActionBase):
         result = super().run(tmp, task_vars)
         _validation, options = self.validate_argument_spec(OPTIONS)
         task_vars = task_vars or {}
+        missing = _networks.MISSING or _version_matrix.MISSING
+        if missing:
+            raise AnsibleError(missing)
         played = list(task_vars["ansible_play_hosts_all"])
         findings = in_order(self._findings(options, played, task_vars))
         told = summary(findings, len(played))
@@ -81,13 +80,14 @@ class ActionModule(ActionBase):
         errors = [finding for finding in findings if finding.severity == "error"]
         if errors:
             told = f"{told} Nothing was changed. The table above and `findings` in this result say what to do."
-        return {**result, "changed": False, "failed": bool(errors), "msg": told, "findings": [finding.as_dict() for finding in findings]}
+        report = [finding.as_dict() for finding in findings]
+        if options["findings_file"]:
+            Path(options["findings_file"]).write_text(json.dumps(report, indent=2) + "\n")
+        return {**result, "changed": False, "failed": bool(errors), "msg": told, "findings": report}
 
     def _findings(self, options: dict[str, Any], played: list[str], task_vars: dict[str, Any]) -> list[Finding]:
-        specs, defaults = self._roles()
-        raw = {name: dict(task_vars["hostvars"].raw_get(name)) for name in played}
-        given = self._given(specs, defaults, raw.get(task_vars["inventory_hostname"], {}), task_vars)
-        hosts = {name: Variables({**variables, **given}, defaults, self._loader) for name, variables in raw.items()}
+        specs, defaults = role_variables(self._loader)
+        hosts = host_variables(played, specs, defaults, self._loader, task_vars)
         groups, control_plane = task_vars["groups"], options["control_plane_group"]
         findings: list[Finding] = []
         fleet = self._fleet(hosts[played[0]], specs, findings)
@@ -96,38 +96,19 @@ class ActionModule(ActionBase):
         findings += _inventory.pool_findings(groups, pools, control_plane, options["external_control_plane"])
         findings += _inventory.place_findings(played, groups, pools, control_plane, "ansible_limit" in task_vars)
         findings += self._variables(hosts, kinds, specs, options["ignored_variables"])
-        findings += self._fleet_findings(fleet, groups.get(control_plane, []), options)
+        findings += self._fleet_findings(fleet, groups.get(control_plane, []))
         looked = [self._host(name, kinds[name], hosts[name], options["survey"]) for name in played]
         findings += self._host_findings(looked, fleet, options)
+        findings += self._sizing_findings(looked, hosts, groups, pools, options)
+        findings += self._version_findings(looked, hosts[played[0]])
         if fleet["fleet_mirror"] and options["mirror_check"] != "none":
-            archs = {_survey.ARCHITECTURES[host.survey["arch"]] for host in looked if host.survey.get("arch") in _survey.ARCHITECTURES}
-            chosen = {pin: self._value(name, hosts[played[0]])[0] for pin, name in VERSIONS.items()}
+            architectures = _host_rules.ARCHITECTURES
+            archs = {architectures[host.survey["arch"]] for host in looked if host.survey.get("arch") in architectures}
+            chosen = {pin: hosts[played[0]].value(name)[0] for pin, name in VERSIONS.items()}
             versions = {pin: str(version) for pin, version in chosen.items() if version}
             content = options["mirror_check"] == "content"
             findings += _mirror_check.mirror_findings(fleet["fleet_mirror"], options["artifacts"], versions, archs, content)
         return findings
-
-    @staticmethod
-    def _given(
-        specs: dict[str, dict[str, Any]], defaults: dict[str, Any], raw: dict[str, Any], task_vars: dict[str, Any]
-    ) -> dict[str, Any]:
-        """Options that the play or the call of the role sets for all hosts: those are in no host's own variables."""
-        names = [name for options in specs.values() for name in options if name in task_vars]
-        return {name: task_vars[name] for name in names if task_vars[name] != raw.get(name, defaults.get(name))}
-
-    def _roles(self) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
-        """Options by role (shared ones under `fleet`), and every role's defaults as templates."""
-        specs: dict[str, dict[str, Any]] = {}
-        defaults: dict[str, Any] = {}
-        for path in sorted(ROLES.glob("*/meta/argument_specs.yml")):
-            entries = yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))["argument_specs"]
-            role = path.parents[1].name
-            for entry, spec in entries.items():
-                specs.setdefault(SHARED if entry == SHARED else role, {}).update(spec.get("options") or {})
-            own = path.parents[1] / "defaults" / "main.yml"
-            if own.exists():
-                defaults.update(self._loader.load_from_file(str(own), trusted_as_template=True) or {})
-        return specs, defaults
 
     def _fleet(self, first: Variables, specs: dict[str, dict[str, Any]], findings: list[Finding]) -> dict[str, Any]:
         """The shared variables as the plays will see them. What cannot be used is replaced by its default; its own check tells."""
@@ -135,23 +116,13 @@ class ActionModule(ActionBase):
         for name, spec in specs[SHARED].items():
             fleet[name] = spec.get("default")
             if name in first.raw:
-                value, _trouble = self._value(name, first)
+                value, _trouble = first.value(name)
                 usable = not _inventory.value_findings(name, value, spec, SHARED)
                 fleet[name] = value if usable and value is not None else fleet[name]
         for name in ("runner_controller_github_auth", "runner_controller_flavour"):
-            fleet[name], trouble = self._value(name, first)
+            fleet[name], trouble = first.value(name)
             findings += trouble if name not in first.raw else []
         return fleet
-
-    def _value(self, name: str, variables: Variables) -> tuple[Any, list[Finding]]:
-        try:
-            return variables.get(name), []
-        except AnsibleError as error:
-            # Facts are gathered after the preflight, so what needs them cannot be known yet.
-            if isinstance(error, AnsibleUndefinedVariable) and "ansible_" in f"{error} {variables.raw.get(name)}":
-                return None, []
-            hint = "define what it refers to, or correct the template, the vault password or the lookup"
-            return None, [Finding("variable_unresolved", name, str(error).splitlines()[0][:300], "a value", hint)]
 
     def _variables(
         self, hosts: dict[str, Variables], kinds: dict[str, str], specs: dict[str, dict[str, Any]], ignored: list[str]
@@ -165,7 +136,7 @@ class ActionModule(ActionBase):
         for host, variables in hosts.items():
             findings = [unknown[name] for name in variables.raw if name in unknown]
             for name in variables.raw.keys() & known.keys():
-                value, trouble = self._value(name, variables)
+                value, trouble = variables.value(name)
                 findings += trouble
                 if value is None:
                     continue
@@ -180,34 +151,110 @@ class ActionModule(ActionBase):
             told[host] = findings
         return _inventory.for_hosts(told)
 
-    def _fleet_findings(self, fleet: dict[str, Any], control_plane: list[str], options: dict[str, Any]) -> list[Finding]:
-        networks = {"fleet_pod_cidr": fleet["fleet_pod_cidr"], "fleet_service_cidr": fleet["fleet_service_cidr"]}
+    def _fleet_findings(self, fleet: dict[str, Any], control_plane: list[str]) -> list[Finding]:
         return [
             *_inventory.credential_findings(fleet["runner_controller_github_auth"]),
             *_inventory.flavour_findings(fleet["runner_controller_flavour"] or _inventory.FLAVOURS[0]),
             *_inventory.endpoint_findings(fleet.get("fleet_api_endpoint"), control_plane),
-            *_inventory.network_findings({**networks, "preflight_engine_network": options["engine_network"]}),
         ]
 
-    def _host(self, name: str, kind: str, variables: Variables, survey: str) -> _survey.Host:
-        drives, _trouble = self._value("nvme_storage_drives", variables)
-        driver, _trouble = self._value("fleet_cgroup_driver", variables)
-        listed = tuple(map(str, drives)) if isinstance(drives, list) else ()
-        return _survey.Host(name, kind, variables.raw.get(survey) or {}, listed, str(driver or "systemd"))
+    def _host(self, name: str, kind: str, variables: Variables, survey: str) -> _host_rules.Host:
+        values = {key: variables.value(key)[0] for key in ("nvme_storage_drives", "fleet_cgroup_driver", "kubernetes_host_swap")}
+        listed = values["nvme_storage_drives"]
+        periods = variables.value("kubernetes_host_shutdown_grace_periods")[0] or []
+        return _host_rules.Host(
+            name,
+            kind,
+            variables.raw.get(survey) or {},
+            tuple(map(str, listed)) if isinstance(listed, list) else (),
+            str(values["fleet_cgroup_driver"] or "systemd"),
+            str(values["kubernetes_host_swap"] or "disable"),
+            sum(float(period.get("shutdownGracePeriodSeconds", 0)) for period in periods if isinstance(period, Mapping)),
+        )
 
-    def _host_findings(self, hosts: list[_survey.Host], fleet: dict[str, Any], options: dict[str, Any]) -> list[Finding]:
-        findings = [finding for host in hosts for finding in _survey.host_findings(host, options["minimum"])]
-        findings += _survey.fleet_findings(hosts)
-        networks = {"fleet_pod_cidr": fleet["fleet_pod_cidr"], "fleet_service_cidr": fleet["fleet_service_cidr"]}
-        if not _inventory.network_findings(networks):
-            findings += _survey.address_findings(hosts, networks)
+    def _host_findings(self, hosts: list[_host_rules.Host], fleet: dict[str, Any], options: dict[str, Any]) -> list[Finding]:
+        findings = [finding for host in hosts for finding in _host_rules.host_findings(host)]
+        findings += _host_rules.fleet_findings(hosts)
+        findings += _host_rules.clock_findings(hosts, options["clock_tolerance"])
+        extra = {f"preflight_extra_networks.{name}": network for name, network in options["extra_networks"].items()}
+        cluster = {**{name: fleet[name] for name in _networks.CLUSTER}, "preflight_engine_network": options["engine_network"]}
+        networks, invalid = _networks.parse({**cluster, **extra})
+        ours = {name: network for name, network in networks.items() if not name.startswith("preflight_extra_networks.")}
+        findings += [*invalid, *_networks.overlap_findings(networks)]
+        findings += _networks.host_findings({host.name: host.survey for host in hosts}, ours)
         path = os.path.expanduser(str(fleet.get("fleet_kubeconfig") or ""))
         try:
-            return findings + _survey.cluster_findings(hosts, path, kubeconfig_fingerprint(path))
+            return findings + _host_rules.cluster_findings(hosts, path, kubeconfig_fingerprint(path))
         except (ValueError, OSError, yaml.YAMLError) as error:
             found = " ".join(str(error).split())[:200]
             hint = f"let fleet_kubeconfig name another file, or remove {path}"
             return [*findings, Finding("kubeconfig_invalid", f"fleet_kubeconfig {path}", found, "a kubeconfig", hint)]
+
+    def _sizing_findings(
+        self,
+        hosts: list[_host_rules.Host],
+        variables: dict[str, Variables],
+        groups: Mapping[str, list[str]],
+        pools: list[Mapping[str, Any]],
+        options: dict[str, Any],
+    ) -> list[Finding]:
+        """Whether each machine can carry what is planned for it."""
+        findings = []
+        for host in hosts:
+            if not host.survey.get("hardware"):
+                continue
+            values = {name: variables[host.name].value(name)[0] for name in _fleet_sizing.NAMES}
+            pool, nodes = _fleet_sizing.pool_of(host.name, groups, pools)
+            try:
+                findings += _sizing.sizing_findings(
+                    host.name,
+                    host.kind,
+                    hardware_from(host.survey["hardware"]),
+                    _sizing.floor_from(_sizing.MINIMUM[host.kind], options["minimum"].get(host.kind) or {}),
+                    _sizing.floor_from(_sizing.RECOMMENDED[host.kind], options["recommended"].get(host.kind) or {}),
+                    _fleet_sizing.node_plan(values, pool, nodes),
+                    host.drives,
+                )
+            except ValueError as error:
+                name, _colon, found = str(error).partition(": ")
+                hint = "write it as Kubernetes does (8Gi, 1500m) or as machines are sold (8GB)"
+                findings.append(Finding("quantity_invalid", f"{name} ({host.name})", found, "a quantity", hint))
+        return findings
+
+    def _version_findings(self, hosts: list[_host_rules.Host], first: Variables) -> list[Finding]:
+        """What is to be installed against the matrix, and against what runs already."""
+        versions = {component: str(first.value(name)[0] or "") for component, name in COMPONENTS.items()}
+        versions["python_client"] = python_client()
+        # The matrix speaks of the controller, whose version is known for the chart that is pinned.
+        if first.value("runner_controller_version")[0] == PINS["arc_legacy_chart"]:
+            versions["arc_legacy"] = PINS["arc_legacy"]
+        engines = [str(version) for version in first.value("dagger_engine_versions")[0] or []]
+        surveys = {host.name: host.survey for host in hosts if host.survey}
+        running = {
+            name: {"kubelet": survey.get("kubelet", ""), "api_server": survey.get("api_server", ""), "engines": survey.get("engines", [])}
+            for name, survey in surveys.items()
+        }
+        kubernetes = versions["kubernetes"]
+        return [
+            *_version_matrix.pair_findings({component: version for component, version in versions.items() if version}),
+            *_version_matrix.system_findings(surveys, kubernetes),
+            *_version_matrix.engine_findings(
+                engines,
+                first.value("dagger_engine_environment")[0] or {},
+                first.value("dagger_engine_config")[0] or {},
+                str(first.value("dagger_engine_profile")[0]),
+                VERBS,
+            ),
+            *_version_matrix.skew_findings(running, kubernetes, engines),
+        ]
+
+
+def python_client() -> str:
+    """Version of the Kubernetes client on the controller; empty where there is none."""
+    try:
+        return importlib.metadata.version("kubernetes")
+    except importlib.metadata.PackageNotFoundError:
+        return ""
 
 
 def kubeconfig_fingerprint(path: str) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import difflib
-import ipaddress
 import itertools
 import re
 from collections import defaultdict
@@ -221,22 +220,6 @@ def endpoint_findings(endpoint: Any, control_plane: Sequence[str]) -> list[Findi
         found = f"not set, with {len(control_plane)} control plane hosts in the inventory"
         return [Finding("api_endpoint_missing", "fleet_api_endpoint", found, "host:port", hint)]
     return []
-
-
-def network_findings(networks: Mapping[str, Any]) -> list[Finding]:
-    """Networks that are none, and pairs that overlap."""
-    parsed, findings = {}, []
-    for name, cidr in networks.items():
-        try:
-            parsed[name] = ipaddress.ip_network(str(cidr))
-        except ValueError as error:
-            findings.append(Finding("network_invalid", name, str(error), "a network such as 10.244.0.0/16", f"correct {name}"))
-    for (one, first), (other, second) in itertools.combinations(parsed.items(), 2):
-        if first.overlaps(second):
-            hint = f"choose another {one} or {other}"
-            found = f"it overlaps with {other} {second}"
-            findings.append(Finding("network_overlap", f"{one} {first}", found, "networks that lie apart", hint))
-    return findings
 
 
 def required_findings(defined: Collection[str], specs: Mapping[str, Mapping[str, Any]], role: str) -> list[Finding]:

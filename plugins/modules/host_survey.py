@@ -13,12 +13,18 @@ short_description: Look at a host that is about to become a node
 description:
   - Reads what M(runnerfleet.baremetal.preflight_report) judges, in one call. It changes nothing and judges nothing.
   - Kernel files are read directly, so a host needs Python and nothing else.
+  - On the controller an action plugin of the same name adds when it asked and when the answer was there, so that clocks can be compared.
 extends_documentation_fragment:
   - runnerfleet.baremetal.attributes
   - runnerfleet.baremetal.attributes.info_module
 options:
   drives:
     description: Drives to look for, each by a path below C(/dev/disk/by-id), by its wwid or by its serial.
+    type: list
+    elements: str
+    default: []
+  kernel_modules:
+    description: Kernel modules to look for; a feature that is built in counts as there.
     type: list
     elements: str
     default: []
@@ -38,24 +44,34 @@ survey:
   type: dict
   sample:
     addresses: [192.0.2.31]
+    api_server: 1.36.3
     arch: x86_64
+    asked: [1790000000.1, 1790000000.6]
     cgroup_version: 2
     cluster_ca: ""
+    cni_files: []
     drives: [{name: /dev/disk/by-id/nvme-A, device: /dev/nvme0n1, problem: ""}]
-    epoch: 1790000000
+    engines: [0.21.8]
+    epoch: 1790000000.3
+    etcd_data: false
+    hardware: {vcpus: 4, memory_bytes: 16589934592, drives: []}
     hostname: runner-1
+    inhibit_delays: {/etc/systemd/logind.conf.d/unattended-upgrades-logind-maxdelay.conf: "30"}
     kernel: 6.12.0
+    kernel_modules_missing: []
+    kubelet: 1.36.3
     listening: [22]
     machine_id: 5f0c7d8e9b1a4c2d8e7f6a5b4c3d2e1f
     member: false
-    memory_bytes: 8589934592
+    networks: [{cidr: 192.0.2.0/24, interface: eth0}]
     os: debian
     os_version: "13"
+    packet_filters: [nf_tables]
     product_uuid: 12345678-9abc-def0-1234-56789abcdef0
     swap_bytes: 0
-    vcpus: 4
 """
 
+import glob
 import hashlib
 import os
 import platform
@@ -65,26 +81,23 @@ import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _survey
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _kernel, _survey
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._hardware_host import gather
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host import read
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_drives import Drives
 
 KUBERNETES = "/etc/kubernetes"
+KUBELET = "/usr/local/bin/kubelet"
+ENGINES = "/var/lib/runnerfleet/engine"
+LOGIND = ("/usr/lib/systemd", "/run/systemd", "/etc/systemd")
 
 
-def read(path: str) -> str:
-    """A small file's text, or nothing where there is no such file."""
+def text(path: str) -> str:
+    """A small file's text, empty where it cannot be read."""
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read()
+        return read(path) or ""
     except OSError:
         return ""
-
-
-def vcpus() -> int:
-    """CPUs that are online and that this process may use."""
-    online = _survey.parse_cpu_list(read("/sys/devices/system/cpu/online"))
-    usable = os.sched_getaffinity(0)
-    return len(online & usable if online else usable)
 
 
 def addresses() -> list[str]:
@@ -102,9 +115,9 @@ def addresses() -> list[str]:
 
 def cluster_ca() -> str:
     """The sha256 of the cluster's CA certificate that the host holds; empty for none."""
-    text = read(KUBERNETES + "/pki/ca.crt")
+    pem = text(KUBERNETES + "/pki/ca.crt").strip()
     try:
-        return hashlib.sha256(ssl.PEM_cert_to_DER_cert(text.strip())).hexdigest() if text.strip() else ""
+        return hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest() if pem else ""
     except ValueError:
         return "not-a-certificate"
 
@@ -123,36 +136,60 @@ def drive(name: str, module: AnsibleModule) -> dict[str, str]:
         return {"name": name, "device": "", "problem": str(error)}
 
 
+def kubelet(module: AnsibleModule) -> str:
+    """Version of the kubelet that the collection installed; empty for none."""
+    if not os.path.exists(KUBELET):
+        return ""
+    status, out, _error = module.run_command([KUBELET, "--version"])
+    return out.strip().rpartition(" v")[2] if not status else ""
+
+
+def inhibit_delays() -> dict[str, str]:
+    """InhibitDelayMaxSec as each file of logind's configuration sets it, by path."""
+    paths = [path for folder in LOGIND for path in (f"{folder}/logind.conf", *glob.glob(f"{folder}/logind.conf.d/*.conf"))]
+    found = {path: _survey.parse_key_values(text(path)).get("InhibitDelayMaxSec", "") for path in paths}
+    return {path: value for path, value in found.items() if value}
+
+
 def survey(module: AnsibleModule) -> dict[str, Any]:
     """Everything at once."""
-    system = _survey.parse_key_values(read("/etc/os-release"))
-    memory = _survey.parse_meminfo(read("/proc/meminfo"))
-    listening = _survey.parse_listening(read("/proc/net/tcp")) | _survey.parse_listening(read("/proc/net/tcp6"))
+    epoch = time.time()
+    system = _survey.parse_key_values(text("/etc/os-release"))
+    listening = _survey.parse_listening(text("/proc/net/tcp")) | _survey.parse_listening(text("/proc/net/tcp6"))
+    wanted = module.params["kernel_modules"]
     return {
         "addresses": addresses(),
+        "api_server": _survey.parse_image_version(text(KUBERNETES + "/manifests/kube-apiserver.yaml"), "kube-apiserver"),
         "arch": platform.machine(),
         "cgroup_version": 2 if os.path.exists("/sys/fs/cgroup/cgroup.controllers") else 1,
         "cluster_ca": cluster_ca(),
+        "cni_files": sorted(map(os.path.basename, glob.glob("/etc/cni/net.d/*.conf*"))),
         "drives": [drive(name, module) for name in module.params["drives"]],
-        "epoch": int(time.time()),
+        "engines": sorted(os.path.basename(os.path.dirname(path)) for path in glob.glob(f"{ENGINES}/*/state")),
+        "epoch": epoch,
+        "etcd_data": bool(glob.glob("/var/lib/etcd/*")),
+        "hardware": gather(module.run_command, module.params["drives"]).as_dict(),
         "hostname": platform.node(),
+        "inhibit_delays": inhibit_delays(),
         "kernel": platform.release(),
+        "kernel_modules_missing": [name for name in wanted if not _kernel.present(name) and not _kernel.loadable(module, name)],
+        "kubelet": kubelet(module),
         "listening": sorted(listening),
-        "machine_id": read("/etc/machine-id").strip(),
+        "machine_id": text("/etc/machine-id").strip(),
         "member": member(),
-        "memory_bytes": memory.get("MemTotal", 0),
+        "networks": _survey.parse_routes(text("/proc/net/route")) + _survey.parse_inet6(text("/proc/net/if_inet6")),
         "os": system.get("ID", ""),
         "os_version": system.get("VERSION_ID", ""),
-        "product_uuid": read("/sys/class/dmi/id/product_uuid").strip().lower(),
-        "swap_bytes": memory.get("SwapTotal", 0),
-        "vcpus": vcpus(),
+        "packet_filters": _kernel.packet_filters(module),
+        "product_uuid": text("/sys/class/dmi/id/product_uuid").strip().lower(),
+        "swap_bytes": _survey.parse_meminfo(text("/proc/meminfo")).get("SwapTotal", 0),
     }
 
 
 def main() -> None:
     """Gather and return."""
-    spec = {"drives": {"type": "list", "elements": "str", "default": []}}
-    module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
+    names = {"type": "list", "elements": "str", "default": []}
+    module = AnsibleModule(argument_spec={"drives": names, "kernel_modules": names}, supports_check_mode=True)
     module.exit_json(changed=False, survey=survey(module))
 
 

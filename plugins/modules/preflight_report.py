@@ -15,6 +15,8 @@ short_description: Report everything that is wrong with a fleet, at once
 description:
   - Merges what M(runnerfleet.baremetal.host_survey) saw on every host of the play with checks of the inventory itself - groups, pools,
     names and types of variables, credential, networks, kubeconfig and mirror.
+  - Compares each machine with what is planned for it, as M(runnerfleet.baremetal.node_sizing) does, and all versions with the matrix of
+    docs/versions.md.
   - Prints one table, errors first, and fails if there is an error. It changes nothing and runs on the controller, once for all hosts.
   - Only variables of the collection's roles are read, and values of secrets are never told.
 extends_documentation_fragment:
@@ -26,7 +28,11 @@ options:
     type: str
     required: true
   minimum:
-    description: Floors by kind of host (C(control_plane), C(support), C(runner)), each with C(vcpus) and C(memory_mb).
+    description: Floors by kind of host (C(control_plane), C(support), C(runner)), each with C(vcpus), C(memory) and C(nvme).
+    type: dict
+    default: {}
+  recommended:
+    description: What a host should have, by its kind, in the same form as O(minimum).
     type: dict
     default: {}
   control_plane_group:
@@ -56,6 +62,18 @@ options:
     description: The engine's own network.
     type: str
     default: 10.87.0.0/16
+  extra_networks:
+    description: Networks of the site, by name, that the cluster's must not overlap with.
+    type: dict
+    default: {}
+  clock_tolerance:
+    description: Seconds by which a host's clock may differ from the control plane's.
+    type: float
+    default: 30
+  findings_file:
+    description: A file on the controller to write the findings to, as JSON. Empty writes none.
+    type: path
+    default: ""
 """
 
 EXAMPLES = r"""
@@ -69,7 +87,7 @@ EXAMPLES = r"""
   runnerfleet.baremetal.preflight_report:
     survey: __survey
     minimum:
-      runner: {vcpus: 2, memory_mb: 8000}
+      runner: {vcpus: 2, memory: 8GB, nvme: 100GB}
   run_once: true
 """
 

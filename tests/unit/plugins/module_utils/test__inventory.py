@@ -156,20 +156,6 @@ def test_endpoints(endpoint: Any, control_plane: list[str], expected: list[str])
     assert codes(_inventory.endpoint_findings(endpoint, control_plane)) == expected
 
 
-@pytest.mark.parametrize(
-    ("networks", "expected"),
-    [
-        ({"a": "10.244.0.0/16", "b": "10.96.0.0/12"}, []),
-        ({"a": "10.96.1.0/24", "b": "10.96.0.0/12"}, ["network_overlap"]),
-        ({"a": "10.96.1.1/24"}, ["network_invalid"]),
-        ({"a": "nonsense", "b": "10.96.0.0/12"}, ["network_invalid"]),
-        ({"a": "fd00::/48", "b": "10.96.0.0/12"}, []),
-    ],
-)
-def test_networks(networks: dict[str, str], expected: list[str]) -> None:
-    assert codes(_inventory.network_findings(networks)) == expected
-
-
 def test_scale_sets_are_refused() -> None:
     assert codes(_inventory.flavour_findings("scale_set")) == ["flavour_unsupported"]
     assert _inventory.flavour_findings("legacy") == []

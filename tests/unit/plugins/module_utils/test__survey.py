@@ -1,37 +1,23 @@
-"""Parsers of kernel text, and what a survey leads to."""
+"""Parsers of kernel and configuration text."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _survey
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._survey import Host
 
-GOOD = {
-    "addresses": ["192.0.2.31"],
-    "arch": "x86_64",
-    "cgroup_version": 2,
-    "cluster_ca": "",
-    "drives": [{"name": "/dev/disk/by-id/a", "device": "/dev/nvme0n1", "problem": ""}],
-    "hostname": "runner-1",
-    "listening": [22],
-    "machine_id": "m1",
-    "member": False,
-    "memory_bytes": 8 * 10**9,
-    "os": "debian",
-    "os_version": "13",
-    "vcpus": 2,
-}
-MINIMUM = {"runner": {"vcpus": 2, "memory_mb": 8000}, "support": {"vcpus": 1, "memory_mb": 2000}}
-
-
-def host(name: str = "runner-1", kind: str = "runner", named: tuple[str, ...] = ("/dev/disk/by-id/a",), **survey: Any) -> Host:
-    return Host(name, kind, {"survey": {**GOOD, **survey}}, named)
-
-
-def codes(findings: Any) -> list[str]:
-    return [finding.code for finding in findings]
+ROUTES = """\
+Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT
+eth0\t00000000\t010200C0\t0003\t0\t0\t0\t00000000\t0\t0\t0
+eth0\t000200C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0
+eth1\t0000100A\t010200C0\t0003\t0\t0\t0\t0000FFFF\t0\t0\t0
+cni0\t0000F40A\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0
+flannel.1\t0001F40A\t0001F40A\t0003\t0\t0\t0\t00FFFFFF\t0\t0\t0
+"""
+INET6 = """\
+00000000000000000000000000000001 01 80 10 80       lo
+20010db8000000000000000000000007 02 40 00 80     eth0
+fe800000000000000000000000000007 02 40 20 80     eth0
+"""
 
 
 @pytest.mark.parametrize(
@@ -60,99 +46,56 @@ def test_only_listening_sockets_count() -> None:
     assert _survey.parse_listening(text) == {6443, 22}
 
 
-def test_a_good_host_has_no_findings() -> None:
-    assert _survey.host_findings(host(), MINIMUM) == []
+def test_networks_of_routes_are_those_of_the_site() -> None:
+    """Neither the default route nor the cluster's own interfaces."""
+    assert _survey.parse_routes(ROUTES) == [
+        {"cidr": "192.0.2.0/24", "interface": "eth0"},
+        {"cidr": "10.16.0.0/16", "interface": "eth1"},
+    ]
+    assert _survey.parse_routes("") == []
+
+
+def test_networks_of_global_addresses() -> None:
+    assert _survey.parse_inet6(INET6) == [{"cidr": "2001:db8::/64", "interface": "eth0"}]
 
 
 @pytest.mark.parametrize(
-    ("survey", "code"),
+    ("manifest", "version"),
     [
-        ({"vcpus": 1}, "vcpus_below_minimum"),
-        ({"memory_bytes": 7359999999}, "memory_below_minimum"),
-        ({"arch": "riscv64"}, "arch_unsupported"),
-        ({"os": "gentoo"}, "os_untested"),
-        ({"cgroup_version": 1}, "cgroup_v1"),
-        ({"listening": [22, 10250]}, "port_in_use"),
-        ({"drives": []}, "drive_unusable"),
-        ({"drives": [{"name": "/dev/disk/by-id/a", "device": "", "problem": "a partition"}]}, "drive_unusable"),
+        ("    image: registry.k8s.io/kube-apiserver:v1.36.3\n", "1.36.3"),
+        ("    image: mirror:5000/registry.k8s.io/kube-apiserver:v1.37.0-rc.1@sha256:00\n", "1.37.0-rc.1"),
+        ("    image: registry.k8s.io/kube-apiserver\n", ""),
+        ("", ""),
     ],
 )
-def test_one_fault_one_finding(survey: dict[str, Any], code: str) -> None:
-    assert codes(_survey.host_findings(host(**survey), MINIMUM)) == [code]
+def test_version_of_an_image(manifest: str, version: str) -> None:
+    assert _survey.parse_image_version(manifest, "kube-apiserver") == version
 
 
 @pytest.mark.parametrize(
-    "survey",
-    [{"memory_bytes": 7360000000}, {"memory_bytes": int(7.4 * 2**30)}, {"listening": [10250], "member": True}, {"listening": [6443]}],
-    ids=["at the floor", "sold as 8 GB", "the kubelet's own port", "a port that this kind does not need"],
+    ("text", "seconds"), [("30", 30), ("5min 20s", 320), ("500ms", 0.5), ("1h", 3600), ("infinity", float("inf")), ("2 min", 120)]
 )
-def test_what_is_accepted(survey: dict[str, Any]) -> None:
-    assert _survey.host_findings(host(**survey), MINIMUM) == []
+def test_span(text: str, seconds: float) -> None:
+    assert _survey.parse_span(text) == seconds
 
 
-def test_cgroup_v1_is_accepted_with_its_driver() -> None:
-    assert _survey.host_findings(Host("h", "support", {"survey": {**GOOD, "cgroup_version": 1}}, (), "cgroupfs"), MINIMUM) == []
-
-
-def test_two_names_of_one_drive() -> None:
-    told = [{"name": name, "device": "/dev/nvme0n1", "problem": ""} for name in ("a", "b")]
-    (finding,) = _survey.host_findings(Host("runner-1", "runner", {"survey": {**GOOD, "drives": told}}, ("a", "b")), MINIMUM)
-    assert (finding.code, finding.found) == ("drive_named_twice", "a and b are both /dev/nvme0n1")
-
-
-def test_a_runner_without_drives_and_a_support_node_without() -> None:
-    assert codes(_survey.host_findings(host(named=()), MINIMUM)) == ["drives_not_named"]
-    assert _survey.host_findings(host(kind="support", named=()), MINIMUM) == []
+@pytest.mark.parametrize("text", ["", "soon", "5 fortnights", "5s or so"])
+def test_no_span(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a time span"):
+        _survey.parse_span(text)
 
 
 @pytest.mark.parametrize(
-    ("result", "code", "found"),
+    ("delays", "seconds"),
     [
-        ({"unreachable": True, "msg": "refused\nmore"}, "host_unreachable", "refused"),
-        ({"msg": "no json", "module_stderr": "python3: not found\n"}, "host_survey_failed", "no json: python3: not found"),
-        ({}, "host_survey_failed", "no answer"),
+        ({}, 780),
+        ({"/etc/systemd/logind.conf": "10"}, 780),
+        ({"/usr/lib/systemd/logind.conf.d/unattended-upgrades-logind-maxdelay.conf": "30"}, 780),
+        ({"/etc/systemd/logind.conf.d/zzz-site.conf": "30"}, 30),
+        ({"/usr/lib/systemd/logind.conf.d/zzz.conf": "30", "/etc/systemd/logind.conf.d/zzz.conf": "20min"}, 1200),
+        ({"/etc/systemd/logind.conf.d/zz-runnerfleet.conf": "5"}, 780),
     ],
+    ids=["nothing", "main file", "Debian's", "behind ours", "etc wins over usr", "our own, from an earlier run"],
 )
-def test_a_silent_host(result: dict[str, Any], code: str, found: str) -> None:
-    (finding,) = _survey.host_findings(Host("h", "support", result), MINIMUM)
-    assert (finding.code, finding.found) == (code, found)
-
-
-def test_twins_are_told_once_with_their_names() -> None:
-    hosts = [host("a"), host("b", hostname="other"), host("c", hostname="third", machine_id="m3")]
-    assert [(finding.code, finding.subject) for finding in _survey.fleet_findings(hosts)] == [("machine_id_duplicate", "a, b")]
-
-
-@pytest.mark.parametrize(
-    ("authorities", "fingerprint", "expected"),
-    [
-        ({"cp-1": "", "runner-1": ""}, "", []),
-        ({"cp-1": "A", "runner-1": "A"}, "A", []),
-        ({"cp-1": "A", "runner-1": ""}, "A", []),
-        ({"cp-1": "A", "runner-1": ""}, "", []),
-        ({"runner-1": "A"}, "", []),
-        ({"runner-1": ""}, "A", []),
-        ({"cp-1": "", "runner-1": ""}, "A", ["kubeconfig_without_cluster"]),
-        ({"cp-1": "A", "runner-1": "A"}, "B", ["kubeconfig_other_cluster"]),
-        ({"cp-1": "A", "runner-1": "B"}, "A", ["member_of_other_cluster"]),
-        ({"cp-1": "", "runner-1": "B"}, "", ["member_of_other_cluster"]),
-        ({"cp-1": "A", "cp-2": "B"}, "A", ["member_of_other_cluster"]),
-        ({"runner-1": "B"}, "A", ["member_of_other_cluster"]),
-    ],
-)
-def test_clusters(authorities: dict[str, str], fingerprint: str, expected: list[str]) -> None:
-    hosts = [host(name, "control_plane" if name.startswith("cp") else "runner", cluster_ca=value) for name, value in authorities.items()]
-    findings = _survey.cluster_findings(hosts, "/kubeconfig", fingerprint)
-    assert codes(findings) == expected
-    assert all("/kubeconfig" in finding.subject + finding.hint or "kubeadm reset" in finding.hint for finding in findings)
-
-
-def test_a_control_plane_that_does_not_answer_proves_nothing() -> None:
-    assert _survey.cluster_findings([Host("cp-1", "control_plane", {"unreachable": True})], "/kubeconfig", "A") == []
-
-
-def test_a_host_address_inside_a_network() -> None:
-    hosts = [host(addresses=["10.244.3.4", "2001:db8::7"])]
-    (finding,) = _survey.address_findings(hosts, {"fleet_pod_cidr": "10.244.0.0/16", "fleet_service_cidr": "10.96.0.0/12"})
-    assert (finding.code, finding.subject) == ("network_overlap", "fleet_pod_cidr 10.244.0.0/16")
-    assert "10.244.3.4 of runner-1" in finding.found
+def test_which_file_decides_how_long_a_shutdown_waits(delays: dict[str, str], seconds: float) -> None:
+    assert _survey.inhibit_delay(delays, 780)[0] == seconds

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _host, _host_config
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _host, _host_config, _host_setup
 from ansible_collections.runnerfleet.baremetal.plugins.modules import host_config
 
 RunModule = Callable[..., dict[str, Any]]
@@ -53,10 +53,10 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeHost:
     fake = FakeHost(tmp_path)
     read, file = _host.read, _host.Host.file
     path = _host_config.sysctl_path
-    monkeypatch.setattr(host_config, "read", lambda name: read(fake.path(name)))
+    monkeypatch.setattr(_host_setup, "read", lambda name: read(fake.path(name)))
     monkeypatch.setattr(_host.Host, "file", lambda self, name, *rest: file(self, fake.path(name), *rest))
     monkeypatch.setattr(_host_config, "sysctl_path", lambda key: fake.path(path(key)))
-    monkeypatch.setattr(host_config, "UNIT_DIRECTORY", fake.path("/etc/systemd/system"))
+    monkeypatch.setattr(_host_setup, "UNIT_DIRECTORY", fake.path("/etc/systemd/system"))
     monkeypatch.setattr(AnsibleModule, "run_command", lambda _self, argv: fake.run(argv))
     monkeypatch.setattr(AnsibleModule, "get_bin_path", lambda _self, name, **_options: name)
     return fake

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils import basic
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _kubeadm
 from ansible_collections.runnerfleet.baremetal.plugins.modules import kubeadm_node
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -92,14 +93,14 @@ class Host:
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     """An empty machine with kubeadm."""
     made = Host(tmp_path)
-    monkeypatch.setattr(kubeadm_node, "KUBERNETES", made.kubernetes)
-    monkeypatch.setattr(kubeadm_node, "KUBELET", made.kubelet)
-    monkeypatch.setattr(kubeadm_node, "ETCD", made.etcd)
-    monkeypatch.setattr(kubeadm_node, "RUN", tmp_path)
-    monkeypatch.setattr(kubeadm_node, "node_exists", lambda *_args, **_more: made.node)
+    monkeypatch.setattr(_kubeadm, "KUBERNETES", made.kubernetes)
+    monkeypatch.setattr(_kubeadm, "KUBELET", made.kubelet)
+    monkeypatch.setattr(_kubeadm, "ETCD", made.etcd)
+    monkeypatch.setattr(_kubeadm, "RUN", tmp_path)
+    monkeypatch.setattr(_kubeadm, "node_exists", lambda *_args, **_more: made.node)
     # A module's process ends, and its lock with it; here all of them are one process.
-    monkeypatch.setattr(kubeadm_node.fcntl, "flock", lambda _handle, _how: None)
-    monkeypatch.setattr(kubeadm_node.time, "sleep", lambda _seconds: None)
+    monkeypatch.setattr(_kubeadm.fcntl, "flock", lambda _handle, _how: None)
+    monkeypatch.setattr(_kubeadm.time, "sleep", lambda _seconds: None)
     monkeypatch.setattr(basic.AnsibleModule, "get_bin_path", lambda *_args, **_more: "/usr/local/bin/kubeadm")
     monkeypatch.setattr(basic.AnsibleModule, "run_command", made.command)
     return made
@@ -139,7 +140,7 @@ def test_a_join_that_was_cut_off_is_finished(host: Host, run_module: Run, cut: i
     host.cut = 99
     assert run_module(kubeadm_node.main, JOIN)["changed"]
     assert run_module(kubeadm_node.main, JOIN)["changed"] is False
-    assert not (host.kubernetes / kubeadm_node.MARK).exists()
+    assert not (host.kubernetes / _kubeadm.MARK).exists()
     assert not (host.kubernetes / "bootstrap-kubelet.conf").exists()
 
 

@@ -1,0 +1,105 @@
+# Copyright (c) 2026 runnerfleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The variables of the collection's roles, as the plays will see them on each host. Private to the collection."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections import ChainMap
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ansible.errors import AnsibleError, AnsibleUndefinedVariable
+from ansible.template import Templar
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._findings import Finding
+
+ROLES = Path(__file__).resolve().parents[2] / "roles"
+SHARED = "fleet"
+_NAME = re.compile(r"[A-Za-z_]\w*")
+
+
+class Variables:
+    """One host's variables over the roles' defaults; only what is asked for is templated.
+
+    Most values are the same on hundreds of hosts. `shared` keeps each by all that it is made of, so that it is templated once.
+    """
+
+    def __init__(self, raw: dict[str, Any], defaults: dict[str, Any], loader: Any, shared: dict[Any, Any]) -> None:
+        self.raw = raw
+        self._all = ChainMap(raw, defaults)
+        self._loader = loader
+        self._shared = shared
+
+    @property
+    def known(self) -> Mapping[str, Any]:
+        """Every name that has a value, if only a role's default."""
+        return self._all
+
+    @functools.cached_property
+    def _templar(self) -> Templar:
+        return Templar(loader=self._loader, variables=dict(self._all))
+
+    def get(self, name: str) -> Any:
+        """The effective value, or None where nothing defines it."""
+        if name not in self._all:
+            return None
+        made_of = tuple(self._made_of(name, set()))
+        if made_of not in self._shared:
+            self._shared[made_of] = self._templar.template(self._all[name])
+        return self._shared[made_of]
+
+    def _made_of(self, name: str, seen: set[str]) -> Iterator[tuple[str, str]]:
+        """A variable's text, and that of every variable that its template may name."""
+        seen.add(name)
+        text = repr(self._all[name])
+        yield name, text
+        if "{{" in text or "{%" in text:
+            for other in sorted(set(_NAME.findall(text)) - seen):
+                if other in self._all and other not in seen:
+                    yield from self._made_of(other, seen)
+
+    def value(self, name: str) -> tuple[Any, list[Finding]]:
+        """The effective value, or None and why there is none."""
+        try:
+            return self.get(name), []
+        except AnsibleError as error:
+            # Facts are gathered after the preflight, so what needs them cannot be known yet.
+            if isinstance(error, AnsibleUndefinedVariable) and "ansible_" in f"{error} {self.raw.get(name)}":
+                return None, []
+            hint = "define what it refers to, or correct the template, the vault password or the lookup"
+            return None, [Finding("variable_unresolved", name, str(error).splitlines()[0][:300], "a value", hint)]
+
+
+def role_variables(loader: Any) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+    """Options by role (shared ones under `fleet`), and every role's defaults as templates."""
+    specs: dict[str, dict[str, Any]] = {}
+    defaults: dict[str, Any] = {}
+    for path in sorted(ROLES.glob("*/meta/argument_specs.yml")):
+        entries = yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))["argument_specs"]
+        role = path.parents[1].name
+        for entry, spec in entries.items():
+            specs.setdefault(SHARED if entry == SHARED else role, {}).update(spec.get("options") or {})
+        own = path.parents[1] / "defaults" / "main.yml"
+        if own.exists():
+            defaults.update(loader.load_from_file(str(own), trusted_as_template=True) or {})
+    return specs, defaults
+
+
+def host_variables(
+    hosts: list[str], specs: Mapping[str, Mapping[str, Any]], defaults: Mapping[str, Any], loader: Any, task_vars: Mapping[str, Any]
+) -> dict[str, Variables]:
+    """Every host's variables. What the play or the call of the role sets for all hosts is in no host's own: it is added to each."""
+    raw = {name: dict(task_vars["hostvars"].raw_get(name)) for name in hosts}
+    own = raw.get(task_vars["inventory_hostname"], {})
+    # What the task alone sees, such as the loop variable of the include, may stand in those templates.
+    around = {name: value for name, value in task_vars.items() if name not in own and name not in ("hostvars", "vars")}
+    names = [name for options in specs.values() for name in options if name in task_vars]
+    given = {name: task_vars[name] for name in names if task_vars[name] != own.get(name, defaults.get(name))}
+    everywhere: dict[str, Any] = {**around, **defaults}
+    shared: dict[Any, Any] = {}
+    return {name: Variables({**variables, **given}, everywhere, loader, shared) for name, variables in raw.items()}
