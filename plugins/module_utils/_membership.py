@@ -101,7 +101,8 @@ def _worker(found: Evidence, host: str, cluster: str, now: datetime) -> tuple[st
             "Put the host into the group of control planes, or run `kubeadm reset` on it if that control plane may go",
         )
     valid = found.kubelet_conf and found.client_expires is not None and found.client_expires > now
-    if valid and found.node_object is not False:
+    # What is to be tidied up must be known to be ours.
+    if valid and found.node_object is not False and (host or found.begun or not found.bootstrap_conf):
         if found.bootstrap_conf or found.begun:
             return "member", "join", "the host has joined, and what a join leaves behind is still to be removed"
         return "member", "keep", "the host is a node of the cluster"
