@@ -9,7 +9,7 @@ import re
 import resource
 import shutil
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,6 +112,14 @@ def missing_packages(has_command: Callable[[str], bool], has_file: Callable[[str
     return sorted(names)
 
 
+def install(packages: Sequence[str]) -> None:
+    """Install Debian packages."""
+    print(f"installing {', '.join(packages)}", flush=True)
+    environment = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
+    run("apt-get", "update", "--quiet", env=environment)
+    run("apt-get", "install", "--yes", "--quiet", "--no-install-recommends", *packages, env=environment)
+
+
 def setup() -> bool:
     """Install what is missing; returns whether something was."""
     if os.geteuid():
@@ -122,10 +130,7 @@ def setup() -> bool:
         lambda module: importlib.util.find_spec(module) is not None,
     )
     if missing:
-        print(f"installing {', '.join(missing)}", flush=True)
-        environment = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
-        run("apt-get", "update", "--quiet", env=environment)
-        run("apt-get", "install", "--yes", "--quiet", "--no-install-recommends", *missing, env=environment)
+        install(missing)
         # The lab starts a registry of its own when it needs one; the package's service would only take a port.
         if "docker-registry" in missing and Path("/run/systemd/system").is_dir():
             run("systemctl", "disable", "--now", "docker-registry.service", check=False)
