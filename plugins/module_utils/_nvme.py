@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._quantity import percentage, to_bytes
@@ -19,6 +19,10 @@ MIB = 1024**2
 MARK = "runnerfleet-"
 # A partition with this ending has never been mounted, so an interrupted mkfs may start over.
 NEW = ".new"
+# Tag and name of our volume group, name of our md array; nothing else is adopted.
+GROUP = "runnerfleet"
+# Stands for the array where a drive's identity is asked for.
+ARRAY = f"md array {GROUP}"
 # The smallest volume that mkfs.xfs accepts is 300 MiB.
 MINIMUM = 320 * MIB
 _NAMESPACE = uuid.UUID("c5b2e6d4-3f0e-5a63-9d0a-6f0f6f3a7a10")
@@ -50,6 +54,8 @@ class Drive:
     names: tuple[str, ...] = ()
     found: tuple[str, ...] = ()  # what would be lost; consent by `wipe`
     blocked: tuple[str, ...] = ()  # what no consent covers
+    model: str = ""
+    member: str = ""  # the volume group or array of ours that it belongs to
     claimed: bool = False  # proven empty by us and interrupted while its table was written
     partitions: tuple[Partition, ...] = ()
 
@@ -72,6 +78,10 @@ class Volume:
     mount: str = ""
     options: str = "noatime"
     binds: tuple[Bind, ...] = ()
+    thin: bool = False
+    owner: str = ""
+    group: str = ""
+    mode: str = ""
 
 
 @dataclass(frozen=True)
@@ -101,6 +111,7 @@ class Layout:
     destructive: list[dict[str, Any]] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
     placed: list[Placed] = field(default_factory=list)
+    grow: list[Step] = field(default_factory=list)  # filesystems grow while they are mounted, so after the mounts
 
 
 def partition_node(node: str, number: int) -> str:
@@ -114,17 +125,14 @@ def human(size: int) -> str:
 
 
 def wished_bytes(size: str, usable: int) -> int:
-    """Bytes of `200GiB`, `1.5 TB` or `60%` (of what is usable); raises ValueError with the reason."""
+    """Bytes of `200GiB`, `1.5TB` or `60%` (of what is usable); raises ValueError with the reason."""
     try:
-        if not size.strip().endswith("%"):
-            # Case means nothing here: nobody asks for a thousandth of a byte.
-            return to_bytes(size.upper().replace("I", "i"))
-        share = percentage(size)
+        wished = int(usable * percentage(size)) if "%" in size else to_bytes(size)
+        if not (percentage(size) if "%" in size else wished):
+            raise ValueError("found nothing")
     except ValueError:
-        raise ValueError(f"size {size!r} is not a size: expected for example 200GiB, 60% or rest") from None
-    if not share:
-        raise ValueError(f"size {size!r} must be more than nothing")
-    return int(usable * share)
+        raise ValueError(f"size {size!r} is not a size: expected for example 200GiB, a share above 0% and up to 100%, or rest") from None
+    return wished
 
 
 def carve(volumes: Sequence[Volume], drive: Drive) -> list[tuple[Volume, int, int]]:
@@ -145,7 +153,7 @@ def carve(volumes: Sequence[Volume], drive: Drive) -> list[tuple[Volume, int, in
     return parts
 
 
-def wish_errors(volumes: Sequence[Volume], layout: str, count: int) -> list[str]:
+def wish_errors(volumes: Sequence[Volume], layout: str, count: int, stripe_with: str = "lvm") -> list[str]:
     """What is wrong with the wish itself, whatever lies on the drives."""
     errors = []
     names = [v.name for v in volumes]
@@ -164,19 +172,30 @@ def wish_errors(volumes: Sequence[Volume], layout: str, count: int) -> list[str]
             errors.append(f"volume {volume.name} has binds but no mount")
         sources = [b.source for b in volume.binds if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", b.source)]
         errors += [f"volume {volume.name}: bind source {s!r} must be the name of one directory" for s in sources]
+        if volume.thin and (layout, stripe_with) != ("stripe", "lvm"):
+            errors.append(f"volume {volume.name} is thin, which needs layout stripe with lvm")
+        if (volume.owner or volume.group or volume.mode) and not volume.mount:
+            errors.append(f"volume {volume.name} has an owner, group or mode but no mount")
+        if not re.fullmatch(r"([0-7]{3,4})?", volume.mode):
+            errors.append(f"volume {volume.name}: mode {volume.mode!r} must be octal, such as 0750")
         if volume.size != "rest":
             try:
                 wished_bytes(volume.size, 0)
             except ValueError as error:
                 errors.append(f"volume {volume.name}: {error}")
-    if layout == "single" and sum(v.size == "rest" for v in volumes) > 1:
+    if layout in ("single", "stripe") and sum(v.size == "rest" for v in volumes) > 1:
         errors.append("only one volume may have size rest")
+    if layout == "stripe" and stripe_with == "lvm":
+        reserved = [n for n in names if re.match(r"-|pool$|snapshot|pvmove", n)]
+        errors += [f"volume name {n} means something else to LVM: choose another" for n in reserved]
+    if layout == "stripe" and stripe_with != "lvm" and count == 1:
+        errors.append(f"{stripe_with} takes two drives at least, found 1: name more, or stripe with lvm")
     if layout == "single" and count > 1:
         errors.append(f"layout single takes one drive, found {count} drives: use layout spread, or name one drive")
     if layout == "spread" and count and count != len(volumes):
         errors.append(
             f"layout spread takes one drive per volume, found {count} drives for {len(volumes)} volumes: "
-            "name as many drives as volumes (a stripe over several drives is not supported yet)"
+            "name as many drives as volumes, or ask for layout stripe"
         )
     return errors
 
@@ -198,14 +217,39 @@ def misfit(drive: Drive, volumes: Sequence[Volume], layout: str) -> str:
     return ""
 
 
+def drive_errors(drives: Sequence[Drive], wipe: Sequence[str]) -> list[str]:
+    """Drives that are named twice, and consent that fits none."""
+    nodes = [d.node for d in drives]
+    errors = [f"{d.identity} is {d.node}, which is named twice" for i, d in enumerate(drives) if d.node in nodes[:i]]
+    unused = [w for w in wipe if not any(w in (d.identity, *d.names) for d in drives)]
+    return errors + [f"wipe names {w}, which is none of the drives" for w in unused]
+
+
+def offer(plan: Layout, drive: Drive, found: Sequence[str], wipe: Sequence[str]) -> None:
+    """A drive that is to be written: what it holds needs consent, what uses it forbids it."""
+    consent = any(w in (drive.identity, *drive.names) for w in wipe)
+    if found:
+        plan.destructive.append({"drive": drive.identity, "node": drive.node, "found": list(found), "consented": consent})
+    if found and not consent:
+        plan.refusals.append(
+            f"{drive.identity} ({drive.node}, {human(drive.size)}) is not empty: {'; '.join(found)}. "
+            f'Nothing was written. To give up what it holds: wipe: ["{drive.identity}"]'
+        )
+    if drive.blocked:
+        plan.refusals.append(
+            f"{drive.identity} ({drive.node}) is in use: {'; '.join(drive.blocked)}. Nothing was written, and `wipe` does not cover this"
+        )
+
+
+def identifier(drive: Drive, volume: str) -> str:
+    """The UUID of a filesystem, known before it is made, so that the whole plan, mount units included, can be shown."""
+    return str(uuid.uuid5(_NAMESPACE, f"{drive.seed or drive.identity}/{volume}"))
+
+
 def plan_layout(drives: Sequence[Drive], volumes: Sequence[Volume], layout: str, wipe: Sequence[str]) -> Layout:
     """Which drive carries which volume, and what has to be written for it. What is marked as ours stays where it is."""
     mode = layout if layout != "auto" else ("single" if len(drives) == 1 else "spread")
-    plan = Layout(refusals=wish_errors(volumes, mode, len(drives)))
-    nodes = [d.node for d in drives]
-    plan.refusals += [f"{d.identity} is {d.node}, which is named twice" for i, d in enumerate(drives) if d.node in nodes[:i]]
-    unused = [w for w in wipe if not any(w in (d.identity, *d.names) for d in drives)]
-    plan.refusals += [f"wipe names {w}, which is none of the drives" for w in unused]
+    plan = Layout(refusals=wish_errors(volumes, mode, len(drives)) + drive_errors(drives, wipe))
     if plan.refusals:
         return plan
 
@@ -226,20 +270,7 @@ def plan_layout(drives: Sequence[Drive], volumes: Sequence[Volume], layout: str,
                     kept[name] = Placed(volume, drive, partition)
             continue
         free.append(drive)
-        found = [reason] if reason else list(drive.found)
-        if found:
-            consent = any(w in (drive.identity, *drive.names) for w in wipe)
-            plan.destructive.append({"drive": drive.identity, "node": drive.node, "found": found, "consented": consent})
-            if not consent:
-                plan.refusals.append(
-                    f"{drive.identity} ({drive.node}, {human(drive.size)}) is not empty: {'; '.join(found)}. "
-                    f'Nothing was written. To give up what it holds: wipe: ["{drive.identity}"]'
-                )
-        if drive.blocked:
-            plan.refusals.append(
-                f"{drive.identity} ({drive.node}) is in use: {'; '.join(drive.blocked)}. "
-                "Nothing was written, and `wipe` does not cover this"
-            )
+        offer(plan, drive, [reason] if reason else drive.found, wipe)
     missing = [v for v in volumes if v.name not in kept]
     groups = [(drive, missing) for drive in free[:1]] if mode == "single" else list(zip(free, [[v] for v in missing]))
     if mode == "spread" and len(missing) > len(free) and not plan.refusals:
@@ -273,11 +304,9 @@ def plan_layout(drives: Sequence[Drive], volumes: Sequence[Volume], layout: str,
             continue
         place = kept[volume.name]
         if place.partition.name.endswith(NEW):
-            # Known before it is made, so that the whole plan, mount units included, can be shown.
-            identifier = str(uuid.uuid5(_NAMESPACE, f"{place.drive.seed or place.drive.identity}/{volume.name}"))
-            ready = Partition(**{**place.partition.__dict__, "filesystem": volume.filesystem, "uuid": identifier})
+            ready = replace(place.partition, filesystem=volume.filesystem, uuid=identifier(place.drive, volume.name))
             place = Placed(volume, place.drive, ready)
-            text = f"make {volume.filesystem} {volume.name} on partition {ready.number}, {human(ready.size)}, UUID {identifier}"
+            text = f"make {volume.filesystem} {volume.name} on partition {ready.number}, {human(ready.size)}, UUID {ready.uuid}"
             plan.steps.append(Step("format", place.drive.identity, text, {"placed": place}))
         elif not place.partition.device:
             # A kernel without a GPT parser, or one that met the drive while its table was written.

@@ -10,19 +10,20 @@ import errno
 import json
 import os
 import re
+import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Callable
 
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme import MARK, MIB, NEW, Drive, Partition
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme import ARRAY, GROUP, MARK, MIB, NEW, Drive, Partition
 
 # Lies in the first MiB, behind the table's entries and before the first partition. Written first of all, cleared once the table stands:
 # a drive with this and nothing but a table is one that was proven empty by us and then interrupted.
 CLAIM = b"runnerfleet: partition table is being written\n".ljust(4096, b"\0")
 CLAIM_AT = MIB - len(CLAIM)
-# What an interrupted sfdisk may leave behind.
-OWN_SIGNATURES = ("gpt", "PMBR", "dos")
+# What an interrupted sfdisk, vgcreate or mdadm may leave behind.
+OWN_SIGNATURES = ("gpt", "PMBR", "dos", "LVM2_member", "linux_raid_member")
 SAMPLES = 256
 TOOLS = {
     "blkid": "util-linux",
@@ -31,6 +32,10 @@ TOOLS = {
     "sfdisk": "fdisk (Debian, Ubuntu) or util-linux (Enterprise Linux)",
     "mkfs.xfs": "xfsprogs",
     "mkfs.ext4": "e2fsprogs",
+    "mkfs.btrfs": "btrfs-progs",
+    "vgcreate": "lvm2",
+    "thin_check": "thin-provisioning-tools (Debian, Ubuntu) or device-mapper-persistent-data (Enterprise Linux)",
+    "mdadm": "mdadm",
 }
 Run = Callable[..., "tuple[int, str, str]"]
 
@@ -57,12 +62,16 @@ def unescaped(path: str) -> str:
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), path)
 
 
-def mountinfo() -> Iterator[tuple[str, str, str, str]]:
-    """Device, root, target and source of every mount of this mount namespace."""
+def mountinfo() -> Iterator[tuple[str, str, str]]:
+    """Device, root and target of every mount of this mount namespace."""
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         before, after = line.split(" - ", 1)
         device, root, target = before.split()[2:5]
-        yield device, unescaped(root), unescaped(target), unescaped(after.split()[1])
+        source = unescaped(after.split()[1])
+        # btrfs mounts under a device number of its own: there the source tells.
+        if device.startswith("0:") and source.startswith("/dev/"):
+            device = device_of(source) or device
+        yield device, unescaped(root), unescaped(target)
 
 
 class Drives:
@@ -73,7 +82,9 @@ class Drives:
 
     def resolve(self, identity: str) -> Path:
         """The sysfs directory of the one whole drive that a by-id path, a wwid or a serial names."""
-        if identity.startswith("/"):
+        if identity == ARRAY:
+            found = self.arrays()
+        elif identity.startswith("/"):
             if not identity.startswith(("/dev/disk/by-id/", "/dev/disk/by-path/")):
                 links = self.links(os.path.basename(os.path.realpath(identity)))
                 stable = ", ".join(links) or "/dev/disk/by-id/..., its wwid or its serial"
@@ -101,19 +112,54 @@ class Drives:
         folder = Path("/dev/disk/by-id")
         return sorted(str(p) for p in folder.iterdir() if os.path.basename(os.path.realpath(p)) == name) if folder.is_dir() else []
 
+    def namespaces(self) -> tuple[list[Path], list[str]]:
+        """Every NVMe namespace, and the hidden devices that are one of several paths to one."""
+        named = [p for p in sorted(Path("/sys/class/block").glob("nvme*")) if re.fullmatch(r"nvme\d+(c\d+)?n\d+", p.name)]
+        hidden = [p.name for p in named if text(p / "hidden") == "1"]
+        return [p for p in named if p.name not in hidden], hidden
+
+    def arrays(self) -> list[Path]:
+        """The running md arrays of ours."""
+        nodes = [p for p in sorted(Path("/sys/class/block").glob("md*")) if (p / "md").is_dir()]
+        return [p for p in nodes if any(self.array_of(self.probe(f"/dev/{m.name}")) for m in (p / "slaves").glob("*"))]
+
+    @staticmethod
+    def array_of(seen: dict[str, str]) -> str:
+        """The array of ours that a probed drive belongs to."""
+        ours = seen.get("TYPE") == "linux_raid_member" and seen.get("LABEL", "").rpartition(":")[2] == GROUP
+        return seen.get("UUID", "") if ours else ""
+
+    def report(self, program: str, fields: str) -> list[dict[str, str]]:
+        """What LVM tells; nothing where it is not installed."""
+        if not shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin"):
+            return []
+        status, out, error = self.run([program, "--reportformat", "json", "--units", "b", "--nosuffix", "-o", fields])
+        if status:
+            raise ValueError(f"{program} failed ({status}): {error.strip()}")
+        rows: list[dict[str, str]] = next(iter(json.loads(out)["report"][0].values()))
+        return rows
+
     def read(self, identity: str, held: int | None = None) -> Drive:
-        """Everything about one drive. `held` is an exclusive descriptor on it, when the caller has one."""
-        sysfs = self.resolve(identity)
+        """Everything about one drive that the inventory names. `held` is an exclusive descriptor on it, when the caller has one."""
+        return self.inspect(self.resolve(identity), identity, held)
+
+    def inspect(self, sysfs: Path, identity: str = "", held: int | None = None) -> Drive:
+        """Everything about one drive."""
         node, size = f"/dev/{sysfs.name}", int(text(sysfs / "size")) * 512
         numbers, links = self.numbers(sysfs), self.links(sysfs.name)
+        identity = identity or (numbers or links or [node])[0]
         blocked = self.blocked(node, sysfs, held)
         try:
-            table, signatures = self.signatures(node)
+            seen, signatures = self.signatures(node)
         except ValueError as error:
             raise ValueError("; ".join([f"{identity} ({node}): {error}", *blocked])) from error
-        partitions = self.table(node, sysfs) if table == "gpt" else ()
+        partitions = self.table(node, sysfs) if seen.get("PTTYPE") == "gpt" else ()
+        member, loose = self.array_of(seen), True
+        if "LVM2_member" in signatures:
+            member, loose, signatures = self.volume_group(seen, signatures)
         # Once one partition has lost the ending, files may lie on it: from then on a forgotten claim means nothing.
-        claimed = self.has_claim(node) and all(p.name.startswith(MARK) and p.name.endswith(NEW) for p in partitions)
+        fresh = all(p.name.startswith(MARK) and p.name.endswith(NEW) for p in partitions)
+        claimed = self.has_claim(node) and fresh and (loose or bool(member)) and ("linux_raid_member" not in signatures or bool(member))
         found: tuple[str, ...] = ()
         if claimed or not any(p.name.startswith(MARK) for p in partitions):
             found = self.content(node, size, sysfs, claimed, partitions, signatures)
@@ -126,18 +172,29 @@ class Drives:
             names=tuple(dict.fromkeys([*numbers, *links])),
             found=found,
             blocked=blocked,
+            model=" ".join(text(sysfs / "device/model").split()),
+            member=member,
             claimed=claimed,
             partitions=() if claimed and not found else partitions,
         )
 
-    def signatures(self, node: str) -> tuple[str, list[str]]:
-        """Type of the partition table and every signature, by a probe of the device itself: udev's cache may be old."""
+    def volume_group(self, seen: dict[str, str], signatures: list[str]) -> tuple[str, bool, list[str]]:
+        """The volume group of ours that a drive belongs to, whether it is known to belong to none, and the signatures with its name."""
+        rows = [r for r in self.report("pvs", "pv_uuid,vg_name,vg_uuid,vg_tags") if r["pv_uuid"] == seen.get("UUID")]
+        row = rows[0] if rows else {}
+        if not row or not row["vg_name"]:
+            return "", bool(row), signatures
+        named = [f"{s} of volume group {row['vg_name']}" if s == "LVM2_member" else s for s in signatures]
+        return (row["vg_uuid"] if GROUP in row["vg_tags"].split(",") else ""), False, named
+
+    def signatures(self, node: str) -> tuple[dict[str, str], list[str]]:
+        """What blkid probes and the type of every signature, on the device itself: udev's cache may be old."""
         seen = self.probe(node)
         status, out, error = self.run(["wipefs", "--no-act", "--json", node])
         if status:
             raise ValueError(f"cannot read {node}: {error.strip()}")
         listed = [s["type"] for s in json.loads(out or "{}").get("signatures", [])]
-        return seen.get("PTTYPE", ""), list(dict.fromkeys(filter(None, [seen.get("TYPE", ""), seen.get("PTTYPE", ""), *listed])))
+        return seen, list(dict.fromkeys(filter(None, [seen.get("TYPE", ""), seen.get("PTTYPE", ""), *listed])))
 
     def probe(self, node: str, *where: str) -> dict[str, str]:
         """What blkid's low-level probe sees at a place."""
@@ -187,7 +244,7 @@ class Drives:
                 device.seek(offset)
                 block = device.read(MIB)
                 if block.count(0) != len(block):
-                    found.append(f"unknown bytes in the MiB at {offset}")
+                    found.append(f"unknown bytes: in the MiB at {offset}")
                     break
         return tuple(found)
 
@@ -196,22 +253,21 @@ class Drives:
         family = self.family(sysfs)
         devices = {text(p / "dev"): p.name for p in family}
         reasons = ["read-only"] if text(sysfs / "ro") == "1" else []
-        for device, _root, target, source in mountinfo():
-            # btrfs mounts under a device number of its own: there the source tells.
-            if device in devices or (source.startswith("/dev/") and device_of(source) in devices):
-                reasons.append(f"boot drive ({target})" if target in ("/", "/boot", "/boot/efi", "/usr") else f"mounted at {target}")
+        for device, _root, target in mountinfo():
+            if device in devices:
+                reasons.append(f"boot: {target}" if target in ("/", "/boot", "/boot/efi", "/usr") else f"mounted: {target}")
         for line in Path("/proc/swaps").read_text().splitlines()[1:]:
             if device_of(line.split()[0]) in devices:
-                reasons.append(f"swap ({line.split()[0]})")
+                reasons.append(f"swap: {line.split()[0]}")
         holders = sorted({h.name for p in family for h in (p / "holders").glob("*")})
         if holders:
-            reasons.append(f"held by {', '.join(holders)}")
+            reasons.append(f"holder: {', '.join(holders)}")
         if not reasons and held is None:
             try:
                 os.close(os.open(node, os.O_RDONLY | os.O_EXCL))
             except OSError as error:
                 busy = error.errno == errno.EBUSY
-                reasons.append("opened exclusively by another program" if busy else f"cannot be opened: {error.strerror}")
+                reasons.append("opened exclusively: by another program" if busy else f"cannot be opened: {error.strerror}")
         return tuple(dict.fromkeys(reasons))
 
     def family(self, sysfs: Path) -> list[Path]:

@@ -2,22 +2,25 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Applies the steps of a plan. Every step can be interrupted and repeated. Private to the collection."""
+"""Applies the steps of a plan; those for mounts are here. Every step can be interrupted and repeated. Private to the collection."""
 
 from __future__ import annotations
 
 import fcntl
+import grp
 import os
+import pwd
 import shutil
+import stat
 import struct
 import subprocess
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme import MARK, MIB, Drive, Partition, Placed, Step, table_uuid
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_drives import CLAIM, CLAIM_AT, Drives, device_of, mountinfo
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme import Placed, Step, Volume
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_drives import device_of, mountinfo
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_groups import Stripes
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_units import (
     ASIDE,
     WANTS,
@@ -28,19 +31,15 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_units 
 )
 
 MOVING = ".moving-to-nvme"
+# What lies on an array or in a volume that does not run yet is not known before.
+REPLAN = ("array", "rebuild", "assemble", "activate")
 FSTRIM = "/usr/lib/systemd/system/fstrim.timer", "/lib/systemd/system/fstrim.timer"
-LINUX = "0FC63DAF-8483-4772-8E79-3D69D8477DE4"
 GET_FLAGS, SET_FLAGS, IMMUTABLE = 0x80086601, 0x40086602, 0x10
-MAKE = {
-    # No discard: on a large drive it takes minutes, fstrim.timer does it later.
-    "xfs": ["mkfs.xfs", "-q", "-f", "-K", "-m", "reflink=1,uuid={uuid}", "-L", "{label}"],
-    "ext4": ["mkfs.ext4", "-q", "-F", "-E", "nodiscard", "-U", "{uuid}", "-L", "{label}"],
-}
 
 
 def mount_table() -> dict[str, tuple[str, str]]:
     """Device and root of the topmost mount at every target."""
-    return {target: (device, root) for device, root, target, _source in mountinfo()}
+    return {target: (device, root) for device, root, target in mountinfo()}
 
 
 def filled(path: str) -> bool:
@@ -73,11 +72,27 @@ def mutable(path: str) -> None:
         os.close(descriptor)
 
 
-class Host:
-    """This host, changed step by step."""
+def owner_of(volume: Volume) -> tuple[int, int, int]:
+    """Owner, group and mode of the volume's root, -1 where nothing is wished; raises ValueError for a name that the host does not know."""
+    try:
+        owner = int(volume.owner) if volume.owner.isdigit() else pwd.getpwnam(volume.owner).pw_uid if volume.owner else -1
+        group = int(volume.group) if volume.group.isdigit() else grp.getgrnam(volume.group).gr_gid if volume.group else -1
+    except KeyError as error:
+        raise ValueError(f"volume {volume.name}: {error.args[0]} on this host: make it first, or give its number") from None
+    return owner, group, int(volume.mode, 8) if volume.mode else -1
 
-    def __init__(self, drives: Drives) -> None:
-        self.drives = drives
+
+def owned(volume: Volume, mounted: bool) -> bool:
+    """Whether the volume's root is as wished; what is not mounted is not known."""
+    wished = owner_of(volume)
+    if not mounted:
+        return wished == (-1, -1, -1)
+    status = os.stat(volume.mount)
+    return all(w in (-1, have) for w, have in zip(wished, (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode))))
+
+
+class Host(Stripes):
+    """This host, changed step by step."""
 
     def system(self, placed: Sequence[Placed], services: Sequence[str]) -> System:
         """What the host has of what the mounts need."""
@@ -89,10 +104,11 @@ class Host:
         if hidden:
             running = [s for s in services if self.drives.run(["systemctl", "is-active", "--quiet", s])[0] == 0]
         trim = any(map(os.path.exists, FSTRIM)) and not os.path.lexists("/etc/systemd/system/timers.target.wants/fstrim.timer")
-        return System(files, table, links, hidden, frozenset(running), trim)
+        strange = frozenset(p.volume.mount for p in placed if p.volume.mount and not owned(p.volume, p.volume.mount in table))
+        return System(files, table, links, hidden, frozenset(running), trim, strange)
 
-    def apply(self, steps: Sequence[Step]) -> None:
-        """All steps in their order."""
+    def apply(self, steps: Sequence[Step]) -> bool:
+        """The steps in their order, up to one whose outcome the next ones have to be planned from; returns whether that was all."""
         reload = True
         for step in steps:
             if step.action in ("mount", "bind", "remount", "enable") and reload:
@@ -100,80 +116,9 @@ class Host:
                 self.call(["systemctl", "daemon-reload"])
                 reload = False
             getattr(self, f"do_{step.action}")(step.target, step.data)
-
-    def call(self, command: Sequence[str], **options: Any) -> str:
-        status, out, error = self.drives.run(list(command), **options)
-        if status:
-            raise ValueError(f"{' '.join(command)} failed ({status}): {(error or out).strip()}")
-        return out
-
-    def settle(self) -> None:
-        """Let udev finish with what was written, where there is udev."""
-        if os.path.exists("/run/udev/control"):
-            self.call(["udevadm", "settle", "--timeout=60"])
-
-    def do_partition(self, identity: str, data: Mapping[str, Any]) -> None:
-        """Prove the drive empty while nobody else can open it, then write its table."""
-        planned: Drive = data["drive"]
-        descriptor = os.open(planned.node, os.O_RDWR | os.O_EXCL)
-        try:
-            now = self.drives.read(identity, held=descriptor)
-            if now != planned:
-                lost = "; ".join([*now.blocked, *now.found]) or now.node
-                raise ValueError(f"{identity} has changed since it was read ({lost}): nothing was written to it, run this again")
-            if data["wipe"]:
-                for start, size in [*((p.start, p.size) for p in planned.partitions), (0, planned.size)]:
-                    for offset in (start, start + max(size - MIB, 0)):
-                        os.pwrite(descriptor, bytes(min(MIB, size)), offset)
-            os.pwrite(descriptor, CLAIM, CLAIM_AT)
-            os.fsync(descriptor)
-            lines = ["label: gpt", f"label-id: {table_uuid(planned)}"]
-            for part in data["partitions"]:
-                start, size = part.start // planned.sector, part.size // planned.sector
-                lines.append(f'start={start}, size={size}, type={LINUX}, uuid={table_uuid(planned, part.name)}, name="{part.name}"')
-            self.call(["sfdisk", "--quiet", "--no-reread", "--no-tell-kernel", "--wipe", "never", planned.node], data="\n".join(lines))
-            # The kernel may know partitions of a former table, or have no parser for this one.
-            self.drives.run(["partx", "--delete", planned.node])
-            self.call(["partx", "--update", planned.node])
-        finally:
-            os.close(descriptor)
-        self.unclaim(planned.node)
-
-    def unclaim(self, node: str) -> None:
-        """The table stands, its partitions are marked: the claim has done its work."""
-        if self.drives.has_claim(node):
-            with open(node, "r+b", buffering=0) as device:
-                os.pwrite(device.fileno(), bytes(len(CLAIM)), CLAIM_AT)
-                os.fsync(device.fileno())
-        self.settle()
-
-    def do_format(self, identity: str, data: Mapping[str, Any]) -> None:
-        """Make the filesystem, then drop the ending from the partition's name: from here on it is kept."""
-        place: Placed = data["placed"]
-        partition, volume = place.partition, place.volume
-        name = MARK + volume.name
-        self.unclaim(place.drive.node)
-        self.ready(place.drive, partition)
-        held = os.open(partition.node, os.O_RDONLY | os.O_EXCL)  # fails on a partition in use
-        os.close(held)
-        self.call([a.format(uuid=partition.uuid, label=volume.name) for a in MAKE[volume.filesystem]] + [partition.node])
-        self.call(["sfdisk", "--quiet", "--no-reread", "--no-tell-kernel", "--part-label", place.drive.node, str(partition.number), name])
-        self.settle()
-
-    def do_announce(self, identity: str, data: Mapping[str, Any]) -> None:
-        self.ready(data["placed"].drive, data["placed"].partition)
-
-    def ready(self, drive: Drive, partition: Partition) -> None:
-        """The kernel knows the partition as the table has it."""
-        sysfs = Path("/sys/class/block", os.path.basename(partition.node))
-        wished = (str(partition.start // 512), str(partition.size // 512))
-        for attempt in range(100):
-            if device_of(partition.node) and ((sysfs / "start").read_text().strip(), (sysfs / "size").read_text().strip()) == wished:
-                return
-            if attempt % 20 == 0:
-                self.call(["partx", "--update", drive.node])
-            time.sleep(0.1)
-        raise ValueError(f"{partition.node} did not appear within 10 seconds after `partx --update {drive.node}`")
+            if step.action in REPLAN:
+                return False
+        return True
 
     def do_write(self, path: str, data: Mapping[str, Any]) -> None:
         os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
@@ -191,6 +136,15 @@ class Host:
         self.call(["systemctl", "start", mount.unit])
         if mount_table().get(target) != (device_of(mount.node), mount.root):
             raise ValueError(f"{mount.unit} was started, but {mount.node} is not mounted at {target}: see `systemctl status {mount.unit}`")
+
+    def do_own(self, target: str, data: Mapping[str, Any]) -> None:
+        mount: Mount = data["mount"]
+        if mount_table().get(target) != (device_of(mount.node), "/"):
+            raise ValueError(f"{target} is not mounted: its owner stays as it is")
+        owner, group, mode = owner_of(mount.volume)
+        os.chown(target, owner, group)
+        if mode >= 0:
+            os.chmod(target, mode)
 
     def do_remount(self, target: str, data: Mapping[str, Any]) -> None:
         self.call(["systemctl", "reload", data["mount"].unit])

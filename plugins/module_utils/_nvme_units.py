@@ -64,6 +64,7 @@ class System:
     filled: frozenset[str] = frozenset()  # wished targets that are not mounted and hold something
     running: frozenset[str] = frozenset()  # which of the services run
     fstrim: bool = False  # fstrim.timer exists and is not enabled
+    strange: frozenset[str] = frozenset()  # mounts whose root has not the wished owner, group or mode, or will not have
 
 
 def unit_name(path: str) -> str:
@@ -131,8 +132,7 @@ def plan_mounts(placed: Sequence[Placed], services: Sequence[str], system: Syste
             changed = any(s.target == f"{DIRECTORY}/{mount.unit}" for s in steps)
             if changed and not mount.bind:
                 steps.append(Step("remount", mount.target, f"remount volume {name} with its new options", {"mount": mount}))
-            continue
-        if have:
+        elif have:
             refusals.append(f"{mount.target} is a mount point already (device {have[0]}, {have[1]}): unmount it, or choose another place")
         elif mount.target in system.filled and not mount.bind:
             refusals.append(f"{mount.target} holds files on the root disk, which volume {name} would hide: move them away first")
@@ -146,6 +146,9 @@ def plan_mounts(placed: Sequence[Placed], services: Sequence[str], system: Syste
             steps.append(Step("bind", mount.target, f"bind {mount.source} to it", {"mount": mount}))
         else:
             steps.append(Step("mount", mount.target, f"mount volume {name}", {"mount": mount}))
+        if mount.target in system.strange and not mount.bind:
+            wished = " ".join(filter(None, (mount.volume.owner, mount.volume.group, mount.volume.mode)))
+            steps.append(Step("own", mount.target, f"set owner, group and mode of volume {name}: {wished}", {"mount": mount}))
     missing = [m.unit for m in wished_mounts(placed) if f"{WANTS}/{m.unit}" not in system.links]
     if missing:
         steps.append(Step("enable", "local-fs.target", f"enable {' '.join(missing)}", {"units": missing}))

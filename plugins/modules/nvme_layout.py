@@ -10,15 +10,17 @@ module: nvme_layout
 short_description: Partition, format and mount NVMe drives without touching what they hold
 version_added: 0.1.0
 description:
-  - Brings named drives to a wished set of volumes, each a filesystem of its own with a GPT partition, a mount unit and bind mounts.
+  - Brings drives, by name or by a rule, to a wished set of volumes, each a filesystem with a mount unit and bind mounts, on GPT
+    partitions, in a striped volume group or on an md array.
   - A drive is written only when it is proven empty, by a low-level probe, its first and last MiB and samples between them, its
     partitions, holders, mounts and swap, and an exclusive open, in the same process right before the first write.
     What is not understood counts as data.
-  - Every partition it makes carries a name that begins with C(runnerfleet-). On a later run only such partitions are adopted,
-    wherever they lie.
+  - Every partition it makes carries a name that begins with C(runnerfleet-), its volume group the tag C(runnerfleet), its array that
+    name. On a later run only these are adopted, wherever they lie.
   - Volumes are mounted by UUID before containerd and kubelet start. Mount points cannot be written to while they are not mounted.
 extends_documentation_fragment:
   - runnerfleet.baremetal.attributes
+  - runnerfleet.baremetal.nvme
 attributes:
   check_mode:
     support: full
@@ -26,74 +28,6 @@ attributes:
     support: full
   idempotent:
     support: full
-options:
-  drives:
-    description:
-      - The drives to use, each by a path below C(/dev/disk/by-id), by its wwid or by its serial.
-      - Kernel names such as C(/dev/nvme0n1) are refused, because they may mean another drive after the next boot.
-    type: list
-    elements: str
-    required: true
-  layout:
-    description:
-      - V(single) puts all volumes on one drive, V(spread) gives each volume a drive of its own.
-      - V(auto) is V(single) for one drive and V(spread) for more.
-    type: str
-    choices: [auto, single, spread]
-    default: auto
-  volumes:
-    description: The filesystems to have.
-    type: list
-    elements: dict
-    required: true
-    suboptions:
-      name:
-        description: Name of the volume, at most 12 of a-z, 0-9 and C(-).
-        type: str
-        required: true
-      size:
-        description: Size such as V(200GiB), a share of the drive such as V(60%), or V(rest). A volume with a drive of its own takes all
-          of it, unless the size is absolute. What exists already is not resized.
-        type: str
-        default: rest
-      filesystem:
-        description: Filesystem to make.
-        type: str
-        choices: [xfs, ext4]
-        default: xfs
-      mount:
-        description: Where to mount it. Without one, the filesystem is made and left alone.
-        type: path
-      options:
-        description: Mount options.
-        type: str
-        default: noatime
-      binds:
-        description: Directories of the volume that appear elsewhere, such as C(/var/lib/containerd). Data that lies there already moves
-          to the volume once, the old copy stays beside it.
-        type: list
-        elements: dict
-        default: []
-        suboptions:
-          source:
-            description: Name of the directory on the volume.
-            type: str
-            required: true
-          target:
-            description: Where it appears.
-            type: path
-            required: true
-  wipe:
-    description: Drives, by a name that O(drives) accepts, whose content may be destroyed. Never covers a drive in use, and never one
-      that carries the wished volumes already.
-    type: list
-    elements: str
-    default: []
-  services:
-    description: Units that must not start before the volumes are mounted.
-    type: list
-    elements: str
-    default: [containerd.service, kubelet.service]
 author:
   - runnerfleet contributors (@runnerfleet)
 """
@@ -112,6 +46,18 @@ EXAMPLES = r"""
         binds:
           - source: containerd
             target: /var/lib/containerd
+
+- name: Stripe the only four drives of at least 900 GB, with a cache that can be snapshotted
+  runnerfleet.baremetal.nvme_layout:
+    select: {count: 4, min_size: 900GB}
+    layout: stripe
+    volumes:
+      - name: engine
+        size: 60%
+        thin: true
+        mount: /var/lib/runnerfleet/engine
+      - name: containers
+        mount: /var/lib/runnerfleet/containers
 """
 
 RETURN = r"""
@@ -135,7 +81,7 @@ volumes:
   elements: dict
   sample:
     - name: engine
-      drive: eui.0025388b710116a3
+      drives: [eui.0025388b710116a3]
       node: /dev/nvme0n1p1
       uuid: 6f1f2c0e-6f0b-5a52-8c5e-0f3c6a1c9b11
       filesystem: xfs
@@ -158,6 +104,8 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme import
 )
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_drives import TOOLS, Drives
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_host import Host
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_select import Rule, choose
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_stripe import plan_stripe
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_units import plan_mounts
 
 
@@ -171,21 +119,33 @@ class Plan:
     refusals: list[str]
 
 
-def make_plan(host: Host, params: dict[str, Any], volumes: list[Volume]) -> Plan:
-    """Gather and plan. Refusals of all drives are collected, so that one run shows them all."""
+def find(host: Host, params: dict[str, Any]) -> tuple[list[Drive], list[str]]:
+    """The drives that are meant. Refusals of all drives are collected, so that one run shows them all."""
+    if params["select"]:
+        return choose([host.drives.inspect(sysfs) for sysfs in host.drives.namespaces()[0]], Rule(**params["select"]))
     drives, refusals = [], []
     for identity in params["drives"]:
         try:
             drives.append(host.drives.read(identity))
         except ValueError as error:
             refusals.append(str(error))
+    return drives, refusals
+
+
+def make_plan(host: Host, params: dict[str, Any], volumes: list[Volume]) -> Plan:
+    """Gather and plan."""
+    drives, refusals = find(host, params)
     if refusals:
         return Plan(drives, Layout(), [], refusals)
-    layout = plan_layout(drives, volumes, params["layout"], params["wipe"])
+    if params["layout"] == "stripe":
+        group = host.group(drives, params["stripe_with"])
+        layout = plan_stripe(drives, group, volumes, params["stripe_with"], params["wipe"])
+    else:
+        layout = plan_layout(drives, volumes, params["layout"], params["wipe"])
     if layout.refusals:
         return Plan(drives, layout, layout.steps, layout.refusals)
     steps, refusals = plan_mounts(layout.placed, params["services"], host.system(layout.placed, params["services"]))
-    return Plan(drives, layout, layout.steps + steps, refusals)
+    return Plan(drives, layout, layout.steps + steps + layout.grow, refusals)
 
 
 def describe(plan: Plan) -> list[dict[str, str]]:
@@ -199,6 +159,8 @@ def describe(plan: Plan) -> list[dict[str, str]]:
         changes = any(s.target == drive.identity for s in plan.steps)
         will = [f"runnerfleet-{p.volume.name} {p.partition.filesystem} {human(p.partition.size)}" for p in placed]
         after += [title, *(f"  {line}" for line in (will if changes else have))]
+    shared = [p for p in plan.layout.placed if p.drive.identity not in [d.identity for d in plan.drives]]
+    after += [f"{p.drive.identity}: {p.volume.name} {p.partition.filesystem} {human(p.partition.size)}" for p in shared]
     other = [f"{step.text}: {step.target}" for step in plan.steps if step.action not in ("partition", "format", "announce", "write")]
     headers = {"before_header": "drives", "after_header": "drives"}
     diff = [{"before": "\n".join(before) + "\n", "after": "\n".join(after + other) + "\n", **headers}]
@@ -212,6 +174,9 @@ def describe(plan: Plan) -> list[dict[str, str]]:
 def missing_tools(module: AnsibleModule, volumes: list[Volume]) -> list[str]:
     """What the host lacks, with the package that has it."""
     needed = ["blkid", "wipefs", "partx", "sfdisk", *sorted({f"mkfs.{v.filesystem}" for v in volumes})]
+    if module.params["layout"] == "stripe":
+        lvm = ["vgcreate", *(["thin_check"] if any(v.thin for v in volumes) else [])]
+        needed += lvm if module.params["stripe_with"] == "lvm" else ["mdadm"]
     return [f"{tool} is not installed: install package {TOOLS[tool]}" for tool in needed if not module.get_bin_path(tool)]
 
 
@@ -221,19 +186,31 @@ def main() -> None:
     volume = {
         "name": {"type": "str", "required": True},
         "size": {"type": "str", "default": "rest"},
-        "filesystem": {"type": "str", "choices": ["xfs", "ext4"], "default": "xfs"},
+        "filesystem": {"type": "str", "choices": ["xfs", "ext4", "btrfs"], "default": "xfs"},
+        "thin": {"type": "bool", "default": False},
         "mount": {"type": "path"},
         "options": {"type": "str", "default": "noatime"},
+        "owner": {"type": "str", "default": ""},
+        "group": {"type": "str", "default": ""},
+        "mode": {"type": "str", "default": ""},
         "binds": {"type": "list", "elements": "dict", "default": [], "options": bind},
+    }
+    select = {
+        "count": {"type": "int", "required": True},
+        **{name: {"type": "str", "default": ""} for name in ("min_size", "max_size", "model")},
     }
     module = AnsibleModule(
         argument_spec={
-            "drives": {"type": "list", "elements": "str", "required": True},
-            "layout": {"type": "str", "choices": ["auto", "single", "spread"], "default": "auto"},
+            "drives": {"type": "list", "elements": "str"},
+            "select": {"type": "dict", "options": select},
+            "layout": {"type": "str", "choices": ["auto", "single", "spread", "stripe"], "default": "auto"},
+            "stripe_with": {"type": "str", "choices": ["lvm", "raid0", "raid10"], "default": "lvm"},
             "volumes": {"type": "list", "elements": "dict", "required": True, "options": volume},
             "wipe": {"type": "list", "elements": "str", "default": []},
             "services": {"type": "list", "elements": "str", "default": ["containerd.service", "kubelet.service"]},
         },
+        mutually_exclusive=[("drives", "select")],
+        required_one_of=[("drives", "select")],
         supports_check_mode=True,
     )
     params = module.params
@@ -254,8 +231,12 @@ def main() -> None:
             "diff": describe(plan) if plan.steps else [],
         }
         if plan.steps and not module.check_mode:
-            host.apply(plan.steps)
-            plan = make_plan(host, params, volumes)
+            # A stripe that has to be started first is planned on in a second round.
+            for _round in range(3):
+                done = host.apply(plan.steps)
+                plan = make_plan(host, params, volumes)
+                if done or plan.refusals:
+                    break
             if plan.steps or plan.refusals:
                 left = "; ".join([*plan.refusals, *(f"{s.text}: {s.target}" for s in plan.steps)])
                 module.fail_json(msg=f"applied, but the host is not as planned: {left}", **result)
@@ -264,7 +245,7 @@ def main() -> None:
     result["volumes"] = [
         {
             "name": p.volume.name,
-            "drive": p.drive.identity,
+            "drives": [d.identity for d in plan.drives] if params["layout"] == "stripe" else [p.drive.identity],
             "node": p.partition.node,
             "uuid": p.partition.uuid,
             "filesystem": p.partition.filesystem,

@@ -88,21 +88,21 @@ FOREIGN: dict[str, tuple[Callable[[Bench, Drive], None], str]] = {
     "ext4": (tool("mkfs.ext4", "-q"), "signature: ext4"),
     "xfs": (tool("mkfs.xfs", "-q", "-f"), "signature: xfs"),
     "btrfs": (tool("mkfs.btrfs", "-q", "-f"), "signature: btrfs"),
-    "lvm": (put(b"LABELONE" + (1).to_bytes(8, "little") + bytes(8) + b"LVM2 001", 512), "unknown bytes in the MiB at 0"),
-    "md": (put(MD, 4096), "unknown bytes in the MiB at 0"),
+    "lvm": (put(b"LABELONE" + (1).to_bytes(8, "little") + bytes(8) + b"LVM2 001", 512), "unknown bytes: in the MiB at 0"),
+    "md": (put(MD, 4096), "unknown bytes: in the MiB at 0"),
     "luks": (put(LUKS, 0), "signature: crypto_LUKS"),
     "zfs": (put(ZFS, -256 * 1024), "unknown bytes"),
     "swap-unused": (tool("mkswap", "-q"), "signature: swap"),
     "gpt-empty": (table("label: gpt\n"), "signature: gpt"),
     "gpt-foreign": (table("label: gpt\nsize=64MiB, name=home\n"), "partitions: home"),
     "mbr": (table("label: dos\n,,\n"), "signature: dos"),
-    "first-bytes": (put(b"x", 300_000), "unknown bytes in the MiB at 0"),
-    "middle-bytes": (put(b"x", 512 * MIB + 4711), f"unknown bytes in the MiB at {512 * MIB}"),
-    "last-bytes": (put(b"x", -1), f"unknown bytes in the MiB at {1023 * MIB}"),
-    "mounted": (mounted, "mounted at"),
-    "partition-mounted": (partition_mounted, "mounted at"),
-    "swap": (swap, "swap ("),
-    "held": (held, "opened exclusively by another program"),
+    "first-bytes": (put(b"x", 300_000), "unknown bytes: in the MiB at 0"),
+    "middle-bytes": (put(b"x", 512 * MIB + 4711), f"unknown bytes: in the MiB at {512 * MIB}"),
+    "last-bytes": (put(b"x", -1), f"unknown bytes: in the MiB at {1023 * MIB}"),
+    "mounted": (mounted, "mounted: "),
+    "partition-mounted": (partition_mounted, "mounted: "),
+    "swap": (swap, "swap: "),
+    "held": (held, "opened exclusively: by another program"),
 }
 
 
@@ -166,7 +166,7 @@ def test_boot_drive_is_refused(bench: Bench) -> None:
     bench.cleanups.append(link.unlink)
     # In check mode only: what this test guards against would destroy the machine that runs it.
     result = bench.run([Drive(Path("/nonexistent"), f"/dev/{disk.name}", str(link))], check=True, wipe=[str(link)])
-    assert result["failed"] and ("boot drive" in result["msg"] or "mounted at" in result["msg"])
+    assert result["failed"] and ("boot: " in result["msg"] or "mounted: " in result["msg"])
 
 
 def test_kernel_name_and_partition_are_refused(bench: Bench) -> None:

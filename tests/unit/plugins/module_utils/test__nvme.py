@@ -46,7 +46,7 @@ def applied(drives: list[Drive], plan: Layout) -> list[Drive]:
     [
         ("200GiB", 0, 200 * GIB),
         ("200 GB", 0, 200 * 10**9),
-        ("1.5t", 0, 1500 * 10**9),
+        ("1.5TB", 0, 1500 * 10**9),
         ("512MiB", 0, 512 * MIB),
         ("4096", 0, 4096),
         ("60%", 1000, 600),
@@ -76,7 +76,7 @@ def test_partition_node(node: str, expected: str) -> None:
         pytest.param([], BOTH, "auto", [], "drives is empty", id="no-drive"),
         pytest.param(["a"], (), "auto", [], "volumes is empty", id="no-volume"),
         pytest.param(["a", "b"], BOTH, "single", [], "layout single takes one drive, found 2", id="single-of-two"),
-        pytest.param(["a", "b", "c"], BOTH, "auto", [], "a stripe over several drives is not supported yet", id="three-drives"),
+        pytest.param(["a", "b", "c"], BOTH, "auto", [], "or ask for layout stripe", id="three-drives"),
         pytest.param(["a"], BOTH, "spread", [], "one drive per volume, found 1 drives for 2", id="spread-of-one"),
         pytest.param(["a", "a"], BOTH, "auto", [], "which is named twice", id="same-drive"),
         pytest.param(["a"], (ENGINE, ENGINE), "auto", [], "volume engine is named twice", id="same-volume"),

@@ -1,0 +1,157 @@
+#!/usr/bin/python
+# Copyright (c) 2026 runnerfleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: nvme_facts
+short_description: List NVMe namespaces, and why each can or cannot be used
+version_added: 0.1.0
+description:
+  - Lists every NVMe namespace of a host with what identifies it, its size, sector formats and health, and judges it by the same
+    rules as M(runnerfleet.baremetal.nvme_layout). It writes nothing.
+extends_documentation_fragment:
+  - runnerfleet.baremetal.attributes
+  - runnerfleet.baremetal.attributes.info_module
+options:
+  drives:
+    description: Block devices to list as well although they are not NVMe, by a path below C(/dev/disk/by-id), by wwid or by serial.
+    type: list
+    elements: str
+    default: []
+author:
+  - runnerfleet contributors (@runnerfleet)
+"""
+
+EXAMPLES = r"""
+- name: Look at the drives
+  runnerfleet.baremetal.nvme_facts:
+  register: looked
+
+- name: Show the free ones
+  ansible.builtin.debug:
+    msg: "{{ looked.drives | selectattr('state', 'equalto', 'free') | map(attribute='identity') }}"
+"""
+
+RETURN = r"""
+drives:
+  description:
+    - The drives in the order of their identity.
+    - RV(drives[].state) is V(free) for a drive that is proven empty, V(ours) for one that carries volumes of ours, and V(taken)
+      for any other. RV(drives[].usable) is true for the first two.
+    - Each entry of RV(drives[].reasons) begins with V(boot), V(mounted), V(swap), V(holder), V(partitions), V(signature),
+      V(opened exclusively), V(multipath path), V(unknown bytes), V(read-only) or V(cannot be opened), the details follow a colon.
+    - RV(drives[].health) and RV(drives[].formats) are null where nvme-cli cannot tell, RV(drives[].note) says why.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - identity: eui.0025388b710116a3
+      node: /dev/nvme1n1
+      size: 1920383410176
+      sector: 512
+      links: [/dev/disk/by-id/nvme-EXAMPLE_MODEL_SERIAL0001, /dev/disk/by-id/nvme-eui.0025388b710116a3]
+      wwid: eui.0025388b710116a3
+      serial: SERIAL0001
+      subsystem_nqn: nqn.2014-08.org.nvmexpress:144d144dSERIAL0001
+      nsid: 1
+      model: EXAMPLE MODEL
+      firmware: EDA7602Q
+      state: taken
+      usable: false
+      reasons: ["mounted: /data", "signature: xfs"]
+      ours: []
+      health:
+        critical_warnings: []
+        wear_percent: 2
+        spare_percent: 100
+        spare_threshold_percent: 10
+        media_errors: 0
+        power_on_hours: 4012
+      formats:
+        - {lbaf: 0, data_bytes: 512, metadata_bytes: 0, performance: 0, in_use: true}
+        - {lbaf: 1, data_bytes: 4096, metadata_bytes: 0, performance: 0, in_use: false}
+      note: ""
+"""
+
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _nvme_health
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme import MARK, Drive
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_drives import Drives
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_groups import Stripes
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_select import ours, reasons
+
+
+def shown(drive: Drive, carried: list[str]) -> dict[str, Any]:
+    """What the drive's content and use mean."""
+    free = not (drive.found or drive.blocked or ours(drive))
+    state = "free" if free else "ours" if ours(drive) else "taken"
+    return {
+        "identity": drive.identity,
+        "node": drive.node,
+        "size": drive.size,
+        "sector": drive.sector,
+        "state": state,
+        "usable": state != "taken",
+        "reasons": reasons(drive),
+        "ours": carried,
+    }
+
+
+def carried_by(host: Stripes, drive: Drive) -> list[str]:
+    """Names of our volumes that lie on a drive, alone or together with others."""
+    parts = list(drive.partitions)
+    if drive.member:
+        group = host.group([drive], "lvm" if any("LVM2_member" in found for found in drive.found) else "md")
+        parts = list(group.volumes) + list(group.array.partitions if group.array else [])
+    return [p.name[len(MARK) :] for p in parts if p.name.startswith(MARK)]
+
+
+def look(host: Stripes, sysfs: Path, name: str = "") -> dict[str, Any]:
+    """One drive. One that cannot be read is taken."""
+    who = _nvme_health.identity(sysfs)
+    links = host.drives.links(sysfs.name)
+    try:
+        drive = host.drives.inspect(sysfs, name)
+        told = shown(drive, carried_by(host, drive))
+    except ValueError as error:
+        told = {"identity": name or who["wwid"], "node": f"/dev/{sysfs.name}", "size": None, "sector": None}
+        told.update(state="taken", usable=False, reasons=[f"cannot be opened: {error}"], ours=[])
+    more = _nvme_health.ask(host.drives.run, told["node"]) if sysfs.name.startswith("nvme") else {}
+    return {"links": links, "health": None, "formats": None, "note": "", **who, **more, **told}
+
+
+def main() -> None:
+    """Look and tell."""
+    spec = {"drives": {"type": "list", "elements": "str", "default": []}}
+    module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
+    host = Stripes(Drives(module.run_command))
+    namespaces, paths = host.drives.namespaces()
+    try:
+        named = [(host.drives.resolve(name), name) for name in module.params["drives"]]
+    except ValueError as error:
+        module.fail_json(msg=str(error))
+    seen = [look(host, sysfs) for sysfs in namespaces]
+    seen += [look(host, sysfs, name) for sysfs, name in named if sysfs.name not in {n.name for n in namespaces}]
+    for name in paths:
+        drive = Drive(name, f"/dev/{name}", 0, blocked=("multipath path",))
+        seen.append(
+            {
+                "links": [],
+                "health": None,
+                "formats": None,
+                "note": "",
+                **_nvme_health.identity(Path("/sys/class/block", name)),
+                **shown(drive, []),
+            }
+        )
+    module.exit_json(changed=False, drives=sorted(seen, key=lambda drive: str(drive["identity"])))
+
+
+if __name__ == "__main__":
+    main()
