@@ -242,6 +242,14 @@ def pid(vm: Vm) -> int | None:
     return number if str(vm.pid_file).encode() in arguments else None
 
 
+def _ended(number: int) -> bool:
+    """Whether a process has let go of its files. A zombie has, and may stay for long where nobody waits for it."""
+    try:
+        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
 def make(name: str, drives: int, memory: int) -> Vm:
     """A machine that was never switched on."""
     if not re.fullmatch(r"[a-z][a-z0-9-]{0,11}", name):
@@ -312,9 +320,9 @@ def ssh(vm: Vm, *command: str, check: bool = True) -> subprocess.CompletedProces
 
 def shut_down(vm: Vm) -> None:
     """Let a machine end what it runs, and switch it off."""
+    number, deadline = pid(vm), time.monotonic() + PATIENCE
     ssh(vm, "systemctl poweroff", check=False)  # The connection may be cut before the answer.
-    deadline = time.monotonic() + PATIENCE
-    while pid(vm) is not None:
+    while number is not None and not _ended(number):
         if time.monotonic() > deadline:
             raise LabError(
                 f"{vm.name} did not shut down within {PATIENCE:.0f} s: see {vm.console}, or run `python -m lab.vms power-cut {vm.name}`"
@@ -328,7 +336,7 @@ def cut(vm: Vm) -> None:
     if number is not None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(number, signal.SIGKILL)
-        while pid(vm) is not None:
+        while not _ended(number):
             time.sleep(0.05)
 
 
@@ -376,13 +384,17 @@ def up(name: str = DEFAULT_NAME, drives: int = DEFAULT_DRIVES, memory: int = DEF
     return vm
 
 
-def down() -> None:
-    """Remove this fleet's machines and their drives, and nothing else. Safe to run again."""
-    removed = names()
-    for name in removed:
-        cut(load(name))
-    shutil.rmtree(fleet_directory(), ignore_errors=True)
-    print(f"removed {', '.join(removed)}" if removed else "nothing to remove")
+def down(name: str | None = None) -> None:
+    """Remove one or all of this fleet's machines with their drives, and nothing else. Safe to run again."""
+    removed = [found for found in names() if name in (None, found)]
+    for vm in map(load, removed):
+        cut(vm)
+        shutil.rmtree(vm.directory)
+    if names():
+        write_inventory()
+    else:
+        shutil.rmtree(fleet_directory(), ignore_errors=True)
+    print(f"removed {', '.join(removed)}" if removed else "nothing to remove", flush=True)
 
 
 def status() -> None:
@@ -417,7 +429,8 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("name", nargs="?", default=DEFAULT_NAME, help="its host name (default: %(default)s)")
     made.add_argument("--drives", type=int, default=DEFAULT_DRIVES, help="data drives of a new machine (default: %(default)s)")
     made.add_argument("--memory", type=int, default=DEFAULT_MEMORY, help="MiB of a new machine (default: %(default)s)")
-    commands.add_parser("down", help="remove the machines and their drives")
+    gone = commands.add_parser("down", help="remove machines with their drives")
+    gone.add_argument("name", nargs="?", help="one machine (default: all of them)")
     commands.add_parser("status", help="print what is there")
     for command, text in (
         ("reboot", "shut a machine down and switch it on"),
@@ -441,8 +454,10 @@ def main(arguments: Sequence[str]) -> int:
     """Run one command; the exit code says whether it worked."""
     chosen = _parser().parse_args(arguments)
     try:
-        if chosen.command in ("setup", "down", "status"):
-            {"setup": setup, "down": down, "status": status}[chosen.command]()
+        if chosen.command in ("setup", "status"):
+            {"setup": setup, "status": status}[chosen.command]()
+        elif chosen.command == "down":
+            down(chosen.name)
         elif chosen.command == "up":
             up(chosen.name, chosen.drives, chosen.memory)
         elif chosen.command in ("unplug", "plug"):
