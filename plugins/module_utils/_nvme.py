@@ -159,7 +159,7 @@ def wish_errors(volumes: Sequence[Volume], layout: str, count: int, stripe_with:
     names = [v.name for v in volumes]
     targets = [path for v in volumes for path in [v.mount, *(b.target for b in v.binds)] if path]
     if not count:
-        errors.append("drives is empty: name at least one drive, for example /dev/disk/by-id/nvme-...")
+        errors.append("drives is empty: name at least one drive, for example /dev/disk/by-id/nvme-..., or give a rule in select")
     if not volumes:
         errors.append("volumes is empty: name at least one volume")
     errors += [f"volume {name} is named twice" for name in sorted({n for n in names if names.count(n) > 1})]

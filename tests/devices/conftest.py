@@ -67,7 +67,7 @@ class Bench:
     cleanups: list[Callable[[], Any]] = field(default_factory=list)
 
     def drive(self, size: str = "1G") -> Drive:
-        file = self.folder / f"drive{len(self.drives)}"
+        file = self.folder / f"drive-{uuid.uuid4().hex[:8]}"
         sh("truncate", "-s", size, str(file))
         node = sh("losetup", "--find", "--show", str(file))
         link = Path(f"/dev/disk/by-id/runnerfleet-test-{uuid.uuid4().hex[:12]}")
@@ -80,15 +80,15 @@ class Bench:
         volumes = [{"name": "engine", "size": "50%"}, {"name": "containers", "filesystem": "ext4"}]
         return {"drives": [d.link for d in drives], "volumes": volumes, **options}
 
-    def start(self, drives: list[Drive], *, check: bool = False, **options: Any) -> subprocess.Popen[str]:
+    def start(self, drives: list[Drive], *, check: bool = False, path: str = "", **options: Any) -> subprocess.Popen[str]:
         arguments = {**self.arguments(drives, **options), "_ansible_check_mode": check, "_ansible_diff": True}
-        path = os.pathsep.join([str(ROOT / ".ansible/collections"), *sys.path])
+        modules = os.pathsep.join([str(ROOT / ".ansible/collections"), *sys.path])
         return subprocess.Popen(
             [sys.executable, "-c", RUNNER, json.dumps(arguments)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, "PYTHONPATH": path, "PATH": f"/usr/sbin:/sbin:{os.environ['PATH']}"},
+            env={**os.environ, "PYTHONPATH": modules, "PATH": path or f"/usr/sbin:/sbin:{os.environ['PATH']}"},
             start_new_session=True,
         )
 
@@ -99,14 +99,19 @@ class Bench:
         result: dict[str, Any] = json.loads(out)
         return result
 
-    def close(self) -> None:
-        for cleanup in reversed(self.cleanups):
-            cleanup()
-        for drive in self.drives:
+    def release(self, drives: list[Drive]) -> None:
+        """Take drives away."""
+        self.drives = [drive for drive in self.drives if drive not in drives]
+        for drive in drives:
             Path(drive.link).unlink(missing_ok=True)
             subprocess.run(["partx", "--delete", drive.node], capture_output=True, check=False)
             subprocess.run(["losetup", "--detach", drive.node], capture_output=True, check=False)
             drive.file.unlink()
+
+    def close(self) -> None:
+        for cleanup in reversed(self.cleanups):
+            cleanup()
+        self.release(list(self.drives))
 
 
 @pytest.fixture

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
+import struct
 import subprocess
+import time
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,17 +85,40 @@ def partition_mounted(bench: Bench, drive: Drive) -> None:
 
 
 LUKS = b"LUKS\xba\xbe\x00\x01" + b"aes".ljust(32, b"\0") + b"xts-plain64".ljust(32, b"\0") + b"sha256".ljust(32, b"\0")
-MD = (0xA92B4EFC).to_bytes(4, "little") + (1).to_bytes(4, "little") + bytes(8) + bytes(range(16))
-ZFS = (0x00BAB10C).to_bytes(8, "little") + (5000).to_bytes(8, "little")
+
+
+def lvm_label() -> bytes:
+    """The label of a physical volume; blkid verifies its checksum, which begins with a number of LVM's own."""
+    covered = (struct.pack("<I8s32s", 32, b"LVM2 001", b"0123456789abcdefghijklmnopqrstuv") + bytes(8)).ljust(512 - 20, b"\0")
+    checksum = zlib.crc32(covered, 0xF597A6CF ^ 0xFFFFFFFF) ^ 0xFFFFFFFF
+    return struct.pack("<8sQI", b"LABELONE", 1, checksum) + covered
+
+
+def md_superblock() -> bytes:
+    """A member of an md array, metadata 1.2; blkid verifies where it lies and its sum."""
+    block = bytearray(256)
+    struct.pack_into("<II8x16s32s", block, 0, 0xA92B4EFC, 1, bytes(range(16)), b"host:data")
+    struct.pack_into("<Q", block, 144, 8)
+    total = sum(struct.unpack("<64I", block))
+    struct.pack_into("<I", block, 216, (total & 0xFFFFFFFF) + (total >> 32))
+    return bytes(block)
+
+
+def zfs_labels(_bench: Bench, drive: Drive) -> None:
+    """Uberblocks, of which blkid wants to see four."""
+    for offset in range(128 * 1024, 136 * 1024, 1024):
+        put((0x00BAB10C).to_bytes(8, "little") + (5000).to_bytes(8, "little"), offset)(_bench, drive)
+
+
 # What lies on the drive, and what the refusal must say of it.
 FOREIGN: dict[str, tuple[Callable[[Bench, Drive], None], str]] = {
     "ext4": (tool("mkfs.ext4", "-q"), "signature: ext4"),
     "xfs": (tool("mkfs.xfs", "-q", "-f"), "signature: xfs"),
     "btrfs": (tool("mkfs.btrfs", "-q", "-f"), "signature: btrfs"),
-    "lvm": (put(b"LABELONE" + (1).to_bytes(8, "little") + bytes(8) + b"LVM2 001", 512), "unknown bytes: in the MiB at 0"),
-    "md": (put(MD, 4096), "unknown bytes: in the MiB at 0"),
+    "lvm": (put(lvm_label(), 512), "signature: LVM2_member"),
+    "md": (put(md_superblock(), 4096), "signature: linux_raid_member"),
     "luks": (put(LUKS, 0), "signature: crypto_LUKS"),
-    "zfs": (put(ZFS, -256 * 1024), "unknown bytes"),
+    "zfs": (zfs_labels, "signature: zfs_member"),
     "swap-unused": (tool("mkswap", "-q"), "signature: swap"),
     "gpt-empty": (table("label: gpt\n"), "signature: gpt"),
     "gpt-foreign": (table("label: gpt\nsize=64MiB, name=home\n"), "partitions: home"),
@@ -236,22 +263,109 @@ def test_drive_under_another_name_is_adopted(bench: Bench) -> None:
     assert not bench.run(drives)["changed"]
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_sigkill_at_random_times_converges(bench: Bench, seed: int) -> None:
-    """Killed again and again, it still ends at the same layout, and what is finished is never made again."""
-    chance = random.Random(seed)
-    drives = [bench.drive("2G") for _drive in range(1 + seed % 2)]
-    for _kill in range(12):
-        process = bench.start(drives)
+def finished(drive: Drive) -> list[str]:
+    """Volumes of a drive whose filesystem is kept from now on."""
+    told = subprocess.run(["sfdisk", "--json", drive.node], capture_output=True, text=True, check=False).stdout
+    parts = json.loads(told or "{}").get("partitiontable", {}).get("partitions", [])
+    return [p["node"] for p in parts if p.get("name", "").startswith("runnerfleet-") and not p["name"].endswith(".new")]
+
+
+def with_files(bench: Bench, drives: list[Drive], use: Callable[[Path], None]) -> int:
+    """Mount each finished volume and use it; returns how many there are."""
+    place = bench.folder / "place"
+    place.mkdir(exist_ok=True)
+    nodes = [node for drive in drives for node in finished(drive)]
+    for drive in drives:
+        subprocess.run(["partx", "--update", drive.node], capture_output=True, check=False)
+    for node in nodes:
+        sh("mount", node, str(place))
         try:
-            process.communicate(timeout=chance.uniform(0.5, 1.8))
-            break
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
-    result = bench.run(drives)
+            use(place / "kept")
+        finally:
+            sh("umount", str(place))
+    return len(nodes)
+
+
+def converged(bench: Bench, drives: list[Drive], **options: Any) -> None:
+    """After an interruption: finished volumes get a file, the next run makes the rest, another one nothing, and the files are there."""
+    kept = with_files(bench, drives, lambda path: void(path.write_text("precious")))
+    result = bench.run(drives, **options)
     assert not result.get("failed"), result
+    seen: list[str] = []
+    assert with_files(bench, drives, lambda path: seen.extend([path.read_text()] if path.exists() else [])) == 2
+    assert seen == ["precious"] * kept
     after = [d.digest() for d in drives]
-    again = bench.run(drives)
+    again = bench.run(drives, **options)
     assert not again["changed"] and [d.digest() for d in drives] == after
     assert [v["name"] for v in again["volumes"]] == ["engine", "containers"]
+
+
+COMMANDS = ("blkid", "wipefs", "sfdisk", "partx", "mkfs.xfs", "mkfs.ext4", "mkfs.btrfs")
+WRAPPER = """#!/bin/sh
+echo "$0 $*" >> {log}
+[ "$(wc -l < {log})" = {at} ] && [ {when} = before ] && kill -9 $PPID && exit 9
+PATH={path}
+"$(basename "$0")" "$@"; code=$?
+[ "$(wc -l < {log})" = {at} ] && [ {when} = after ] && kill -9 $PPID
+exit $code
+"""
+
+
+def traced(bench: Bench, at: int, when: str) -> tuple[str, Path]:
+    """A PATH whose commands note that they were called, and one of which kills the module before or after it does its work."""
+    folder = bench.folder / f"path-{at}-{when}"
+    folder.mkdir()
+    log, path = folder / "log", f"/usr/sbin:/sbin:{os.environ['PATH']}"
+    log.touch()
+    for command in COMMANDS:
+        wrapper = folder / command
+        wrapper.write_text(WRAPPER.format(log=log, at=at, when=when, path=path))
+        wrapper.chmod(0o755)
+    return f"{folder}:{path}", log
+
+
+LAYOUTS = [pytest.param(1, "btrfs", id="single"), pytest.param(2, "ext4", id="spread")]
+
+
+@pytest.mark.parametrize(("count", "filesystem"), LAYOUTS)
+def test_kill_at_every_command_converges(bench: Bench, count: int, filesystem: str) -> None:
+    """Before each command of the module that writes, and after the last one."""
+    options = {"volumes": [{"name": "engine", "size": "50%"}, {"name": "containers", "filesystem": filesystem}]}
+    path, log = traced(bench, 0, "never")
+    assert bench.run([bench.drive() for _drive in range(count)], path=path, **options)["changed"]
+    calls = [line.split() for line in log.read_text().splitlines()]
+    writes = {n for n, call in enumerate(calls, 1) if not {"-p", "--no-act", "--json"} & set(call)}
+    assert len(writes) >= 4 * count
+    # What a command that reads leaves is what the one before it left, and after one that writes is before the next, claims apart.
+    points = [(n, "before") for n in sorted(writes)] + [(max(writes), "after")]
+    for at, when in points:
+        drives = [bench.drive() for _drive in range(count)]
+        path, log = traced(bench, at, when)
+        process = bench.start(drives, path=path, **options)
+        process.communicate(timeout=60)
+        assert process.returncode == -signal.SIGKILL, f"{when} {calls[at - 1]}"
+        converged(bench, drives, **options)
+        bench.release(drives)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_sigkill_at_random_times_converges(bench: Bench, seed: int) -> None:
+    """Ten kills of each of five kinds of chance: it still ends at the same layout, and what is finished is never made again."""
+    chance, kills = random.Random(seed), 0
+    begin = time.monotonic()
+    drives = [bench.drive("2G") for _drive in range(1 + seed % 2)]
+    bench.run(drives)
+    length = time.monotonic() - begin
+    while kills < 10:
+        bench.release(drives)
+        drives = [bench.drive("2G") for _drive in range(1 + seed % 2)]
+        for _attempt in range(4):
+            process = bench.start(drives)
+            try:
+                process.communicate(timeout=chance.uniform(0.2, length))
+                break
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.communicate()
+                kills += 1
+        converged(bench, drives)
