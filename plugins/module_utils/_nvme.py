@@ -55,7 +55,7 @@ class Drive:
     found: tuple[str, ...] = ()  # what would be lost; consent by `wipe`
     blocked: tuple[str, ...] = ()  # what no consent covers
     model: str = ""
-    member: str = ""  # the volume group or array of ours that it belongs to
+    member: str = ""  # the volume group (lvm:) or array (md:) of ours that it belongs to
     claimed: bool = False  # proven empty by us and interrupted while its table was written
     partitions: tuple[Partition, ...] = ()
 

@@ -127,7 +127,7 @@ class Drives:
     def array_of(seen: dict[str, str]) -> str:
         """The array of ours that a probed drive belongs to."""
         ours = seen.get("TYPE") == "linux_raid_member" and seen.get("LABEL", "").rpartition(":")[2] == GROUP
-        return seen.get("UUID", "") if ours else ""
+        return f"md:{seen.get('UUID', '')}" if ours else ""
 
     def report(self, program: str, fields: str) -> list[dict[str, str]]:
         """What LVM tells; nothing where it is not installed."""
@@ -185,7 +185,7 @@ class Drives:
         if not row or not row["vg_name"]:
             return "", bool(row), signatures
         named = [f"{s} of volume group {row['vg_name']}" if s == "LVM2_member" else s for s in signatures]
-        return (row["vg_uuid"] if GROUP in row["vg_tags"].split(",") else ""), False, named
+        return (f"lvm:{row['vg_uuid']}" if GROUP in row["vg_tags"].split(",") else ""), False, named
 
     def signatures(self, node: str) -> tuple[dict[str, str], list[str]]:
         """What blkid probes and the type of every signature, on the device itself: udev's cache may be old."""

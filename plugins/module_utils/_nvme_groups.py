@@ -63,7 +63,7 @@ class Stripes(Writer):
         present = {drive_tag(seed) for seed in total}
         gone = [t.partition("=")[2] for t in tags(ours[0], "vg_tags") if t.startswith(drive_tag("")) and t not in present]
         group = Group(
-            uuid=groups[0],
+            uuid=f"lvm:{groups[0]}",
             missing=tuple(gone[:lost] or [f"{lost} drive(s)"]) if lost else (),
             drives=tuple(total),
             extent=int(ours[0]["vg_extent_size"]),
@@ -104,7 +104,7 @@ class Stripes(Writer):
     def array(self, drives: Sequence[Drive]) -> Group:
         """Our array, by its name in its members' superblocks."""
         kind = "md"
-        members = [d for d in drives if d.member]
+        members = [d for d in drives if d.member.startswith("md:")]
         uuids = sorted({d.member for d in members})
         if not uuids:
             return Group(kind)
@@ -234,5 +234,7 @@ class Stripes(Writer):
     def do_assemble(self, target: str, data: Mapping[str, Any]) -> None:
         if data["stop"]:
             self.call(["mdadm", "--stop", f"/dev/{data['stop']}"])
-        self.call(["mdadm", "--assemble", f"/dev/md/{GROUP}", f"--uuid={data['uuid']}", *(d.node for d in data["drives"])])
+        self.call(
+            ["mdadm", "--assemble", f"/dev/md/{GROUP}", f"--uuid={data['uuid'].partition(':')[2]}", *(d.node for d in data["drives"])]
+        )
         self.settle()

@@ -81,18 +81,22 @@ def plan_stripe(drives: Sequence[Drive], group: Group, volumes: Sequence[Volume]
         return plan
     known = {d.seed: d for d in drives}
     present = [known[seed] for seed in group.drives if seed in known]
-    given_up = bool(group.missing) and all(any(w in (d.identity, *d.names) for w in wipe) for d in present)
+    # Nothing is started over while a drive of it is not at hand.
+    broken = bool(group.missing and present) and len(present) == len(group.drives)
+    given_up = broken and all(any(w in (d.identity, *d.names) for w in wipe) for d in present)
     # Claims go before the first volume is made: where one is left on an incomplete array, nothing was ever kept on it.
-    unborn = group.kind != "lvm" and bool(group.missing) and all(d.claimed for d in present)
-    if group.uuid and (given_up or unborn):
-        holder = group.holder
-        own = (f"holder: {holder}",) if holder else ()
-        drives = [replace(d, member="", blocked=() if unborn and d.blocked == own else d.blocked) for d in drives]
-        group = Group(group.kind, holder=holder if unborn else "")
+    unborn = broken and group.kind != "lvm" and all(d.claimed for d in present)
+    if given_up:
+        group = Group(group.kind)
+    elif unborn:
+        # Its half made array is stopped before it is made again.
+        drives = [replace(d, blocked=() if d.blocked == (f"holder: {group.holder}",) else d.blocked) for d in drives]
+        group = Group(group.kind, holder=group.holder)
     elif group.missing and not (group.level == "raid10" and group.array):
+        left = ", ".join(f'"{d.identity}"' for d in present)
         plan.refusals.append(
             f"{GROUP} lacks {', '.join(group.missing)}: bring the drive back, or let playbook runnerfleet.baremetal.replace_drive rebuild "
-            f"the volumes, or give up what is left: wipe: [{', '.join(f'{chr(34)}{d.identity}{chr(34)}' for d in present)}]"
+            f"the volumes, or give up what is left: wipe: [{left}]"
         )
     elif absent := [seed for seed in group.drives if seed not in known]:
         plan.refusals.append(

@@ -107,7 +107,7 @@ def carried_by(host: Stripes, drive: Drive) -> list[str]:
     """Names of our volumes that lie on a drive, alone or together with others."""
     parts = list(drive.partitions)
     if drive.member:
-        group = host.group([drive], "lvm" if any("LVM2_member" in found for found in drive.found) else "md")
+        group = host.group([drive], drive.member.partition(":")[0])
         parts = list(group.volumes) + list(group.array.partitions if group.array else [])
     return [p.name[len(MARK) :] for p in parts if p.name.startswith(MARK)]
 

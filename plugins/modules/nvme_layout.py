@@ -99,9 +99,9 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme import
     Layout,
     Step,
     Volume,
-    human,
     plan_layout,
 )
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_diff import describe
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_drives import TOOLS, Drives
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_host import Host
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_select import Rule, choose
@@ -146,29 +146,6 @@ def make_plan(host: Host, params: dict[str, Any], volumes: list[Volume]) -> Plan
         return Plan(drives, layout, layout.steps, layout.refusals)
     steps, refusals = plan_mounts(layout.placed, params["services"], host.system(layout.placed, params["services"]))
     return Plan(drives, layout, layout.steps + steps + layout.grow, refusals)
-
-
-def describe(plan: Plan) -> list[dict[str, str]]:
-    """The change as a person reads it: the drives, then every file."""
-    before, after = [], []
-    for drive in plan.drives:
-        title = f"{drive.identity} ({human(drive.size)})"
-        have = [f"{p.name} {p.filesystem or 'no filesystem'} {human(p.size)}" for p in drive.partitions] or list(drive.found) or ["empty"]
-        before += [title, *(f"  {line}" for line in have)]
-        placed = [p for p in plan.layout.placed if p.drive.identity == drive.identity]
-        changes = any(s.target == drive.identity for s in plan.steps)
-        will = [f"runnerfleet-{p.volume.name} {p.partition.filesystem} {human(p.partition.size)}" for p in placed]
-        after += [title, *(f"  {line}" for line in (will if changes else have))]
-    shared = [p for p in plan.layout.placed if p.drive.identity not in [d.identity for d in plan.drives]]
-    after += [f"{p.drive.identity}: {p.volume.name} {p.partition.filesystem} {human(p.partition.size)}" for p in shared]
-    other = [f"{step.text}: {step.target}" for step in plan.steps if step.action not in ("partition", "format", "announce", "write")]
-    headers = {"before_header": "drives", "after_header": "drives"}
-    diff = [{"before": "\n".join(before) + "\n", "after": "\n".join(after + other) + "\n", **headers}]
-    for step in plan.steps:
-        if step.action == "write":
-            content = {"before": step.data["before"], "after": step.data["content"]}
-            diff.append({**content, "before_header": step.target, "after_header": step.target})
-    return diff
 
 
 def missing_tools(module: AnsibleModule, volumes: list[Volume]) -> list[str]:
@@ -228,7 +205,7 @@ def main() -> None:
             "changed": bool(plan.steps),
             "plan": shown,
             "destructive": plan.layout.destructive,
-            "diff": describe(plan) if plan.steps else [],
+            "diff": describe(plan.drives, plan.layout.placed, plan.steps) if plan.steps else [],
         }
         if plan.steps and not module.check_mode:
             # A stripe that has to be started first is planned on in a second round.

@@ -18,11 +18,11 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 # Like the wrapper that Ansible sends: arguments in, one line of JSON out.
 RUNNER = """
-import json, sys
+import importlib, json, sys
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.runnerfleet.baremetal.plugins.modules import nvme_layout
-with patch_module_args(json.loads(sys.argv[1])):
-    nvme_layout.main()
+module = importlib.import_module("ansible_collections.runnerfleet.baremetal.plugins.modules." + sys.argv[1])
+with patch_module_args(json.loads(sys.argv[2])):
+    module.main()
 """
 
 
@@ -82,9 +82,19 @@ class Bench:
 
     def start(self, drives: list[Drive], *, check: bool = False, path: str = "", **options: Any) -> subprocess.Popen[str]:
         arguments = {**self.arguments(drives, **options), "_ansible_check_mode": check, "_ansible_diff": True}
+        return self.process("nvme_layout", arguments, path)
+
+    def facts(self, drives: list[Drive]) -> dict[str, Any]:
+        """What nvme_facts tells of drives, by name."""
+        out, error = self.process("nvme_facts", {"drives": [d.link for d in drives]}).communicate(timeout=120)
+        assert out.strip(), error
+        return {drive["identity"]: drive for drive in json.loads(out)["drives"]}
+
+    def process(self, module: str, arguments: dict[str, Any], path: str = "") -> subprocess.Popen[str]:
+        """A module as Ansible would run it."""
         modules = os.pathsep.join([str(ROOT / ".ansible/collections"), *sys.path])
         return subprocess.Popen(
-            [sys.executable, "-c", RUNNER, json.dumps(arguments)],
+            [sys.executable, "-c", RUNNER, module, json.dumps(arguments)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -94,7 +104,7 @@ class Bench:
 
     def run(self, drives: list[Drive], **options: Any) -> dict[str, Any]:
         process = self.start(drives, **options)
-        out, error = process.communicate(timeout=60)
+        out, error = process.communicate(timeout=120)
         assert out.strip(), error
         result: dict[str, Any] = json.loads(out)
         return result

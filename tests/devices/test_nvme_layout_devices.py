@@ -140,6 +140,7 @@ class Refusal:
     drives: dict[str, Drive]
     before: dict[str, str]
     results: dict[bool, dict[str, Any]]
+    facts: dict[str, Any]
 
 
 @pytest.fixture(scope="module")
@@ -156,7 +157,7 @@ def refusal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Refusal]:
         # Consent does not cover what is in use.
         wipe = [drives[n].link for n in ("mounted", "partition-mounted", "swap", "held")]
         runs = {check: bench.run(list(drives.values()), check=check, volumes=volumes, wipe=wipe) for check in (True, False)}
-        yield Refusal(drives, before, runs)
+        yield Refusal(drives, before, runs, bench.facts(list(drives.values())))
     finally:
         bench.close()
 
@@ -176,6 +177,21 @@ def test_foreign_drive_is_refused_and_untouched(refusal: Refusal, name: str) -> 
         assert drive.digest() == refusal.before[name]
     else:
         assert sh("blkid", "-p", "-s", "TYPE", "-o", "value", drive.node) == "swap"
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_facts_say_the_same(refusal: Refusal, name: str) -> None:
+    told = refusal.facts[refusal.drives[name].link]
+    assert told["state"] == "taken" and not told["usable"] and told["ours"] == []
+    assert any(reason.startswith(FOREIGN[name][1]) for reason in told["reasons"]), told["reasons"]
+
+
+def test_facts_know_free_drives_and_ours(bench: Bench, refusal: Refusal) -> None:
+    assert refusal.facts[refusal.drives["blank"].link]["state"] == "free" and refusal.facts[refusal.drives["blank"].link]["reasons"] == []
+    drive = bench.drive("2G")
+    bench.run([drive])
+    told = bench.facts([drive])[drive.link]
+    assert (told["state"], told["usable"], told["ours"]) == ("ours", True, ["engine", "containers"])
 
 
 def test_a_refused_drive_keeps_the_blank_one_untouched(refusal: Refusal) -> None:

@@ -75,6 +75,8 @@ def test_fresh_host() -> None:
         pytest.param(replace(DONE, mounts={}, filled=frozenset({"/var/lib/kubelet"})), ["mount", "mount", "move", "bind"], id="data"),
         pytest.param(replace(DONE, files={**FILES, f"{DIRECTORY}/engine.mount": "old"}), ["write", "remount"], id="other-options"),
         pytest.param(replace(DONE, files={**FILES, f"{DIRECTORY}/var-lib-kubelet.mount": "old"}), ["write"], id="other-bind-unit"),
+        pytest.param(replace(DONE, strange=frozenset({"/engine"})), ["own"], id="other-owner"),
+        pytest.param(replace(DONE, mounts={}, strange=frozenset({"/pods"})), ["mount", "mount", "own", "bind"], id="owner-after-the-mount"),
     ],
 )
 def test_steps(system: System, actions: list[str]) -> None:
