@@ -8,7 +8,7 @@ COLLECTION := .ansible/collections/ansible_collections/runnerfleet/baremetal
 # The lab keeps a newer Go there where the machine's own is too old.
 export PATH := $(CURDIR)/.venv/bin:$(CACHE)/go/current/bin:$(PATH)
 
-.PHONY: lab lab-down test test-fast bench venv setup clean
+.PHONY: lab lab-down lab-nvme lab-nvme-down test test-fast test-nvme bench venv setup setup-nvme clean
 
 lab: setup venv
 	python -m lab up
@@ -18,11 +18,24 @@ lab: setup venv
 lab-down:
 	/usr/bin/env python3 -m lab down
 
+# One virtual machine with NVMe drives, and the storage play on it.
+lab-nvme: setup-nvme venv
+	python -m lab.vms up
+	ansible-playbook -i inventories/lab-nvme playbooks/storage.yml
+	python -m lab.vms ssh nvme-1 'lsblk -o NAME,SIZE,TYPE,SERIAL,FSTYPE,MOUNTPOINTS; findmnt --real'
+
+lab-nvme-down:
+	/usr/bin/env python3 -m lab.vms down
+
 test: setup venv
 	python tests/run.py
 
 test-fast: venv
 	python tests/run.py --without-fleet
+
+# What needs virtual machines: the storage role on real NVMe controllers, reboots, power cuts.
+test-nvme: setup-nvme venv
+	python tests/run.py nvme_vm vm
 
 bench: setup venv
 	python -m lab.bench
@@ -30,6 +43,9 @@ bench: setup venv
 # System packages, with apt-get.
 setup:
 	python3 -m lab setup
+
+setup-nvme:
+	python3 -m lab.vms setup
 
 # The environment is named after what goes into it, so that every clone shares it. The checkout is linked to where Ansible looks for collections.
 venv: $(VENV)/.ready

@@ -41,7 +41,7 @@ FIRST_SLOT, LAST_SLOT = 4, 31  # PCI slots of the drives; the bridge, the random
 TCG = "tcg,thread=multi"
 # All machines share one host key, and the port of each may change: ssh knows them by this name.
 HOST_KEY_ALIAS = "runnerfleet-vm"
-PATIENCE = 240.0  # Seconds to boot or to shut down on a busy machine without KVM.
+PATIENCE = 600.0  # Seconds to boot or to shut down: far more than either takes, for machines that are very busy.
 
 # A command, and the Debian package that has it. `make lab` needs none of the first two.
 COMMANDS = {

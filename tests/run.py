@@ -7,6 +7,7 @@ pytest and go test count their tests. What is skipped is named and counts as not
   python tests/run.py                     everything
   python tests/run.py --without-fleet     what needs no fleet
   python tests/run.py mypy unit default   these stages
+  python tests/run.py nvme_vm vm          what needs virtual machines, and runs only when it is asked for
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ class Counts:
 
 
 def say(text: str) -> None:
-    """One line, at once, from either thread."""
+    """One line, at once, from any thread."""
     print(text, flush=True)
 
 
@@ -194,6 +195,8 @@ CHECKS: dict[str, Callable[[str], Counts]] = {
     "sanity": sanity,
 }
 SCENARIOS = {name: scenario(name) for name in ("default", *PIPELINE)}
+# Without KVM these take long: `make test-nvme`, not `make test`. One after the other, since each boots a machine.
+MACHINES = {"nvme_vm": scenario("nvme_vm"), "vm": pytest("tests/vm")}
 
 
 def perform(stage: str, check: Callable[[str], Counts]) -> Counts:
@@ -217,9 +220,9 @@ def perform(stage: str, check: Callable[[str], Counts]) -> Counts:
 
 
 def checks(names: list[str]) -> Iterator[Counts]:
-    """The stages without a fleet, one after another."""
+    """Stages that stand alone, one after another."""
     for name in names:
-        yield perform(name, CHECKS[name])
+        yield perform(name, {**CHECKS, **MACHINES}[name])
 
 
 def scenarios(names: list[str]) -> Iterator[Counts]:
@@ -241,9 +244,15 @@ def scenarios(names: list[str]) -> Iterator[Counts]:
 
 
 def main() -> int:
-    """Run the stages in two lanes and print the sum."""
+    """Run the stages in lanes and print the sum."""
     parser = argparse.ArgumentParser(description="Run the tests.")
-    parser.add_argument("stages", nargs="*", choices=[[], *CHECKS, *SCENARIOS], metavar="stage", help="default: all")
+    parser.add_argument(
+        "stages",
+        nargs="*",
+        choices=[[], *CHECKS, *SCENARIOS, *MACHINES],
+        metavar="stage",
+        help="default: all but those with virtual machines",
+    )
     parser.add_argument("--without-fleet", action="store_true", help="no molecule scenarios")
     arguments = parser.parse_args()
     wanted = arguments.stages or [*CHECKS, *(SCENARIOS if not arguments.without_fleet else ())]
@@ -254,6 +263,7 @@ def main() -> int:
         threading.Thread(target=lambda lane=lane, names=names: results.extend(lane(names)))
         for lane, names in (
             (checks, [name for name in CHECKS if name in wanted]),
+            (checks, [name for name in MACHINES if name in wanted]),
             (scenarios, [name for name in SCENARIOS if name in wanted]),
         )
         if names
