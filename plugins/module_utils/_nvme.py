@@ -50,7 +50,8 @@ class Drive:
     node: str
     size: int
     sector: int = 512
-    seed: str = ""  # what stays the same whatever name the inventory uses
+    # What stays the same whatever name the inventory uses; follows from the names, for an array from its members.
+    seed: str = field(default="", compare=False)
     names: tuple[str, ...] = ()
     found: tuple[str, ...] = ()  # what would be lost; consent by `wipe`
     blocked: tuple[str, ...] = ()  # what no consent covers
