@@ -234,7 +234,7 @@ def plan_volume_group(
         plan.steps.append(Step("pool", POOL, f"{'grow' if group.pool else 'make'} thin pool, {size}, {spread(pieces)}", data))
     order = sorted(volumes, key=lambda v: v.name in have)
     for volume in order:
-        plan_volume(plan, volume, have.get(volume.name), group, wished[volume.name], free, nodes, sorted(total))
+        plan_volume(plan, volume, have.get(volume.name), group, wished[volume.name], free, nodes)
     plan.placed.sort(key=lambda place: [v.name for v in volumes].index(place.volume.name))
 
 
@@ -281,11 +281,10 @@ def spread(pieces: Sequence[tuple[int, list[str]]]) -> str:
 
 def plan_volume(
     plan: Layout, volume: Volume, have: Partition | None, group: Group, wished: int, free: dict[str, int], nodes: Mapping[str, Drive],
-    seeds: Sequence[str],
 ) -> None:  # fmt: skip
     """One volume: made, formatted, adopted, grown."""
     extent, path = group.extent, f"/dev/{GROUP}/{volume.name}"
-    owner = Drive(GROUP, f"/dev/{GROUP}", 0, seed="+".join(seeds))
+    owner = Drive(GROUP, f"/dev/{GROUP}", 0, seed="+".join(sorted(nodes)))
     size = wished * (100 - SNAPSHOTS) // 100 if volume.thin else wished
     more = size - (have.size // extent if have else 0)
     fresh = not have or have.name.endswith(NEW)

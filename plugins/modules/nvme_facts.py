@@ -39,11 +39,11 @@ RETURN = r"""
 drives:
   description:
     - The drives in the order of their identity.
-    - RV(drives[].state) is V(free) for a drive that is proven empty, V(ours) for one that carries volumes of ours, and V(taken)
-      for any other. RV(drives[].usable) is true for the first two.
-    - Each entry of RV(drives[].reasons) begins with V(boot), V(mounted), V(swap), V(holder), V(partitions), V(signature),
+    - C(state) is V(free) for a drive that is proven empty, V(ours) for one that carries volumes of ours, and V(taken)
+      for any other. C(usable) is true for the first two.
+    - Each entry of C(reasons) begins with V(boot), V(mounted), V(swap), V(holder), V(partitions), V(signature),
       V(opened exclusively), V(multipath path), V(unknown bytes), V(read-only) or V(cannot be opened), the details follow a colon.
-    - RV(drives[].health) and RV(drives[].formats) are null where nvme-cli cannot tell, RV(drives[].note) says why.
+    - C(health) and C(formats) are null where nvme-cli cannot tell, C(note) says why.
   returned: success
   type: list
   elements: dict
