@@ -159,7 +159,8 @@ class ActionModule(ActionBase):
         ]
 
     def _host(self, name: str, kind: str, variables: Variables, survey: str) -> _host_rules.Host:
-        values = {key: variables.value(key)[0] for key in ("nvme_storage_drives", "fleet_cgroup_driver", "kubernetes_host_swap")}
+        names = ("nvme_storage_drives", "nvme_storage_select", "fleet_cgroup_driver", "kubernetes_host_swap")
+        values = {key: variables.value(key)[0] for key in names}
         listed = values["nvme_storage_drives"]
         periods = variables.value("kubernetes_host_shutdown_grace_periods")[0] or []
         return _host_rules.Host(
@@ -167,6 +168,7 @@ class ActionModule(ActionBase):
             kind,
             variables.raw.get(survey) or {},
             tuple(map(str, listed)) if isinstance(listed, list) else (),
+            bool(values["nvme_storage_select"]),
             str(values["fleet_cgroup_driver"] or "systemd"),
             str(values["kubernetes_host_swap"] or "disable"),
             sum(float(period.get("shutdownGracePeriodSeconds", 0)) for period in periods if isinstance(period, Mapping)),

@@ -30,6 +30,7 @@ class Host:
     kind: str  # control_plane, runner or support
     result: Mapping[str, Any] = field(default_factory=dict)
     drives: Sequence[str] = ()
+    drive_rule: bool = False  # whether drives are chosen by a rule instead
     cgroup_driver: str = "systemd"
     swap: str = "disable"  # kubernetes_host_swap
     grace_seconds: float = 0  # that kubelet needs for a graceful shutdown
@@ -138,8 +139,8 @@ def _ports(host: Host) -> list[Finding]:
 
 
 def _named_drives(host: Host) -> list[Finding]:
-    if host.kind == "runner" and not host.drives:
-        hint = "set it for the host or its group to the drives' names in /dev/disk/by-id/; only drives that are named are ever written to"
+    if host.kind == "runner" and not host.drives and not host.drive_rule:
+        hint = "set it for the host or its group to the drives' names in /dev/disk/by-id/, or choose them by nvme_storage_select"
         return [Finding("drives_not_named", f"{host.name} nvme_storage_drives", "not set", "a list of drives for the engine's cache", hint)]
     return [
         _twice(host.name, f"{name} is listed {list(host.drives).count(name)} times")

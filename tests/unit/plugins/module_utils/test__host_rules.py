@@ -78,7 +78,7 @@ def test_what_is_accepted(survey: dict[str, Any]) -> None:
 
 
 def test_cgroup_v1_is_accepted_with_its_driver() -> None:
-    assert _host_rules.host_findings(Host("h", "support", {"survey": {**GOOD, "cgroup_version": 1}}, (), "cgroupfs")) == []
+    assert _host_rules.host_findings(Host("h", "support", {"survey": {**GOOD, "cgroup_version": 1}}, cgroup_driver="cgroupfs")) == []
 
 
 def test_two_names_of_one_drive() -> None:
@@ -140,6 +140,10 @@ def test_a_control_plane_that_does_not_answer_proves_nothing() -> None:
 
 def test_swap_may_stay_where_the_inventory_keeps_it() -> None:
     assert _host_rules.host_findings(Host("h", "support", {"survey": {**GOOD, "swap_bytes": 2**30}}, swap="keep")) == []
+
+
+def test_drives_that_a_rule_chooses_need_no_names() -> None:
+    assert _host_rules.host_findings(Host("h", "runner", {"survey": {**GOOD, "drives": []}}, drive_rule=True)) == []
 
 
 def test_what_etcd_left() -> None:
