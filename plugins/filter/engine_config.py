@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_config import config_changes
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_config import engine_config as _engine_config
 
 
@@ -17,12 +18,22 @@ def engine_config(
     overrides: Mapping[str, Any] | None = None,
     mirror: Mapping[str, Any] | None = None,
     registries: Sequence[str] = (),
+    filesystem: Any = None,
+    checkpoints: Any = None,
 ) -> dict[str, Any]:
     """The content of engine.json for an engine version."""
     try:
-        return _engine_config(version, profile, overrides, mirror, registries)
+        return _engine_config(version, profile, overrides, mirror, registries, filesystem, checkpoints)
     except ValueError as error:
         raise AnsibleFilterError(str(error)) from error
+
+
+def engine_config_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """What differs between two contents of engine.json."""
+    for config in (before, after):
+        if not isinstance(config, Mapping):
+            raise AnsibleFilterError(f"engine_config_changes: found {type(config).__name__}, expected the dictionary of an engine.json")
+    return config_changes(before, after)
 
 
 class FilterModule:
@@ -30,4 +41,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Filters by name."""
-        return {"engine_config": engine_config}
+        return {"engine_config": engine_config, "engine_config_changes": engine_config_changes}

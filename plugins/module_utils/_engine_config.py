@@ -2,40 +2,99 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""engine.json as a pure function of version, profile, overrides and mirror. Private to the collection.
+"""engine.json as a pure function of version, profile, disk, overrides and mirror. Private to the collection.
 
 An engine does not start on a key that its version does not know, so every key and value is checked here first.
+
+An engine takes a number of bytes as it is. A percentage it counts in gibibytes, rounds up, and uses as gigabytes: "90%" is 84 % of a large
+disk and 93 % of one of 8 GiB; and "200GB" is 200 GiB to it. So where the disk is known, sizes are written as bytes.
 """
 
 from __future__ import annotations
 
-import copy
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Callable, Union
 
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._mirror import check_mirror
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._quantity import at, percentage, show_bytes, to_bytes
 
 LOG_LEVELS = ("error", "warn", "info", "debug", "debugextra", "trace")
 FIRST_KNOWN = "0.21.0"
+MIB = 1024**2
+MOST_KEPT = 50  # percent of the disk: an engine with less than half of it is a mistake in the numbers
+MIN_FREE = 5  # percent of the disk
 
-PROFILES: dict[str, dict[str, Any]] = {
-    # A filesystem that only the engine uses: fill it, and keep cache volumes over a weekend and a holiday.
-    # The engine's own defaults shrink cache volumes that nobody used for 48 hours to 512 MB.
-    "ci": {
+
+@dataclass(frozen=True)
+class Disk:
+    """The filesystem that holds the state: its bytes (0: not known, so shares are percentages), and what is kept for checkpoints."""
+
+    size: int = 0
+    kept: int = 0
+    kept_percent: int = 0
+
+    def share(self, percent: int) -> int | str:
+        """A share of what the engine may use."""
+        if not self.size:
+            return f"{percent * (100 - self.kept_percent) // 100}%"
+        return (self.size - self.kept) * percent // 100 // MIB * MIB
+
+    def min_free(self) -> int | str:
+        """Of the disk itself: the engine compares it with the free space that it sees."""
+        return self.size * MIN_FREE // 100 // MIB * MIB if self.size else f"{MIN_FREE}%"
+
+
+def disk(filesystem: Any = None, checkpoints: Any = None) -> Disk:
+    """The disk of the smallest node: size of its cache filesystem, and space for checkpoints, a size or a share such as 20%."""
+    size = at("size of the cache filesystem", to_bytes, filesystem) if filesystem else 0
+    share = percentage(checkpoints) if isinstance(checkpoints, str) and checkpoints.strip().endswith("%") else None
+    if share is not None:
+        kept, percent = int(share * size), int(share * 100)
+    else:
+        kept, percent = at("space for checkpoints", to_bytes, checkpoints) if checkpoints else 0, 0
+        if kept and not size:
+            found = f"{checkpoints!r} and no size of the filesystem"
+            raise ValueError(f"space for checkpoints: found {found}, expected a share such as 20%, or both")
+    if percent > MOST_KEPT or kept * 100 > size * MOST_KEPT:
+        found = f"{show_bytes(kept)} of {show_bytes(size)}" if size else str(checkpoints)
+        raise ValueError(f"space for checkpoints: found {found}, expected at most {MOST_KEPT}% of the filesystem")
+    return Disk(size, kept, percent)
+
+
+def _ci(disk: Disk) -> dict[str, Any]:
+    """A filesystem that only the engine uses: fill it, and keep cache volumes over a weekend and a holiday.
+
+    The engine's own defaults shrink cache volumes that nobody used for 48 hours to 512 MB. A policy's maxUsedSpace is compared
+    with the whole cache, so the first one takes nothing before the disk is well filled, and then what nobody used for two weeks.
+    """
+    return {
         "logLevel": "info",
         "security": {"insecureRootCapabilities": True},
         "gc": {
             "enabled": True,
             "policies": [
-                {"filters": ["type==exec.cachemount"], "keepDuration": "336h", "maxUsedSpace": "20%"},
-                {"all": True, "reservedSpace": "60%", "maxUsedSpace": "90%", "minFreeSpace": "5%", "sweepSize": "10%"},
+                {"filters": ["type==exec.cachemount"], "keepDuration": "336h", "maxUsedSpace": disk.share(60)},
+                {
+                    "all": True,
+                    "reservedSpace": disk.share(60),
+                    "maxUsedSpace": disk.share(90),
+                    "minFreeSpace": disk.min_free(),
+                    # As a percentage it is one of the span between reserved and most; in bytes it is the same amount.
+                    "sweepSize": disk.share(3) if disk.size else "10%",
+                },
             ],
         },
-    },
-    # The engine's own defaults, for a disk that is shared with something else.
-    "engine": {},
-}
+    }
+
+
+def _engine(disk: Disk) -> dict[str, Any]:
+    """The engine's own defaults, for a disk that is shared with something else."""
+    return {}
+
+
+PROFILES: dict[str, Callable[[Disk], dict[str, Any]]] = {"ci": _ci, "engine": _engine}
 
 _SIZE = re.compile(r"^([0-9]+(\.[0-9]+)?([kKmMgGtTpP][iI]?)?[bB]?|(100|[0-9]{1,2})%)$")
 _DURATION = re.compile(r"^([0-9]+|([0-9]+(\.[0-9]+)?(ns|us|ms|s|m|h))+)$")
@@ -61,6 +120,8 @@ def engine_config(
     overrides: Mapping[str, Any] | None = None,
     mirror: Mapping[str, Any] | None = None,
     registries: Sequence[str] = (),
+    filesystem: Any = None,
+    checkpoints: Any = None,
 ) -> dict[str, Any]:
     """What engine.json says. `overrides` win over the profile; mirrors come from fleet_mirror for the named registries."""
     parsed = parse_version(version)
@@ -68,10 +129,68 @@ def engine_config(
         raise ValueError(f"the keys of engine.json are known for {FIRST_KNOWN} and later; found engine version {version}")
     if profile not in PROFILES:
         raise ValueError(f"there is no engine profile {profile!r}; profiles are: {', '.join(PROFILES)}")
-    config = _merge(copy.deepcopy(PROFILES[profile]), _mirrors(mirror or {}, registries))
+    room = disk(filesystem, checkpoints)
+    config = _merge(PROFILES[profile](room), _mirrors(mirror or {}, registries))
     config = _merge(config, overrides or {})
     _table(ROOT)("engine.json", config, parsed)
+    if room.size:
+        _fits("engine.json.gc", config.get("gc") or {}, room)
     return config
+
+
+def engine_reads(value: Any, size: int) -> int:
+    """The bytes that an engine makes of a size in engine.json on a filesystem of that many bytes."""
+    text = str(value).strip()
+    if text.endswith("%"):
+        percent = int(text[:-1])
+        return (size * percent // 100 // 1024**3 + 1) * 1000**3 if percent else 0
+    found = re.match(r"([0-9.]+) ?([kmgtp]?)", text.lower())
+    if not found:
+        raise ValueError(f"{value!r} is no size")
+    return int(float(found.group(1)) * 1024 ** " kmgtp".index(found.group(2) or " "))
+
+
+def config_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """What differs between two engine.json, a line for each key, in the order of the paths."""
+    old, new = dict(_leaves("", before)), dict(_leaves("", after))
+    return [
+        f"{path}: {_shown(path, old.get(path))} -> {_shown(path, new.get(path))}"
+        for path in sorted({*old, *new})
+        if old.get(path) != new.get(path)
+    ]
+
+
+def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Every value with its path; a list of plain values counts as one."""
+    if isinstance(value, Mapping) and value:
+        for key, entry in value.items():
+            yield from _leaves(f"{path}.{key}" if path else str(key), entry)
+    elif isinstance(value, (list, tuple)) and any(isinstance(entry, Mapping) for entry in value):
+        for index, entry in enumerate(value):
+            yield from _leaves(f"{path}[{index}]", entry)
+    elif path:
+        yield path, value
+
+
+def _shown(path: str, value: Any) -> str:
+    if value is None:
+        return "not set"
+    if path.rpartition(".")[2] in SPACES and isinstance(value, int):
+        return f"{value} ({show_bytes(value)})"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _fits(path: str, gc: Mapping[str, Any], disk: Disk) -> None:
+    """To the engine, checkpoints are a shortage that deleting cache does not mend: both must fit on the disk."""
+    for index, policy in enumerate(gc.get("policies") or []):
+        most, reserved = (engine_reads(policy.get(key, 0), disk.size) for key in ("maxUsedSpace", "reservedSpace"))
+        if most and reserved > most:
+            found = f"reservedSpace {show_bytes(reserved)} above maxUsedSpace {show_bytes(most)}"
+            raise ValueError(f"{path}.policies[{index}]: found {found}, expected at most that")
+        if disk.kept and max(most, reserved) + disk.kept > disk.size:
+            found = f"{show_bytes(max(most, reserved))} for the cache and {show_bytes(disk.kept)} for checkpoints"
+            expected = f"no more than the {show_bytes(disk.size)} of the filesystem together"
+            raise ValueError(f"{path}.policies[{index}]: found {found}, expected {expected}")
 
 
 def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
