@@ -1,0 +1,226 @@
+# Copyright (c) 2026 runnerfleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One node's roll: keep runners away, wait for theirs to end, stop its engines, see them answer, compare their caches. Private.
+
+Every step is written down on the node before it is taken, and asks the cluster how things are: a run that was killed goes on from there.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_rollout import (
+    KEPT,
+    NodePlan,
+    Progress,
+    RolloutError,
+    Stale,
+    ended,
+    farewell,
+    is_ready,
+    lost_cache,
+    owner,
+)
+
+CONTAINER = "engine"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How patient a roll is, in seconds, and what it may do when its patience ends."""
+
+    drain: int
+    start: int
+    end_jobs: bool
+    kept_percent: int
+    settle: int  # until the figures of an engine that was started count: it renews them every 5 minutes
+    interval: float = 2
+
+
+@dataclass
+class Outcome:
+    """What became of a node."""
+
+    node: str
+    problem: str = ""
+    lost: bool = False
+    seconds: float = 0
+    engines: list[dict[str, Any]] = field(default_factory=list)  # per engine: daemonset, exit code, before, after
+
+
+class NodeRoll:
+    """The roll of one node."""
+
+    def __init__(self, cluster: Any, plan: NodePlan, limits: Limits) -> None:
+        self.cluster = cluster
+        self.plan = plan
+        self.limits = limits
+        self.node = plan.node
+        self.outcome = Outcome(plan.node)
+        self.codes: dict[str, int | None] = {}
+
+    def run(self) -> Outcome:
+        """Finish what an earlier run began, then roll what is stale."""
+        began = time.monotonic()
+        try:
+            if self.plan.progress:
+                self._go_on(self.plan.progress)
+            stale = self._stale_now()
+            if stale:
+                self._roll(stale)
+        except RolloutError as error:
+            self.outcome.problem = str(error)
+        except Exception as error:
+            # The client raises whatever its transport does. What is written down on the node lets the next run go on.
+            reason = getattr(error, "reason", None) or error
+            self.outcome.problem = f"the cluster's API did not answer as expected, run again: {type(error).__name__}: {str(reason)[:300]}"
+        self.outcome.seconds = round(time.monotonic() - began, 1)
+        return self.outcome
+
+    def _go_on(self, progress: Progress) -> None:
+        """Engines that were still to be stopped are rolled anew, the others are waited for."""
+        here = {pod["metadata"]["uid"]: pod for pod in self.cluster.engine_pods(self.node)}
+        untouched = [uid for uid in _uids(progress) if uid in here and not here[uid]["metadata"].get("deletionTimestamp")]
+        if untouched:
+            targets = [Stale(name, entry["pod"], entry["uid"], ()) for name, entry in progress.engines.items() if entry["uid"] in untouched]
+            rest = {name: entry for name, entry in progress.engines.items() if entry["uid"] not in untouched}
+            self._roll(targets, rest)
+        elif progress.engines:
+            self._finish(progress)
+        elif not self.plan.stale:
+            self.cluster.mark(self.node, None)  # it had only begun to wait, and there is no reason left
+
+    def _stale_now(self) -> list[Stale]:
+        here = {pod["metadata"]["uid"] for pod in self.cluster.engine_pods(self.node)}
+        return [item for item in self.plan.stale if item.uid in here]
+
+    def _roll(self, stale: Sequence[Stale], rest: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+        progress = Progress(since=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
+        self.cluster.mark(self.node, progress.at("drain", engines=rest or {}))
+        try:
+            before = self._drain()
+        except RolloutError:
+            if not rest:
+                self.cluster.mark(self.node, None)  # nothing was stopped
+            raise
+        engines = {item.daemonset: {"uid": item.uid, "pod": item.pod, **_kept(before.get(item.uid, {}))} for item in stale}
+        progress = progress.at("stop", engines={**(rest or {}), **engines})
+        self.cluster.mark(self.node, progress)
+        for pod in self.cluster.engine_pods(self.node):
+            if pod["metadata"]["uid"] in _uids(progress):
+                self.cluster.remove(pod)
+        self._finish(progress)
+
+    def _drain(self) -> dict[str, dict[str, float]]:
+        """Wait until no runner is left on the node and no client at its engines; returns the engines' gauges by the uid of their pod."""
+        limits, deadline, ending, quiet = self.limits, time.monotonic() + self.limits.drain, False, 0
+        while True:
+            runners = [pod for pod in self.cluster.runner_pods(self.node) if not ended(pod)]
+            gauges, busy = {}, []
+            for pod in self.cluster.engine_pods(self.node):
+                name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
+                gauges[uid] = self.cluster.gauges(name)
+                clients = gauges[uid].get("clients")
+                if clients is None and is_ready(pod):
+                    busy.append(f"{name} does not say how many clients it has")
+                elif clients:
+                    busy.append(f"{name} has {clients:.0f} clients")
+            quiet = 0 if runners or busy else quiet + 1
+            if quiet == 2:  # a pod that was on its way to the node when it was closed shows up on the second look
+                return gauges
+            if time.monotonic() >= deadline:
+                names = [pod["metadata"]["name"] for pod in runners]
+                if ending or not limits.end_jobs:
+                    raise RolloutError(
+                        f"still in use after {limits.drain} seconds, its engines run on: runner pods {', '.join(names) or 'none'}; "
+                        f"{'; '.join(busy) or 'no clients'}. Expected its jobs to end. Run again later, wait longer (drain_timeout), "
+                        "or have the jobs ended (end_jobs)"
+                    )
+                ending, deadline = True, time.monotonic() + max(120, limits.interval)
+                for pod in runners:
+                    self.cluster.remove(pod)
+            for pod in runners:
+                step = farewell(pod)
+                if step:
+                    getattr(self.cluster, step)(pod)
+            time.sleep(limits.interval)
+
+    def _finish(self, progress: Progress) -> None:
+        """See the engines stop, others answer in their place, and their caches still there; then let runners in."""
+        for name, entry in progress.engines.items():
+            grace = 960 + self.limits.interval
+            gone, code = self.cluster.stopped(entry["pod"], entry["uid"], CONTAINER, grace)
+            if not gone:
+                raise RolloutError(
+                    f"engine pod {entry['pod']} is still stopping after {grace:.0f} seconds, expected it to end. See its log"
+                )
+            self.codes[name] = code
+        self.cluster.mark(self.node, progress.at("start"))
+        problems = []
+        for name, entry in progress.engines.items():
+            before = _kept(entry)
+            after, problem = self._compare(name, before)
+            code = self.codes[name]
+            if not problem and code and before:
+                problem = f"it ended with exit code {code} when it was stopped, expected 0"
+            self.outcome.engines.append({"daemonset": name, "exit_code": code, "before": before, "after": _kept(after)})
+            if problem:
+                problems.append(f"{name}: {problem}")
+        if problems:
+            self.outcome.lost = True
+            self.cluster.mark(self.node, progress.at("lost", problem="; ".join(problems)))
+            raise RolloutError(f"its cache was lost: {'; '.join(problems)}")
+        self.cluster.mark(self.node, None)
+
+    def _compare(self, daemonset: str, before: Mapping[str, float]) -> tuple[dict[str, float], str]:
+        """The figures of the engine that was started, and why its cache counts as lost. They may lag behind, but not come back."""
+        deadline = time.monotonic() + self.limits.settle
+        while True:
+            after = self._answer(daemonset)
+            problem = lost_cache(before, after, self.limits.kept_percent)
+            if not problem or time.monotonic() >= deadline:
+                return after, problem
+            time.sleep(self.limits.interval)
+
+    def _answer(self, daemonset: str) -> dict[str, float]:
+        """Wait until the node's engine of that DaemonSet answers and has figures."""
+        deadline = time.monotonic() + self.limits.start
+        while True:
+            found = [pod for pod in self.cluster.engine_pods(self.node) if owner(pod, "DaemonSet") == daemonset]
+            for pod in found:
+                if is_ready(pod):
+                    gauges = self.cluster.gauges(pod["metadata"]["name"])
+                    if "entries" in gauges:
+                        return dict(gauges)
+            if time.monotonic() >= deadline:
+                names = ", ".join(pod["metadata"]["name"] for pod in found) or "none"
+                raise RolloutError(
+                    f"the engine of {daemonset} does not answer {self.limits.start} seconds after it was started anew (pods: {names}). "
+                    "Its node keeps runners away. See the pod's events and log, mend what they name, and run again"
+                )
+            time.sleep(self.limits.interval)
+
+
+def roll(cluster: Any, batches: Sequence[Sequence[NodePlan]], limits: Limits) -> list[Outcome]:
+    """Roll batch after batch; nothing new begins once a node had a problem."""
+    outcomes: list[Outcome] = []
+    for batch in batches:
+        with ThreadPoolExecutor(len(batch)) as pool:
+            outcomes += pool.map(lambda plan: NodeRoll(cluster, plan, limits).run(), batch)
+        if any(outcome.problem for outcome in outcomes):
+            break
+    return outcomes
+
+
+def _uids(progress: Progress) -> list[str]:
+    return [str(entry["uid"]) for entry in progress.engines.values()]
+
+
+def _kept(figures: Mapping[str, Any]) -> dict[str, float]:
+    return {key: figures[key] for key in KEPT if key in figures}

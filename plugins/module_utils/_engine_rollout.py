@@ -1,0 +1,276 @@
+# Copyright (c) 2026 runnerfleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Which engines a roll-out stops and why, in which order, and whether a cache came through. Private to the collection.
+
+Objects are as the API returns them. How far a node is stands in an annotation of the node, so that a run that was killed goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_ready import TAINT, VERSION_LABEL
+
+ANNOTATION = "runnerfleet.dev/engine-rollout"
+HASH_LABEL = "controller-revision-hash"
+UNREGISTER = "actions-runner/unregistration-request-timestamp"
+UNREGISTERED = "actions-runner/unregistration-complete-timestamp"
+# Gauges of the engine, and of what watches its state, by the name that a figure has here.
+GAUGES = {
+    "clients": "dagger_connected_clients",
+    "entries": "dagger_local_cache_entries",
+    "bytes": "dagger_local_cache_total_disk_size_bytes",
+    "clean": "runnerfleet_engine_state_clean",
+    "restores": "runnerfleet_engine_restores_total",
+    "wipes": "runnerfleet_engine_wipes_total",
+    "missed": "runnerfleet_engine_clean_stop_missed_total",
+    "checkpoints": "runnerfleet_engine_checkpoints",
+    "checkpoint_bytes": "runnerfleet_engine_checkpoint_bytes",
+    "checkpoint_time": "runnerfleet_engine_checkpoint_timestamp_seconds",
+    "size": "runnerfleet_engine_cache_filesystem_size_bytes",
+    "free": "runnerfleet_engine_cache_filesystem_free_bytes",
+}
+KEPT = ("entries", "bytes", "restores", "wipes", "missed")  # what is compared before and after
+
+
+class RolloutError(Exception):
+    """Why a node's roll could not be finished."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a node's roll is: `engines` has, by DaemonSet, the uid of the pod that was to stop and its figures from before the stop."""
+
+    step: str = "drain"  # drain, stop, start, lost
+    since: str = ""
+    problem: str = ""
+    engines: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def lost(self) -> bool:
+        """The node's cache did not come through, and nobody has said yet that this is known."""
+        return self.step == "lost"
+
+    def to_json(self) -> str:
+        """What stands in the annotation."""
+        return json.dumps(self.__dict__, sort_keys=True)
+
+    def at(self, step: str, **changes: Any) -> Progress:
+        """The same roll, further on."""
+        return replace(self, step=step, **changes)
+
+
+@dataclass(frozen=True)
+class Stale:
+    """An engine pod that is to be started anew."""
+
+    daemonset: str
+    pod: str
+    uid: str
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class NodePlan:
+    """What a roll-out does on one node."""
+
+    node: str
+    silent: bool  # its kubelet stopped reporting: nothing on it can be stopped clean
+    stale: tuple[Stale, ...]
+    progress: Progress | None = None  # of a roll that began earlier
+
+    @property
+    def needed(self) -> bool:
+        """There is something to stop, or to finish."""
+        return bool(self.stale or self.progress)
+
+    def lines(self) -> list[str]:
+        """The plan for a person."""
+        found = [f"{self.node}: engine pod {item.pod}: {'; '.join(item.reasons)}" for item in self.stale]
+        if self.progress and not found:
+            found = [f"{self.node}: finish the roll of {self.progress.since or 'before'}, which was at step {self.progress.step}"]
+        return found
+
+
+def read_progress(node: Mapping[str, Any]) -> Progress | None:
+    """The roll that a node is in. One that cannot be read begins anew: nothing but the figures from before is lost with it."""
+    text = (node["metadata"].get("annotations") or {}).get(ANNOTATION)
+    if not text:
+        return None
+    try:
+        found = json.loads(text)
+        return Progress(**{key: found[key] for key in ("step", "since", "problem", "engines") if key in found})
+    except (ValueError, TypeError):
+        return Progress()
+
+
+def read_gauges(text: str) -> dict[str, float]:
+    """Figures from metrics in Prometheus' text form, summed over their labels. A negative gauge means that the engine does not know."""
+    names = {name: key for key, name in GAUGES.items()}
+    figures: dict[str, float] = {}
+    for name, value in re.findall(r"^([a-z_:]+)(?:\{[^\n]*\})? +(\S+)", text, re.MULTILINE):
+        key = names.get(name)
+        try:
+            if key and float(value) >= 0:
+                figures[key] = figures.get(key, 0) + float(value)
+        except ValueError:
+            continue
+    return figures
+
+
+def lost_cache(before: Mapping[str, float], after: Mapping[str, float], kept_percent: int) -> str:
+    """Why the cache counts as lost, empty when it came through. The collector of garbage may take a share while the engine stops."""
+    for key, what in (("wipes", "the engine dropped its cache"), ("restores", "the state was put back from a checkpoint")):
+        if after.get(key, 0) > before.get(key, 0):
+            return f"{what} at its start"
+    if after.get("missed", 0) > before.get("missed", 0):
+        return "the engine was not stopped clean"
+    for key, unit in (("entries", "entries"), ("bytes", "bytes")):
+        had, has = before.get(key), after.get(key)
+        if had and has is None:
+            return f"it had {had:.0f} {unit} before and its metrics do not say how many now"
+        if had and has is not None and has * 100 < had * kept_percent:
+            return f"it has {has:.0f} {unit}, expected at least {kept_percent} % of the {had:.0f} from before"
+    return ""
+
+
+def wanted_revisions(
+    daemonsets: Iterable[Mapping[str, Any]], revisions: Iterable[Mapping[str, Any]]
+) -> dict[str, dict[str, Mapping[str, Any]]]:
+    """The templates of each DaemonSet by their hash, the newest one last. Raises when the cluster has not digested a change yet."""
+    by_owner: dict[str, list[Mapping[str, Any]]] = {}
+    for item in revisions:
+        for owner in item["metadata"].get("ownerReferences") or []:
+            by_owner.setdefault(owner["uid"], []).append(item)
+    found = {}
+    for item in daemonsets:
+        meta = item["metadata"]
+        own = sorted(by_owner.get(meta["uid"], []), key=lambda revision: int(revision["revision"]))
+        if not own or (item.get("status") or {}).get("observedGeneration", 0) < meta.get("generation", 0):
+            raise RolloutError(f"the cluster has not looked at the DaemonSet {meta['name']} since it was changed")
+        found[meta["name"]] = {
+            revision["metadata"]["labels"][HASH_LABEL]: ((revision.get("data") or {}).get("spec") or {}).get("template") or {}
+            for revision in own
+        }
+    return found
+
+
+def changes(old: Any, new: Any, path: str = "") -> list[str]:
+    """Where two pod templates differ. Of values, only those that are no secret are told."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        found = []
+        for key in sorted(set(old) | set(new)):
+            if not key.startswith("$"):
+                found += changes(old.get(key), new.get(key), f"{path}.{key}" if path else key)
+        return found
+    if _named(old) and _named(new):
+        return changes({item["name"]: item for item in old}, {item["name"]: item for item in new}, path)
+    if old == new:
+        return []
+    told = path.endswith(".image") or ".resources." in path
+    return [f"{path}: {old or 'none'} -> {new or 'none'}" if told else f"{path} changed"]
+
+
+def plan(
+    nodes: Iterable[Mapping[str, Any]],
+    pods: Iterable[Mapping[str, Any]],
+    templates: Mapping[str, Mapping[str, Mapping[str, Any]]],
+    older_than: str = "",
+) -> list[NodePlan]:
+    """One plan a node, those in the middle of a roll first, then by name. `older_than` restarts what was created before that time, too."""
+    by_node: dict[str, list[Stale]] = {}
+    for pod in pods:
+        daemonset = owner(pod, "DaemonSet")
+        if daemonset not in templates:
+            continue
+        known, meta = templates[daemonset], pod["metadata"]
+        wanted, found = list(known)[-1], (meta.get("labels") or {}).get(HASH_LABEL, "")
+        reasons: list[str] = []
+        if found != wanted:
+            reasons = changes(known[found], known[wanted]) if found in known else ["its template is too old to say what changed"]
+        elif older_than and meta["creationTimestamp"] < older_than:
+            reasons = [f"asked to restart what runs since before {older_than}"]
+        if reasons:
+            place = (pod.get("spec") or {}).get("nodeName") or ""
+            by_node.setdefault(place, []).append(Stale(daemonset, meta["name"], meta["uid"], tuple(reasons)))
+    plans = []
+    for node in nodes:
+        name = node["metadata"]["name"]
+        ready = [item for item in (node.get("status") or {}).get("conditions") or [] if item.get("type") == "Ready"]
+        silent = bool(ready) and ready[0].get("status") == "Unknown"
+        stale = tuple(sorted(by_node.get(name, []), key=lambda item: item.daemonset))
+        plans.append(NodePlan(name, silent, stale, read_progress(node)))
+    return sorted(plans, key=lambda item: (item.progress is None, item.node))
+
+
+def batches(plans: Sequence[NodePlan], canary: bool, at_once: int) -> list[list[NodePlan]]:
+    """What rolls together. The first node alone shows whether the change is any good, unless the roll goes on from an earlier run."""
+    rest = list(plans)
+    first = [[rest.pop(0)]] if canary and rest and not rest[0].progress else []
+    return first + [rest[start : start + at_once] for start in range(0, len(rest), at_once)]
+
+
+def at_once(wanted: str, nodes: int) -> int:
+    """How many nodes may be without an engine: a number, or a share of all nodes, never less than one."""
+    number = re.fullmatch(r"(\d+)(%?)", wanted.strip())
+    if not number or int(number.group(1)) == 0:
+        raise ValueError(f"max_unavailable: found {wanted!r}, expected a number of nodes from 1 on, or a share such as 10%")
+    return max(1, nodes * int(number.group(1)) // 100) if number.group(2) else int(number.group(1))
+
+
+def owner(item: Mapping[str, Any], kind: str) -> str:
+    """The name of the owner of that kind."""
+    for reference in item["metadata"].get("ownerReferences") or []:
+        if reference.get("kind") == kind:
+            return str(reference["name"])
+    return ""
+
+
+def version(pod: Mapping[str, Any]) -> str:
+    """Which engine a pod runs."""
+    return str((pod["metadata"].get("labels") or {}).get(VERSION_LABEL, ""))
+
+
+def ended(pod: Mapping[str, Any]) -> bool:
+    """No process of the pod runs any more."""
+    return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+
+
+def is_ready(pod: Mapping[str, Any]) -> bool:
+    """The pod answers, and nobody has asked it to stop."""
+    conditions = (pod.get("status") or {}).get("conditions") or []
+    answers = any(item.get("type") == "Ready" and item.get("status") == "True" for item in conditions)
+    return answers and not pod["metadata"].get("deletionTimestamp")
+
+
+def with_taint(node: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The node's taints, with the one that keeps new runners away."""
+    taints = list((node.get("spec") or {}).get("taints") or [])
+    return taints if any(taint["key"] == TAINT for taint in taints) else [*taints, {"key": TAINT, "effect": "NoSchedule"}]
+
+
+def farewell(pod: Mapping[str, Any]) -> str:
+    """How a runner pod is made to leave without harm to a job: only the service knows whether it has one, so the controller has to ask it.
+
+    `unregister`: the legacy controller takes the runner off the service's list, or lets it finish its job. `remove`: it is off the list.
+    `release`: the scale-set controller does the same when its EphemeralRunner is deleted. Empty: there is nothing to ask for (any more).
+    """
+    meta = pod["metadata"]
+    notes = meta.get("annotations") or {}
+    if meta.get("deletionTimestamp"):
+        return ""
+    if owner(pod, "EphemeralRunner"):
+        return "release"
+    if owner(pod, "Runner"):
+        return "remove" if UNREGISTERED in notes else "" if UNREGISTER in notes else "unregister"
+    return ""
+
+
+def _named(value: Any) -> bool:
+    return isinstance(value, Sequence) and bool(value) and all(isinstance(item, Mapping) and "name" in item for item in value)
