@@ -11,14 +11,12 @@ import time
 from typing import Any
 from urllib.parse import quote
 
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_ready import without_taint
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_ready import ROLL_ANNOTATION, with_taint, without_taint
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_rollout import (
-    ANNOTATION,
     UNREGISTER,
     Progress,
     RolloutError,
     read_gauges,
-    with_taint,
 )
 
 POOL_LABEL = "node-restriction.kubernetes.io/runnerfleet-pool"
@@ -78,7 +76,7 @@ class EngineCluster:
             now = self._json("GET", f"/api/v1/nodes/{node}")
             meta = {
                 "resourceVersion": now["metadata"]["resourceVersion"],
-                "annotations": {ANNOTATION: progress.to_json() if progress else None},
+                "annotations": {ROLL_ANNOTATION: progress.to_json() if progress else None},
             }
             taints = with_taint(now) if progress else without_taint(now)
             try:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 TAINT = "runnerfleet.dev/engine-not-ready"
+ROLL_ANNOTATION = "runnerfleet.dev/engine-rollout"
 VERSION_LABEL = "app.kubernetes.io/version"
 _GENERATION = "deprecated.daemonset.template.generation"
 _GENERATION_LABEL = "pod-template-generation"
@@ -26,11 +27,17 @@ class NodeVerdict:
     waiting: Mapping[str, str] = field(default_factory=dict)  # engine version -> why it does not answer
     pods: Mapping[str, str] = field(default_factory=dict)  # engine version -> pod that does not answer
     outdated: Sequence[str] = ()  # engine versions whose pod runs an older template
+    rolling: bool = False  # in the middle of a roll-out, which lets runners in itself
 
     @property
     def ready(self) -> bool:
         """Every engine of the node answers."""
         return not self.silent and not self.waiting
+
+    @property
+    def awaited(self) -> bool:
+        """Its engines do not answer, and nothing says that they should not."""
+        return bool(self.waiting) and not self.silent and not self.rolling
 
 
 def judge(
@@ -58,13 +65,20 @@ def judge(
             if wanted and any(_labels(pod).get(_GENERATION_LABEL, wanted) != wanted for pod in found):
                 outdated.append(version)
         tainted = any(taint["key"] == TAINT for taint in _taints(node))
-        verdicts.append(NodeVerdict(name, _condition(node, "Ready") == "Unknown", tainted, waiting, stuck, tuple(outdated)))
+        rolling = ROLL_ANNOTATION in (node["metadata"].get("annotations") or {})
+        verdicts.append(NodeVerdict(name, _condition(node, "Ready") == "Unknown", tainted, waiting, stuck, tuple(outdated), rolling))
     return sorted(verdicts, key=lambda verdict: verdict.name)
 
 
 def without_taint(node: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """The node's other taints."""
     return [taint for taint in _taints(node) if taint["key"] != TAINT]
+
+
+def with_taint(node: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The node's taints, with the one that keeps new runners away."""
+    taints = list(_taints(node))
+    return taints if any(taint["key"] == TAINT for taint in taints) else [*taints, {"key": TAINT, "effect": "NoSchedule"}]
 
 
 def complaint(verdicts: Sequence[NodeVerdict], last_lines: Mapping[str, str], timeout: int) -> str:
@@ -76,7 +90,7 @@ def complaint(verdicts: Sequence[NodeVerdict], last_lines: Mapping[str, str], ti
             said = last_lines.get(pod, "")
             lines.append(f"{verdict.name}: engine {version}: {reason}" + (f"; last log line: {said}" if said else ""))
     return (
-        f"{len(verdicts)} engine nodes did not answer within {timeout} seconds, and keep the taint {TAINT} or lose new jobs:\n"
+        f"{len(verdicts)} engine nodes did not answer within {timeout} seconds. Their taint {TAINT} keeps new runners away:\n"
         + "\n".join(lines)
         + "\nExpected a Ready engine pod on each. Mend what the lines above name and run again; nothing needs to be undone."
     )

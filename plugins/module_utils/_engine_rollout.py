@@ -15,9 +15,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_ready import TAINT, VERSION_LABEL
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_ready import ROLL_ANNOTATION, VERSION_LABEL
 
-ANNOTATION = "runnerfleet.dev/engine-rollout"
 HASH_LABEL = "controller-revision-hash"
 UNREGISTER = "actions-runner/unregistration-request-timestamp"
 UNREGISTERED = "actions-runner/unregistration-complete-timestamp"
@@ -100,7 +99,7 @@ class NodePlan:
 
 def read_progress(node: Mapping[str, Any]) -> Progress | None:
     """The roll that a node is in. One that cannot be read begins anew: nothing but the figures from before is lost with it."""
-    text = (node["metadata"].get("annotations") or {}).get(ANNOTATION)
+    text = (node["metadata"].get("annotations") or {}).get(ROLL_ANNOTATION)
     if not text:
         return None
     try:
@@ -247,12 +246,6 @@ def is_ready(pod: Mapping[str, Any]) -> bool:
     conditions = (pod.get("status") or {}).get("conditions") or []
     answers = any(item.get("type") == "Ready" and item.get("status") == "True" for item in conditions)
     return answers and not pod["metadata"].get("deletionTimestamp")
-
-
-def with_taint(node: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The node's taints, with the one that keeps new runners away."""
-    taints = list((node.get("spec") or {}).get("taints") or [])
-    return taints if any(taint["key"] == TAINT for taint in taints) else [*taints, {"key": TAINT, "effect": "NoSchedule"}]
 
 
 def farewell(pod: Mapping[str, Any]) -> str:

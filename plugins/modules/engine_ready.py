@@ -13,6 +13,8 @@ short_description: Wait for the Dagger engines of all engine nodes and let runne
 description:
   - Waits until the engine pod of each engine node answers, and then lifts that node's start-up taint C(runnerfleet.dev/engine-not-ready),
     so that a runner never lands beside a dead engine. All nodes are one call.
+  - Puts the taint back on a node whose engine does not answer when the time is over. The jobs that run there are not touched.
+  - A node in the middle of a roll-out (M(runnerfleet.baremetal.engine_rollout)) is left to that, and returned in RV(rolling).
   - A node whose kubelet stopped reporting is not waited for. It is returned in RV(silent).
   - Never restarts an engine. Pods that still run an older template than their DaemonSet are returned in RV(outdated), with a warning.
 options:
@@ -38,12 +40,9 @@ extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
   - runnerfleet.baremetal.attributes
 attributes:
-  check_mode:
-    support: full
-  diff_mode:
-    support: full
-  idempotent:
-    support: full
+  check_mode: {support: full}
+  diff_mode: {support: full}
+  idempotent: {support: full}
 requirements:
   - kubernetes (Python client) >= 24.2.0
 """
@@ -74,19 +73,26 @@ waiting:
   returned: always
   type: list
   elements: str
-  sample: []
+barred:
+  description: Nodes that got their start-up taint back, since their engines stopped answering.
+  returned: always
+  type: list
+  elements: str
+rolling:
+  description: Nodes in the middle of a roll-out.
+  returned: always
+  type: list
+  elements: str
 silent:
   description: Nodes whose kubelet stopped reporting.
   returned: always
   type: list
   elements: str
-  sample: []
 outdated:
   description: Nodes with an engine pod that was not restarted since its DaemonSet changed.
   returned: always
   type: list
   elements: str
-  sample: []
 """
 
 import time
@@ -103,6 +109,7 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_read
     complaint,
     judge,
     stuck_container,
+    with_taint,
     without_taint,
 )
 
@@ -132,12 +139,12 @@ class Cluster:
     def daemonsets(self) -> list[dict[str, Any]]:
         return self._list("DaemonSet", "apps/v1", namespace=self.namespace, label_selector=ENGINE_LABEL)
 
-    def lift(self, node: dict[str, Any]) -> bool:
-        """Remove the start-up taint; False when somebody changed the node since it was read."""
+    def set_taints(self, node: dict[str, Any], taints: list[Any]) -> bool:
+        """Change the node's taints; False when somebody changed the node since it was read."""
         from kubernetes.dynamic.exceptions import ConflictError
 
         name, version = node["metadata"]["name"], node["metadata"]["resourceVersion"]
-        body = {"metadata": {"name": name, "resourceVersion": version}, "spec": {"taints": without_taint(node) or None}}
+        body = {"metadata": {"name": name, "resourceVersion": version}, "spec": {"taints": taints or None}}
         try:
             self.client.patch(self.client.resource("Node", "v1"), body, name=name, content_type="application/merge-patch+json")
         except ConflictError:
@@ -175,15 +182,23 @@ def let_in(module: AnsibleK8SModule, cluster: Cluster) -> tuple[list[NodeVerdict
         by_name = {node["metadata"]["name"]: node for node in nodes}
         pending = False
         for verdict in verdicts:
-            if verdict.ready and verdict.tainted:
-                if module.check_mode or cluster.lift(by_name[verdict.name]):
+            if verdict.ready and verdict.tainted and not verdict.rolling:
+                node = by_name[verdict.name]
+                if module.check_mode or cluster.set_taints(node, without_taint(node)):
                     lifted.append(verdict.name)
                 else:
                     pending = True
-        pending = pending or any(verdict.waiting and not verdict.silent for verdict in verdicts)
+        pending = pending or any(verdict.awaited for verdict in verdicts)
         if not pending or module.check_mode or time.monotonic() >= deadline:
             return verdicts, lifted, pods
         time.sleep(INTERVAL)
+
+
+def bar(cluster: Cluster, verdicts: list[NodeVerdict]) -> list[str]:
+    """Keep new runners away from the nodes whose engines do not answer; one that is being written to gets it at the next run."""
+    names = {verdict.name for verdict in verdicts if verdict.awaited and not verdict.tainted}
+    nodes = [node for node in cluster.nodes() if node["metadata"]["name"] in names]
+    return [node["metadata"]["name"] for node in nodes if cluster.set_taints(node, with_taint(node))]
 
 
 def main() -> None:
@@ -199,17 +214,20 @@ def main() -> None:
     try:
         cluster = connect(module)
         verdicts, lifted, pods = let_in(module, cluster)
+        barred = [] if module.check_mode else bar(cluster, verdicts)
     except CoreException as error:
         module.fail_json(msg=f"engine_ready could not speak to the cluster's API: {error}")
-    waiting = [verdict for verdict in verdicts if verdict.waiting and not verdict.silent]
+    waiting = [verdict for verdict in verdicts if verdict.awaited]
     result: dict[str, Any] = {
-        "changed": bool(lifted),
+        "changed": bool(lifted or barred),
         "ready": [verdict.name for verdict in verdicts if verdict.ready],
         "lifted": sorted(lifted),
         "waiting": [verdict.name for verdict in waiting],
+        "barred": sorted(barred),
+        "rolling": [verdict.name for verdict in verdicts if verdict.rolling],
         "silent": [verdict.name for verdict in verdicts if verdict.silent],
         "outdated": [verdict.name for verdict in verdicts if verdict.outdated],
-        "diff": {"before": "".join(f"{name}: {TAINT}\n" for name in sorted(lifted)), "after": ""},
+        "diff": {key: "".join(f"{name}: {TAINT}\n" for name in sorted(names)) for key, names in (("before", lifted), ("after", barred))},
     }
     if not verdicts and not module.check_mode:
         found = f"no node with the label {POOL_LABEL} and one of the values {', '.join(module.params['pools'])}"
@@ -218,10 +236,12 @@ def main() -> None:
         stuck = {name for verdict in waiting for name in verdict.pods.values()}
         lines = {pod["metadata"]["name"]: cluster.last_line(pod) for pod in pods if pod["metadata"]["name"] in stuck}
         module.fail_json(msg=complaint(waiting, lines, module.params["timeout"]), **result)
+    if result["rolling"]:
+        module.warn(f"in the middle of a roll-out, finish it with runnerfleet.baremetal.engine_upgrade: {', '.join(result['rolling'])}")
     if result["outdated"]:
         module.warn(
-            f"The engines of {', '.join(result['outdated'])} still run as they were started before the last change. "
-            "They are not restarted under running jobs: delete their pods one by one when no job uses them."
+            f"The engines of {', '.join(result['outdated'])} still run as they were started before the last change. They are not "
+            "restarted under running jobs: runnerfleet.baremetal.engine_upgrade (playbooks/engine_upgrade.yml) rolls them node by node."
         )
     module.exit_json(**result)
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_ready import TAINT
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_ready import ROLL_ANNOTATION, TAINT, with_taint
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_rollout import (
-    ANNOTATION,
     UNREGISTER,
     UNREGISTERED,
     NodePlan,
@@ -22,7 +21,6 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_roll
     read_gauges,
     read_progress,
     wanted_revisions,
-    with_taint,
 )
 
 METRICS = """\
@@ -61,7 +59,7 @@ def pod(node: str, revision: str = "new", created: str = "2026-01-02T00:00:00Z",
 
 def node(name: str, progress: Progress | None = None, ready: str = "True") -> dict[str, Any]:
     """A node."""
-    notes = {ANNOTATION: progress.to_json()} if progress else {}
+    notes = {ROLL_ANNOTATION: progress.to_json()} if progress else {}
     return {"metadata": {"name": name, "annotations": notes}, "status": {"conditions": [{"type": "Ready", "status": ready}]}}
 
 
@@ -149,7 +147,7 @@ def test_progress_survives_its_annotation() -> None:
     assert read_progress(node("a", progress)) == progress
     assert read_progress(node("a")) is None
     for text in ("{", "[]", '{"step": "stop", "more": 1}'):
-        found = read_progress({"metadata": {"annotations": {ANNOTATION: text}}})
+        found = read_progress({"metadata": {"annotations": {ROLL_ANNOTATION: text}}})
         assert found is not None and found.engines == {}
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_ready import TAINT, without_taint
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_ready import ROLL_ANNOTATION, TAINT
 from ansible_collections.runnerfleet.baremetal.plugins.modules import engine_ready
 
 VERSION = "0.21.8"
@@ -45,11 +45,11 @@ class MemoryCluster:
     def daemonsets(self) -> list[dict[str, Any]]:
         return []
 
-    def lift(self, node: dict[str, Any]) -> bool:
+    def set_taints(self, node: dict[str, Any], taints: list[Any]) -> bool:
         if self.conflicts:
             self.conflicts -= 1
             return False
-        node["spec"]["taints"] = without_taint(node)
+        node["spec"]["taints"] = taints
         return True
 
     def last_line(self, pod: dict[str, Any]) -> str:
@@ -102,3 +102,25 @@ def test_no_engine_node_is_an_error(run_module: RunModule, cluster: Callable[...
     cluster().stored.clear()
     result = run_module(engine_ready.main, ARGUMENTS)
     assert result["failed"] and "expected at least one engine node" in result["msg"]
+
+
+def test_an_engine_that_stopped_for_good_gets_its_taint_back(run_module: RunModule, cluster: Callable[..., MemoryCluster]) -> None:
+    """Once, and only where it does not answer."""
+    made = cluster("runner-1", "runner-2")
+    run_module(engine_ready.main, ARGUMENTS)
+    made.answers = {"runner-1"}
+    assert run_module(engine_ready.main, ARGUMENTS, check=True)["barred"] == [] and made.tainted() == []
+    result = run_module(engine_ready.main, ARGUMENTS)
+    assert result["failed"] and result["changed"] and result["barred"] == ["runner-2"] and made.tainted() == ["runner-2"]
+    assert result["diff"] == {"before": "", "after": f"runner-2: {TAINT}\n"}
+    assert run_module(engine_ready.main, ARGUMENTS)["barred"] == []
+
+
+def test_a_node_in_a_roll_out_is_left_to_it(run_module: RunModule, cluster: Callable[..., MemoryCluster]) -> None:
+    """Neither let in when its engine answers, nor waited for when it does not."""
+    made = cluster("runner-1")
+    for node in made.stored.values():
+        node["metadata"]["annotations"] = {ROLL_ANNOTATION: "{}"}
+    result = run_module(engine_ready.main, ARGUMENTS)
+    assert "failed" not in result and not result["changed"] and result["rolling"] == ["runner-1", "runner-2"]
+    assert made.tainted() == ["runner-1", "runner-2"]

@@ -6,14 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_ready import TAINT, without_taint
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_ready import ROLL_ANNOTATION, TAINT, with_taint, without_taint
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_rollout import (
-    ANNOTATION,
     UNREGISTER,
     UNREGISTERED,
     Progress,
     read_progress,
-    with_taint,
 )
 from ansible_collections.runnerfleet.baremetal.plugins.modules import engine_rollout
 
@@ -114,7 +112,7 @@ class MemoryCluster:
     def _mark(self, node: str, progress: Progress | None) -> None:
         item = self.node_objects[node]
         item["spec"]["taints"] = with_taint(item) if progress else without_taint(item)
-        item["metadata"]["annotations"] = {ANNOTATION: progress.to_json()} if progress else {}
+        item["metadata"]["annotations"] = {ROLL_ANNOTATION: progress.to_json()} if progress else {}
 
     def _unregister(self, pod: dict[str, Any]) -> None:
         pod["metadata"]["annotations"][UNREGISTER] = "T"
