@@ -1,0 +1,456 @@
+# Copyright (c) 2026 runnerfleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""An engine's state and its checkpoints on the cache filesystem of a node.
+
+Every step can be cut by a kill or a power loss: what is unfinished has a name of its own, what is finished is renamed last.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import json
+import os
+import shutil
+import signal
+import struct
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import _engine_state as decide
+from _engine_state import Checkpoint, Decision, Marker, Settings
+
+_libc = ctypes.CDLL(None, use_errno=True)
+# linux/btrfs.h: both argument structures are 4096 bytes long.
+_SUBVOL_CREATE, _SNAP_DESTROY, _SNAP_CREATE_V2 = 0x5000940E, 0x5000940F, 0x50009417
+_READ_ONLY = 1 << 1
+_SUBVOLUME_INODE = 256
+_FICLONE = 0x40049409
+_PR_SET_PDEATHSIG = 1
+
+
+class StateError(Exception):
+    """What keeps the engine from starting, in words for its operator."""
+
+
+class NoSnapshot(Exception):
+    """Why no checkpoint can be taken."""
+
+
+def die_with_parent() -> None:
+    """For a child: nothing goes on writing after its parent was killed."""
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _sync(path: Path, whole: bool = False) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        if not whole:
+            os.fsync(descriptor)
+        elif _libc.syncfs(descriptor):
+            raise OSError(ctypes.get_errno(), f"syncfs {path}")
+    finally:
+        os.close(descriptor)
+
+
+def _write(path: Path, content: Any) -> None:
+    new = path.with_name(f".{path.name}.new")
+    with open(new, "w", encoding="utf-8") as file:
+        json.dump(content, file)
+        file.flush()
+        os.fsync(file.fileno())
+    new.rename(path)
+    _sync(path.parent)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""
+
+
+def _children(path: Path) -> list[Path]:
+    return sorted(path.iterdir()) if path.is_dir() else []
+
+
+class Store:
+    """All that lies under <cache>/<version>: state, markers, checkpoints and events."""
+
+    def __init__(self, settings: Settings, node: str, now: Callable[[], float] = time.time) -> None:
+        self.settings = settings
+        self.node = node
+        self.now = now
+        self.base = Path(settings.base)
+        self.state = self.base / "state"
+        self.checkpoints = self.base / "checkpoints"
+        self.listeners: list[Callable[[str, str], None]] = []
+        self._btrfs = False
+
+    # What is there
+
+    def prove(self) -> None:
+        """Refuse unless the cache directory is a mount of its own, and make the engine's directory there."""
+        cache = self.settings.cache
+        kind = decide.mount_at(Path("/proc/self/mountinfo").read_text(encoding="utf-8"), os.path.realpath(cache))
+        if kind is None:
+            raise StateError(
+                f"{self.node}: found nothing mounted at {cache}, expected the cache filesystem: its drive is missing or not mounted. "
+                "Mount it (role nvme_storage); the engine starts by itself then"
+            )
+        self._btrfs = kind == "btrfs"
+        self.checkpoints.mkdir(parents=True, exist_ok=True)
+
+    @contextmanager
+    def locked(self, patience: float = 600) -> Iterator[None]:
+        """Hold the state for one engine; an earlier one that still runs, as after a forced delete of its pod, is waited for."""
+        with open(self.base / "lock", "w", encoding="utf-8") as ours:
+            for file in (ours, self._lock_of_engine()):
+                end = time.monotonic() + patience
+                while file is not None:
+                    try:
+                        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                        break
+                    except BlockingIOError:
+                        if time.monotonic() > end:
+                            raise StateError(f"{self.node}: another engine still uses {self.state}: end it first") from None
+                        time.sleep(0.5)
+                if file is not None and file is not ours:
+                    file.close()  # The engine takes its own lock.
+            yield
+
+    def _lock_of_engine(self) -> Any:
+        try:
+            return open(self.state / "dagger-engine.lock", encoding="utf-8")
+        except FileNotFoundError:
+            return None
+
+    def marker(self, name: str) -> Marker | None:
+        """clean or running."""
+        return decide.parse(Marker, _read(self.base / f"{name}.json"))
+
+    def full(self) -> bool:
+        """Whether there is a state with something in it."""
+        return bool(_children(self.state))
+
+    def found(self, base: Path | None = None) -> list[Checkpoint]:
+        """The finished checkpoints, newest first."""
+        folder = (base or self.base) / "checkpoints"
+        read = [
+            (path, decide.parse(Checkpoint, _read(path / "checkpoint.json")))
+            for path in _children(folder)
+            if path.suffix != ".partial" and (path / "state").is_dir()
+        ]
+        known = [replace(item, bad=(path / "bad").exists()) for path, item in read if item and item.name == path.name]
+        return sorted(known, key=lambda item: item.time, reverse=True)
+
+    def _others(self) -> list[Checkpoint]:
+        """Usable checkpoints of other versions' engines, to begin with where this version has nothing."""
+        depth = Path(str(self.settings.instance)) if self.settings.instance else Path()
+        bases = [path / depth for path in _children(Path(self.settings.cache)) if path.name != self.settings.version]
+        items = [item for base in bases for item in self.found(base) if decide.is_usable(item, self.settings)]
+        return sorted(items, key=lambda item: item.time, reverse=True)
+
+    def _place(self, checkpoint: Checkpoint) -> Path:
+        base = Path(replace(self.settings, version=checkpoint.version).base)
+        return base / "checkpoints" / checkpoint.name
+
+    def usage(self) -> tuple[int, int]:
+        """Size of the cache filesystem and what is free of it."""
+        stat = os.statvfs(self.settings.cache)
+        return stat.f_blocks * stat.f_frsize, stat.f_bavail * stat.f_frsize
+
+    # What happens
+
+    def events(self) -> list[Mapping[str, Any]]:
+        """What happened here, oldest first. A line that was cut short is left out."""
+        lines = []
+        for text in _read(self.base / "events.jsonl").splitlines():
+            try:
+                lines.append(json.loads(text))
+            except ValueError:
+                continue
+        return [line for line in lines if isinstance(line, dict)]
+
+    def tell(self, kind: str, message: str, **more: Any) -> None:
+        """Keep an event and pass it on. A full disk must not keep the engine from starting."""
+        known = self.events()
+        event = {"time": self.now(), "kind": kind, "number": decide.numbered(known, kind) + 1, "message": message, **more}
+        path = self.base / "events.jsonl"
+        try:
+            if len(known) > decide.EVENTS_KEPT * 5 // 4:
+                new = path.with_name(".events.new")
+                new.write_text("".join(json.dumps(item) + "\n" for item in decide.trimmed(known)), encoding="utf-8")
+                new.rename(path)
+            with open(path, "ab+") as file:
+                file.seek(max(file.seek(0, os.SEEK_END) - 1, 0))
+                ended = file.read(1) in (b"", b"\n")  # not so after a power cut
+                file.write((b"" if ended else b"\n") + json.dumps(event).encode() + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            message += f" (not kept in {path}: {error})"
+        for listener in self.listeners:
+            listener(kind, message)
+
+    # Before the engine starts
+
+    def prepare(self, asked: float | None = None) -> Decision:
+        """Make the state one that the engine keeps, or at least one that it need not delete."""
+        wish = self.base / "restore-requested"
+        wanted = _read(wish).strip() if wish.exists() else None
+        clean = self.marker("clean")
+        own = [item for item in self.found() if item.bad or decide.is_usable(item, self.settings)]
+        decision = decide.judge(clean, self.marker("running"), self.full(), own, self._others(), wanted)
+        if decision.missed:
+            self.tell("clean_stop_missed", f"{self.node}: {decision.reason}")
+        for name in decision.bad:
+            (self.checkpoints / name / "bad").touch()
+            self.tell(
+                "checkpoint_bad", f"{self.node}: the engine did not start on checkpoint {name} {decide.TRIES} times; it is not used again"
+            )
+        if decision.forgive:
+            for item in own:
+                (self.checkpoints / item.name / "bad").unlink(missing_ok=True)
+        if decision.action == "restore" and decision.checkpoint:
+            self._restore(decision, decision.checkpoint)
+        elif decision.action == "cold":
+            self._set_aside()
+            self._empty()
+            self.tell("wiped", f"{self.node}: {decision.reason}: the engine starts on an empty cache")
+            self._mark_clean(Marker(self.settings.version, self.now(), 0, 0, "cold"))
+        elif decision.action == "keep" and clean:
+            self._empty()
+            self._checkpoint_if_due(clean, asked)
+        else:
+            self._empty()
+            self._mark_clean(Marker(self.settings.version, self.now(), origin=decision.action))
+        wish.unlink(missing_ok=True)
+        return decision
+
+    def _mark_clean(self, marker: Marker) -> None:
+        _write(self.base / "clean.json", asdict(marker))
+
+    def _empty(self) -> None:
+        """The state directory, where there is none yet: a subvolume where the filesystem has such."""
+        if self.full() or self._is_subvolume(self.state):
+            return
+        if self.state.exists() and self._btrfs:
+            self.state.rmdir()
+        if self._btrfs:
+            self._btrfs_call(_SUBVOL_CREATE, self.base, struct.pack("=q4088s", 0, b"state"))
+        else:
+            self.state.mkdir(mode=0o755, exist_ok=True)
+        _sync(self.base)
+
+    def _set_aside(self) -> None:
+        for path in (self.base / "restoring", self.state):
+            if path.exists():
+                name = f"dirty-{decide.stamp(self.now())}"
+                number = sum(other.name.startswith(name) for other in _children(self.base))
+                path.rename(self.base / f"{name}-{number}")
+
+    def _restore(self, decision: Decision, checkpoint: Checkpoint) -> None:
+        restoring = self.base / "restoring"
+        if restoring.exists():
+            restoring.rename(self.base / f"dirty-restoring-{decide.stamp(self.now())}-{os.getpid()}")
+        try:
+            self.snapshot(self._place(checkpoint) / "state", restoring)
+        except (NoSnapshot, OSError) as error:
+            self._set_aside()
+            self._empty()
+            self.tell("wiped", f"{self.node}: {decision.reason}; checkpoint {checkpoint.name} could not be restored: {error}")
+            self._mark_clean(Marker(self.settings.version, self.now(), 0, 0, "cold"))
+            return
+        if self.state.exists():
+            self.state.rename(self.base / f"dirty-{decide.stamp(self.now())}-{os.getpid()}")
+        restoring.rename(self.state)
+        _sync(self.base, whole=True)
+        self.tell("restored", f"{self.node}: {decision.reason}", checkpoint=checkpoint.name, version=checkpoint.version)
+        marker = Marker(
+            self.settings.version, self.now(), checkpoint.entries, checkpoint.bytes, "restored", checkpoint.name, decision.tries
+        )
+        self._mark_clean(marker)
+
+    # Checkpoints
+
+    def _checkpoint_if_due(self, clean: Marker, asked: float | None) -> None:
+        request = self.base / "checkpoint-requested"
+        if request.exists():
+            asked = max(asked or 0, request.stat().st_mtime)
+        own = self.found()
+        good = [item for item in own if not item.bad]
+        if self.settings.keep and decide.checkpoint_due(clean, good[0] if good else None, self.now(), self.settings.interval, asked):
+            try:
+                taken = self.take(clean)
+                size = f"{taken.entries} entries, {taken.bytes} bytes, by {taken.method}"
+                self.tell(
+                    "checkpoint", f"{self.node}: took checkpoint {taken.name} of engine {taken.version} ({size})", checkpoint=taken.name
+                )
+            except (NoSnapshot, OSError) as error:
+                self.tell("checkpoint_skipped", f"{self.node}: checkpoints: none: {error}")
+        request.unlink(missing_ok=True)
+
+    def take(self, clean: Marker) -> Checkpoint:
+        """A checkpoint of a state that was stopped clean."""
+        size, free = self.usage()
+        if free * 100 < size * self.settings.min_free:
+            raise NoSnapshot(f"found {free} of {size} bytes free on {self.settings.cache}, expected at least {self.settings.min_free}%")
+        now = self.now()
+        name = decide.stamp(now)
+        partial = self.checkpoints / f"{name}.partial"
+        if partial.exists() or (self.checkpoints / name).exists():
+            raise NoSnapshot(f"there is a checkpoint {name} already")
+        partial.mkdir()
+        try:
+            method, files = self.snapshot(self.state, partial / "state", read_only=True)
+            schema = decide.schema_of(clean.version)
+            sizes = (files, clean.bytes, clean.entries)
+            checkpoint = Checkpoint(name, clean.version, schema, self.node, now, method, *sizes, stopped=clean.time, clean=True)
+            _write(partial / "checkpoint.json", asdict(checkpoint))
+            _sync(partial, whole=True)
+        except BaseException:
+            self.remove(partial)
+            raise
+        partial.rename(self.checkpoints / name)
+        _sync(self.checkpoints)
+        return checkpoint
+
+    def snapshot(self, source: Path, target: Path, read_only: bool = False) -> tuple[str, int]:
+        """The same tree at another place, sharing its blocks; says how, and how many files were walked."""
+        if self._is_subvolume(source):
+            descriptor = os.open(source, os.O_RDONLY)
+            try:
+                name = os.fsencode(target.name)
+                argument = struct.pack("=qQQ32x4040s", descriptor, 0, _READ_ONLY if read_only else 0, name)
+                self._btrfs_call(_SNAP_CREATE_V2, target.parent, argument)
+            finally:
+                os.close(descriptor)
+            return "btrfs", 0
+        files = self._count(source)
+        self._prove_reflinks()
+        command = ["cp", "--archive", "--reflink=always", str(source), str(target)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=die_with_parent)
+        if done.returncode:
+            raise NoSnapshot(f"cp --reflink ended with {done.returncode}: {done.stderr.strip()[-300:]}")
+        return "reflink", files
+
+    def _count(self, source: Path) -> int:
+        limit, files = self.settings.max_files, 0
+        for _folder, folders, names in os.walk(source):
+            files += len(folders) + len(names)
+            if files > limit:
+                raise NoSnapshot(
+                    f"the state has more than {limit} files, and here each has to be cloned by itself: use btrfs for the cache filesystem, "
+                    "or raise dagger_engine_checkpoint_max_files"
+                )
+        return files
+
+    def _prove_reflinks(self) -> None:
+        one, two = self.base / ".reflink-1", self.base / ".reflink-2"
+        try:
+            one.write_bytes(b"x" * 4096)
+            with open(one, "rb") as source, open(two, "wb") as target:
+                fcntl.ioctl(target, _FICLONE, source.fileno())
+        except OSError as error:
+            if error.errno in (95, 25, 22, 18):  # not supported, in one of the ways in which filesystems say so
+                raise NoSnapshot(
+                    f"the filesystem at {self.settings.cache} cannot share blocks between files: use btrfs, or xfs with reflink=1"
+                ) from None
+            raise
+        finally:
+            one.unlink(missing_ok=True)
+            two.unlink(missing_ok=True)
+
+    def _is_subvolume(self, path: Path) -> bool:
+        return self._btrfs and path.is_dir() and path.stat().st_ino == _SUBVOLUME_INODE
+
+    def _btrfs_call(self, request: int, folder: Path, argument: bytes) -> None:
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.ioctl(descriptor, request, bytearray(argument))
+        finally:
+            os.close(descriptor)
+
+    # The engine's run
+
+    def starting(self) -> None:
+        """The state is the engine's from here on."""
+        (self.base / "clean.json").rename(self.base / "running.json")
+        _sync(self.base)
+
+    def answered(self) -> None:
+        """The engine answers: what it started on is good."""
+        running = self.marker("running")
+        if running:
+            _write(self.base / "running.json", asdict(replace(running, answered=True)))
+
+    def stopped(self, entries: int, size: int) -> None:
+        """The engine stopped clean."""
+        running, clean = self.base / "running.json", self.base / "clean.json"
+        try:
+            self._mark_clean(Marker(self.settings.version, self.now(), entries, size))
+            running.unlink(missing_ok=True)
+        except OSError:  # A full disk still lets a file be renamed.
+            running.rename(clean)
+        _sync(self.base)
+
+    def untouched(self) -> None:
+        """The engine ended before it wrote to its state, which is as good as it was."""
+        (self.base / "running.json").rename(self.base / "clean.json")
+        _sync(self.base)
+
+    def fingerprint(self) -> object:
+        """Changes when the engine writes to its state; None where that would take long to see. Its lock says nothing."""
+        seen: list[tuple[str, int, int]] = []
+        for folder, folders, names in os.walk(self.state):
+            if folder.count(os.sep) - str(self.state).count(os.sep) >= 3:
+                folders.clear()
+            for name in [*folders, *names]:
+                stat = os.lstat(os.path.join(folder, name))
+                if name != "dagger-engine.lock":
+                    seen.append((os.path.join(folder, name), stat.st_mtime_ns, stat.st_size))
+            if len(seen) > 20000:
+                return object()
+        return sorted(seen)
+
+    # Beside the engine
+
+    def leftovers(self) -> list[Path]:
+        """What nothing will use again."""
+        old = [self.checkpoints / item.name for item in decide.surplus(self.found(), self.settings.keep)] if self.settings.keep else []
+        unfinished = [path for path in _children(self.checkpoints) if path.suffix == ".partial"]
+        return [*old, *unfinished, *(path for path in _children(self.base) if path.name.startswith("dirty-"))]
+
+    def make_room(self) -> bool:
+        """Give the oldest checkpoint up where the disk is nearly full: the engine's collector of garbage cannot free what it holds."""
+        size, free = self.usage()
+        found = self.found()
+        if free * 100 >= size * self.settings.min_free or not found:
+            return False
+        self.tell("checkpoint_dropped", f"{self.node}: found {free} of {size} bytes free, gave checkpoint {found[-1].name} up")
+        self.remove(self.checkpoints / found[-1].name)
+        return True
+
+    def remove(self, path: Path) -> None:
+        """Delete a tree at the lowest priority."""
+        if path.parent == self.checkpoints and path.suffix != ".partial" and path.exists():
+            unfinished = path.with_name(f"{path.name}.partial")
+            path.rename(unfinished)  # Half a checkpoint must not look like one.
+            path = unfinished
+        for subvolume in (path / "state", path):
+            if self._is_subvolume(subvolume):
+                try:
+                    name = os.fsencode(subvolume.name)
+                    self._btrfs_call(_SNAP_DESTROY, subvolume.parent, struct.pack("=q4088s", 0, name))
+                except OSError:
+                    pass  # It holds another subvolume: file by file, then.
+        idle = ["ionice", "-c", "3"] if shutil.which("ionice") else []
+        subprocess.run([*idle, "nice", "-n", "19", "rm", "-rf", "--", str(path)], check=False, preexec_fn=die_with_parent)

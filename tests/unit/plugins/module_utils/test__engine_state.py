@@ -1,0 +1,211 @@
+"""What becomes of an engine's state before it starts, and what is told about it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from typing import Any
+
+import pytest
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _engine_state as decide
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_state import Checkpoint, Marker, Settings
+
+SETTINGS = Settings("0.21.8", "/cache")
+KEPT = Marker("0.21.8", 1000, 40, 4096)
+RAN = replace(KEPT, answered=True)
+
+
+def checkpoint(name: str = "a", **more: Any) -> Checkpoint:
+    return replace(Checkpoint(name, "0.21.8", 16, "runner-1", 900, "btrfs", 0, 4096, 40, 890, True), **more)
+
+
+NEW, OLD = checkpoint("new", time=900), checkpoint("old", time=800)
+BAD = checkpoint("bad", time=950, bad=True)
+
+
+@pytest.mark.parametrize(
+    ("clean", "running", "full", "own", "others", "wanted", "action", "chosen", "missed"),
+    [
+        pytest.param(None, None, False, [], [], None, "fresh", None, False, id="a new node"),
+        pytest.param(None, None, False, [], [OLD], None, "restore", "old", False, id="a new version begins with the checkpoint of another"),
+        pytest.param(None, None, False, [NEW], [OLD], None, "restore", "new", False, id="its own checkpoint goes first"),
+        pytest.param(None, None, True, [NEW], [], None, "adopt", None, False, id="a state from before this program"),
+        pytest.param(KEPT, None, True, [NEW], [], None, "keep", None, False, id="stopped clean"),
+        pytest.param(KEPT, RAN, True, [NEW], [], None, "keep", None, False, id="cut while the clean stop was noted"),
+        pytest.param(KEPT, None, False, [NEW], [], None, "restore", "new", False, id="somebody removed the state"),
+        pytest.param(replace(KEPT, entries=0), None, False, [NEW], [], None, "keep", None, False, id="prepared to start cold"),
+        pytest.param(None, RAN, True, [NEW, OLD], [], None, "restore", "new", True, id="killed"),
+        pytest.param(None, RAN, True, [BAD, OLD], [], None, "restore", "old", True, id="killed, the newest is bad"),
+        pytest.param(None, RAN, True, [], [OLD], None, "cold", None, True, id="killed, and only others have checkpoints"),
+        pytest.param(None, RAN, False, [NEW], [], None, "restore", "new", True, id="cut in the middle of a restore"),
+        pytest.param(KEPT, None, True, [NEW, OLD], [], "old", "restore", "old", False, id="an operator wants an old one"),
+        pytest.param(KEPT, None, True, [NEW, OLD], [], "", "restore", "new", False, id="an operator wants the newest"),
+        pytest.param(KEPT, None, True, [NEW], [], "lost", "keep", None, False, id="an operator wants one that is not there"),
+    ],
+)
+def test_judge(
+    clean: Marker | None, running: Marker | None, full: bool, own: list[Checkpoint], others: list[Checkpoint], wanted: str | None,
+    action: str, chosen: str | None, missed: bool,
+) -> None:  # fmt: skip
+    decision = decide.judge(clean, running, full, own, others, wanted)
+    assert (decision.action, decision.checkpoint and decision.checkpoint.name, decision.missed) == (action, chosen, missed)
+    assert decision.reason
+
+
+def test_a_checkpoint_that_does_not_start_is_left_for_the_one_before_it_and_then_for_a_cold_start() -> None:
+    """The way of an engine that never answers: each checkpoint twice, then cold, and then all over again, since it was not their fault."""
+    own, running, path = [NEW, OLD], RAN, []
+    for _start in range(8):
+        decision = decide.judge(None, running, True, own)
+        own = [replace(item, bad=not decision.forgive and (item.bad or item.name in decision.bad)) for item in own]
+        chosen = decision.checkpoint.name if decision.checkpoint else ""
+        path.append(chosen or decision.action)
+        running = Marker("0.21.8", 1, origin="restored" if chosen else decision.action, checkpoint=chosen, tries=decision.tries)
+    assert path == ["new", "new", "old", "old", "cold", "new", "new", "old"]
+
+
+def test_a_checkpoint_that_answered_once_is_not_held_to_be_bad() -> None:
+    running = Marker("0.21.8", 1, origin="restored", checkpoint="new", tries=1, answered=True)
+    decision = decide.judge(None, running, True, [NEW, OLD])
+    assert (decision.bad, decision.checkpoint, decision.tries) == ((), NEW, 0)
+
+
+@pytest.mark.parametrize(
+    ("clean", "newest", "now", "asked", "due"),
+    [
+        pytest.param(KEPT, None, 1001, None, True, id="the first one"),
+        pytest.param(replace(KEPT, entries=0), None, 1001, None, False, id="nothing in it"),
+        pytest.param(replace(KEPT, origin="adopted"), None, 1001, None, False, id="not known to be clean"),
+        pytest.param(replace(KEPT, origin="restored"), NEW, 90000, None, False, id="just restored"),
+        pytest.param(KEPT, NEW, 1001, None, False, id="too early"),
+        pytest.param(KEPT, NEW, 1001, 950.0, True, id="asked for"),
+        pytest.param(KEPT, NEW, 1001, 850.0, False, id="asked for, and taken since"),
+        pytest.param(KEPT, NEW, 4500, None, True, id="time"),
+        pytest.param(KEPT, replace(NEW, stopped=1000), 90000, 89000.0, False, id="the engine has not run since"),
+    ],
+)
+def test_checkpoint_due(clean: Marker, newest: Checkpoint | None, now: float, asked: float | None, due: bool) -> None:
+    assert decide.checkpoint_due(clean, newest, now, 3600, asked) is due
+
+
+@pytest.mark.parametrize(
+    ("checkpoints", "gone"),
+    [
+        pytest.param([NEW, OLD], ["old"], id="one beyond"),
+        pytest.param([NEW], [], id="none beyond"),
+        pytest.param([NEW, replace(BAD, time=850)], ["bad"], id="a bad one behind a good one"),
+        pytest.param([BAD, NEW], [], id="a bad one that is the newest may be forgiven"),
+    ],
+)
+def test_surplus(checkpoints: list[Checkpoint], gone: list[str]) -> None:
+    assert [item.name for item in decide.surplus(checkpoints, 1)] == gone
+
+
+@pytest.mark.parametrize(
+    ("other", "usable"),
+    [
+        pytest.param({}, True, id="same version"),
+        pytest.param({"version": "0.21.9"}, True, id="same schema"),
+        pytest.param({"version": "1.0.0", "schema": 17}, False, id="another schema"),
+        pytest.param({"version": "0.22.0", "schema": None}, False, id="a schema that is not known"),
+        pytest.param({"clean": False}, False, id="not of a clean stop"),
+        pytest.param({"bad": True}, False, id="bad"),
+    ],
+)
+def test_is_usable(other: dict[str, Any], usable: bool) -> None:
+    assert decide.is_usable(checkpoint(**other), SETTINGS) is usable
+
+
+@pytest.mark.parametrize(
+    ("version", "schema"), [("0.21.8", 16), ("0.21.10", 16), ("1.0.0-beta.10", 17), ("1.4.2", 17), ("0.20.8", None), ("main", None)]
+)
+def test_schema_of(version: str, schema: int | None) -> None:
+    assert decide.schema_of(version) == schema
+
+
+@pytest.mark.parametrize(
+    ("text", "whole"),
+    [
+        pytest.param(json.dumps(asdict(KEPT)), True, id="whole"),
+        pytest.param(json.dumps({**asdict(KEPT), "later": 1}), True, id="of a later release"),
+        pytest.param(json.dumps(asdict(KEPT))[:-9], False, id="cut"),
+        pytest.param("", False, id="empty"),
+        pytest.param("[1]", False, id="a list"),
+        pytest.param('{"time": 1}', False, id="without what it needs"),
+    ],
+)
+def test_parse(text: str, whole: bool) -> None:
+    assert decide.parse(Marker, text) == (KEPT if whole else None)
+
+
+MOUNTS = """\
+22 1 253:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
+40 22 259:1 / /var/lib/runnerfleet/engine rw shared:9 - xfs /dev/nvme0n1p1 rw
+41 40 0:44 / /var/lib/with\\040space rw - btrfs /dev/loop1 rw
+42 40 0:45 / /var/lib/with\\040space rw master:3 - tmpfs tmpfs rw
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/var/lib/runnerfleet/engine", "xfs"),
+        ("/var/lib/with space", "tmpfs"),
+        ("/var/lib/runnerfleet", None),
+        ("/var/lib/runnerfleet/engine/0.21.8", None),
+    ],
+)
+def test_mount_at(path: str, kind: str | None) -> None:
+    assert decide.mount_at(MOUNTS, path) == kind
+
+
+@pytest.mark.parametrize(("before", "now", "lost"), [(40, 0, True), (40, 39, False), (40, 20, False), (0, 0, False), (-1, 0, False)])
+def test_cache_lost(before: int, now: int, lost: bool) -> None:
+    assert decide.cache_lost(before, now) is lost
+
+
+def test_parse_metrics() -> None:
+    page = '# TYPE a gauge\ndagger_connected_clients 2\ndagger_x{le="1"} 1.5e+09\nbroken\n'
+    assert decide.parse_metrics(page) == {"dagger_connected_clients": 2, "dagger_x": 1.5e9}
+
+
+def test_only_the_pods_that_use_this_engine_are_ended() -> None:
+    def pod(name: str, path: str | None) -> dict[str, Any]:
+        volumes = [{"emptyDir": {}}] + ([{"hostPath": {"path": path}}] if path else [])
+        return {"metadata": {"name": name}, "spec": {"volumes": volumes}}
+
+    pods = [
+        pod("b", "/run/e/0.21.8/"),
+        pod("a", "/run/e/0.21.8"),
+        pod("other-version", "/run/e/1.0.0"),
+        pod("none", None),
+        {"metadata": {}},
+    ]
+    assert decide.runner_pods(pods, "/run/e/0.21.8") == ["a", "b"]
+
+
+def test_old_events_go_and_their_numbers_stay() -> None:
+    events: list[dict[str, Any]] = [{"kind": "wiped", "number": 1}] + [{"kind": "restored", "number": n} for n in range(1, 1202)]
+    kept = decide.trimmed(events)
+    assert len(kept) == decide.EVENTS_KEPT + 1
+    assert (decide.numbered(kept, "wiped"), decide.numbered(kept, "restored"), decide.numbered(kept, "checkpoint")) == (1, 1201, 0)
+
+
+def test_metrics_page() -> None:
+    events = [{"kind": "restored", "number": 3}]
+    page = decide.exposition({"node": "r", "version": "0.21.8"}, replace(RAN, origin="restored"), [BAD, NEW, OLD], events, (10**12, 5))
+    found = decide.parse_metrics(page)
+    assert found["runnerfleet_engine_state_clean"] == 0
+    assert found["runnerfleet_engine_restores_total"] == 3
+    assert found["runnerfleet_engine_wipes_total"] == 0
+    assert found["runnerfleet_engine_checkpoints"] == 2
+    assert found["runnerfleet_engine_checkpoint_timestamp_seconds"] == 900
+    assert found["runnerfleet_engine_cache_filesystem_size_bytes"] == 10**12
+    assert 'runnerfleet_engine_cache_filesystem_free_bytes{node="r",version="0.21.8"} 5\n' in page
+
+
+def test_an_event_is_about_a_pod() -> None:
+    event = decide.kubernetes_event({"name": "engine-x", "namespace": "dagger", "uid": "1"}, "EngineWiped", "m" * 2000, True, 0)
+    assert event["metadata"] == {"generateName": "engine-x.", "namespace": "dagger"}
+    assert event["involvedObject"]["kind"] == "Pod" and event["type"] == "Warning"
+    assert event["firstTimestamp"] == "1970-01-01T00:00:00Z" and len(event["message"]) == 1000
