@@ -109,7 +109,9 @@ class NodeRoll:
             if not rest:
                 self.cluster.mark(self.node, None)  # nothing was stopped
             raise
-        engines = {item.daemonset: {"uid": item.uid, "pod": item.pod, **_kept(before.get(item.uid, {}))} for item in stale}
+        engines = {
+            item.daemonset: {"uid": item.uid, "pod": item.pod, "grace": item.grace, **_kept(before.get(item.uid, {}))} for item in stale
+        }
         progress = progress.at("stop", engines={**(rest or {}), **engines})
         self.cluster.mark(self.node, progress)
         for pod in self.cluster.engine_pods(self.node):
@@ -154,12 +156,10 @@ class NodeRoll:
     def _finish(self, progress: Progress) -> None:
         """See the engines stop, others answer in their place, and their caches still there; then let runners in."""
         for name, entry in progress.engines.items():
-            grace = 960 + self.limits.interval
+            grace = entry["grace"] + 60
             gone, code = self.cluster.stopped(entry["pod"], entry["uid"], CONTAINER, grace)
             if not gone:
-                raise RolloutError(
-                    f"engine pod {entry['pod']} is still stopping after {grace:.0f} seconds, expected it to end. See its log"
-                )
+                raise RolloutError(f"engine pod {entry['pod']} is still stopping after {grace} seconds, expected it to end. See its log")
             self.codes[name] = code
         self.cluster.mark(self.node, progress.at("start"))
         problems = []

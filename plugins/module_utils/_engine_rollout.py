@@ -73,6 +73,7 @@ class Stale:
     pod: str
     uid: str
     reasons: tuple[str, ...]
+    grace: int = 0  # seconds that it may take to stop
 
 
 @dataclass(frozen=True)
@@ -196,8 +197,9 @@ def plan(
         elif older_than and meta["creationTimestamp"] < older_than:
             reasons = [f"asked to restart what runs since before {older_than}"]
         if reasons:
-            place = (pod.get("spec") or {}).get("nodeName") or ""
-            by_node.setdefault(place, []).append(Stale(daemonset, meta["name"], meta["uid"], tuple(reasons)))
+            spec = pod.get("spec") or {}
+            item = Stale(daemonset, meta["name"], meta["uid"], tuple(reasons), spec.get("terminationGracePeriodSeconds") or 0)
+            by_node.setdefault(spec.get("nodeName") or "", []).append(item)
     plans = []
     for node in nodes:
         name = node["metadata"]["name"]

@@ -1,0 +1,118 @@
+#!/usr/bin/python
+# Copyright (c) 2026 runnerfleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: engine_status
+author: runnerfleet contributors (@runnerfleet)
+version_added: 0.1.0
+short_description: What every engine of the fleet does, and how its cache is
+description:
+  - Asks the cluster and each engine's metrics, and changes nothing. All nodes are one call.
+options:
+  pools:
+    description: Names of the pools whose nodes carry an engine.
+    type: list
+    elements: str
+    required: true
+  namespace:
+    description: Namespace of the engines.
+    type: str
+    default: dagger
+  threads:
+    description: How many engines are asked at once.
+    type: int
+    default: 20
+extends_documentation_fragment:
+  - kubernetes.core.k8s_auth_options
+  - runnerfleet.baremetal.attributes
+  - runnerfleet.baremetal.attributes.info_module
+requirements:
+  - kubernetes (Python client) >= 24.2.0
+"""
+
+EXAMPLES = r"""
+- name: Look at the engines
+  runnerfleet.baremetal.engine_status:
+    kubeconfig: "{{ fleet_kubeconfig }}"
+    pools: [runner]
+  register: engines
+"""
+
+RETURN = r"""
+engines:
+  description:
+    - One entry an engine, and one for a node that has none. C(figures) has what the metrics say of C(clients), C(entries), C(bytes),
+      C(clean), C(wipes), C(restores), C(missed), C(checkpoints), C(checkpoint_bytes), C(checkpoint_time), C(size) and C(free).
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - node: runner-1
+      version: 0.21.8
+      daemonset: dagger-engine-0-21-8
+      pod: dagger-engine-0-21-8-x7k2p
+      ready: true
+      stale: []
+      silent: false
+      barred: false
+      rolling: ""
+      problem: ""
+      figures: {clients: 0, entries: 41, bytes: 73400320}
+lines:
+  description: The same as text, and a line with C(!) for what a person should look at.
+  returned: success
+  type: list
+  elements: str
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
+from ansible_collections.kubernetes.core.plugins.module_utils.k8s.client import get_api_client
+from ansible_collections.kubernetes.core.plugins.module_utils.k8s.core import AnsibleK8SModule
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_cluster import EngineCluster
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_rollout import RolloutError, wanted_revisions
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_status import engines, table
+
+
+def connect(module: AnsibleK8SModule) -> EngineCluster:
+    """The cluster that the module's arguments, or the environment, name."""
+    return EngineCluster(get_api_client(module).client.client, module.params["pools"], module.params["namespace"])
+
+
+def look(cluster: EngineCluster, threads: int) -> list[dict[str, Any]]:
+    """All engines."""
+    pods = cluster.engine_pods()
+    names = [pod["metadata"]["name"] for pod in pods]
+    with ThreadPoolExecutor(max(1, min(threads, 20))) as pool:
+        gauges = dict(zip(names, pool.map(cluster.gauges, names)))
+    return engines(cluster.nodes(), pods, wanted_revisions(cluster.daemonsets(), cluster.revisions()), gauges)
+
+
+def main() -> None:
+    """Run the module."""
+    spec = {
+        **AUTH_ARG_SPEC,
+        "pools": {"type": "list", "elements": "str", "required": True},
+        "namespace": {"type": "str", "default": "dagger"},
+        "threads": {"type": "int", "default": 20},
+    }
+    module = AnsibleK8SModule(module_class=AnsibleModule, argument_spec=spec, supports_check_mode=True)
+    try:
+        found = look(connect(module), module.params["threads"])
+    except RolloutError as error:
+        module.fail_json(msg=f"{error}. Run again in a moment")
+    except Exception as error:
+        # The client raises whatever its transport does; a person needs to know that it is the API that did not answer.
+        module.fail_json(msg=f"the API of the cluster did not answer as expected: {type(error).__name__}: {str(error)[:500]}")
+    module.exit_json(changed=False, engines=found, lines=table(found))
+
+
+if __name__ == "__main__":
+    main()
