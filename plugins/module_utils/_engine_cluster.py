@@ -70,6 +70,15 @@ class EngineCluster:
             found.update(read_gauges(text))
         return found
 
+    def state(self, pod: str) -> dict[str, Any]:
+        """All that the node says of an engine's state: its checkpoints and what happened. Empty when it does not answer."""
+        try:
+            return self._json("GET", f"/api/v1/namespaces/{self.namespace}/pods/{pod}:{METRICS_PORTS[1]}/proxy/state")
+        except Exception as error:
+            if getattr(error, "status", None) == 403:
+                raise
+            return {}
+
     def mark(self, node: str, progress: Progress | None) -> None:
         """Write down how far the node's roll is, and keep new runners away from it; without progress, let them in again."""
         for _try in range(TRIES):

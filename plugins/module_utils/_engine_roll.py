@@ -25,6 +25,7 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_roll
     farewell,
     is_ready,
     lost_cache,
+    not_restored,
     owner,
 )
 
@@ -39,6 +40,7 @@ class Limits:
     start: int
     end_jobs: bool
     kept_percent: int
+    restoring: bool  # the engines are to come back from checkpoints
     settle: int  # until the figures of an engine that was started count: it renews them every 5 minutes
     interval: float = 2
 
@@ -183,7 +185,7 @@ class NodeRoll:
         deadline = time.monotonic() + self.limits.settle
         while True:
             after = self._answer(daemonset)
-            problem = lost_cache(before, after, self.limits.kept_percent)
+            problem = not_restored(before, after) if self.limits.restoring else lost_cache(before, after, self.limits.kept_percent)
             if not problem or time.monotonic() >= deadline:
                 return after, problem
             time.sleep(self.limits.interval)

@@ -140,6 +140,13 @@ def lost_cache(before: Mapping[str, float], after: Mapping[str, float], kept_per
     return ""
 
 
+def not_restored(before: Mapping[str, float], after: Mapping[str, float]) -> str:
+    """Why an engine that was to come back from a checkpoint did not, empty when it did."""
+    if after.get("wipes", 0) > before.get("wipes", 0):
+        return "its cache was dropped, and no checkpoint took its place"
+    return "" if after.get("restores", 0) > before.get("restores", 0) else "no checkpoint was restored"
+
+
 def wanted_revisions(
     daemonsets: Iterable[Mapping[str, Any]], revisions: Iterable[Mapping[str, Any]]
 ) -> dict[str, dict[str, Mapping[str, Any]]]:

@@ -21,8 +21,9 @@ def engines(
     pods: Iterable[Mapping[str, Any]],
     templates: Mapping[str, Mapping[str, Mapping[str, Any]]],
     gauges: Mapping[str, Mapping[str, float]],
+    states: Mapping[str, Mapping[str, Any]],
 ) -> list[dict[str, Any]]:
-    """One entry an engine, and one for a node that has none, by node. `gauges` are by the name of the pod."""
+    """One entry an engine, and one for a node that has none, by node. `gauges` and `states` are by the name of the pod."""
     pods = list(pods)
     found: list[dict[str, Any]] = []
     for item in plan(nodes, pods, templates):
@@ -39,9 +40,11 @@ def engines(
         for pod in sorted(here, key=lambda pod: pod["metadata"]["name"]):
             name = pod["metadata"]["name"]
             own = {"daemonset": owner(pod, "DaemonSet"), "version": version(pod), "pod": name, "ready": is_ready(pod)}
-            found.append({**common, **own, "stale": stale.get(name, []), "figures": dict(gauges.get(name, {}))})
+            told = {"figures": dict(gauges.get(name, {})), "checkpoints": list(states.get(name, {}).get("checkpoints") or [])}
+            found.append({**common, **own, "stale": stale.get(name, []), **told})
         if not here:
-            found.append({**common, "daemonset": "", "version": "", "pod": "", "ready": False, "stale": [], "figures": {}})
+            nothing: dict[str, Any] = {"stale": [], "figures": {}, "checkpoints": []}
+            found.append({**common, "daemonset": "", "version": "", "pod": "", "ready": False, **nothing})
     return sorted(found, key=lambda entry: (entry["node"], entry["daemonset"]))
 
 
@@ -72,6 +75,20 @@ def table(entries: Sequence[Mapping[str, Any]], now: float | None = None) -> lis
     widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
     return lines + [f"! {entry['node']} {entry['version']}: {concern}" for entry in entries for concern in concerns(entry)]
+
+
+def checkpoints(entries: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A line a checkpoint, newest first on each node."""
+    lines = []
+    for entry in entries:
+        for item in entry["checkpoints"]:
+            what = f"{item.get('entries')} entries, {size(item.get('bytes'))}, by {item.get('method')}" + (
+                ", bad" if item.get("bad") else ""
+            )
+            lines.append(f"{entry['node']}: {item.get('name')} of engine {item.get('version')}: {what}")
+        if entry["pod"] and not entry["checkpoints"]:
+            lines.append(f"{entry['node']}: no checkpoint of engine {entry['version']}")
+    return lines
 
 
 def size(value: float | None) -> str:

@@ -66,6 +66,10 @@ options:
     description: How much of the entries and the bytes must be left after the stop. Engines collect garbage when they stop, a sweep at most.
     type: int
     default: 80
+  restoring:
+    description: Whether the engines were asked to come back from a checkpoint, so that this is what has to be seen.
+    type: bool
+    default: false
   accept_lost:
     description: Nodes whose lost cache is known. They let runners in again.
     type: list
@@ -134,6 +138,13 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_roll
 
 INTERVAL = 2
 SETTLE = 60
+LIMITS = {
+    "drain": "drain_timeout",
+    "start": "start_timeout",
+    "end_jobs": "end_jobs",
+    "kept_percent": "kept_percent",
+    "restoring": "restoring",
+}
 DIGEST = 30  # seconds that the cluster gets to look at a DaemonSet that was changed
 ADVICE = "These nodes keep new runners away. See the engine's log there; to go on with a cold cache, name the nodes in accept_lost."
 
@@ -189,7 +200,7 @@ def run(module: AnsibleK8SModule, cluster: EngineCluster) -> dict[str, Any]:
     at_once = rollout.at_once(params["max_unavailable"], len(plans))
     if module.check_mode:
         return result
-    limits = Limits(params["drain_timeout"], params["start_timeout"], params["end_jobs"], params["kept_percent"], SETTLE, INTERVAL)
+    limits = Limits(**{name: params[option] for name, option in LIMITS.items()}, settle=SETTLE, interval=INTERVAL)
     outcomes = roll(cluster, rollout.batches(todo, params["canary"], at_once), limits)
     result["rolled"] = [asdict(outcome) for outcome in outcomes if not outcome.problem]
     problems = [outcome for outcome in outcomes if outcome.problem]
@@ -216,6 +227,7 @@ def main() -> None:
         "end_jobs": {"type": "bool", "default": False},
         "start_timeout": {"type": "int", "default": 1800},
         "kept_percent": {"type": "int", "default": 80},
+        "restoring": {"type": "bool", "default": False},
         "accept_lost": {"type": "list", "elements": "str", "default": []},
     }
     module = AnsibleK8SModule(module_class=AnsibleModule, argument_spec=spec, supports_check_mode=True)

@@ -62,6 +62,13 @@ engines:
       rolling: ""
       problem: ""
       figures: {clients: 0, entries: 41, bytes: 73400320}
+      checkpoints: [{name: 20260131T120000Z, version: 0.21.8, entries: 41, bytes: 73400320, method: btrfs}]
+checkpoints:
+  description: The checkpoints as text, a line each.
+  returned: success
+  type: list
+  elements: str
+  sample: ["runner-1: 20260131T120000Z of engine 0.21.8: 41 entries, 73 MB, by btrfs"]
 lines:
   description: The same as text, and a line with C(!) for what a person should look at.
   returned: success
@@ -78,7 +85,7 @@ from ansible_collections.kubernetes.core.plugins.module_utils.k8s.client import 
 from ansible_collections.kubernetes.core.plugins.module_utils.k8s.core import AnsibleK8SModule
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_cluster import EngineCluster
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_rollout import RolloutError, wanted_revisions
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_status import engines, table
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_status import checkpoints, engines, table
 
 
 def connect(module: AnsibleK8SModule) -> EngineCluster:
@@ -92,7 +99,8 @@ def look(cluster: EngineCluster, threads: int) -> list[dict[str, Any]]:
     names = [pod["metadata"]["name"] for pod in pods]
     with ThreadPoolExecutor(max(1, min(threads, 20))) as pool:
         gauges = dict(zip(names, pool.map(cluster.gauges, names)))
-    return engines(cluster.nodes(), pods, wanted_revisions(cluster.daemonsets(), cluster.revisions()), gauges)
+        states = dict(zip(names, pool.map(cluster.state, names)))
+    return engines(cluster.nodes(), pods, wanted_revisions(cluster.daemonsets(), cluster.revisions()), gauges, states)
 
 
 def main() -> None:
@@ -111,7 +119,7 @@ def main() -> None:
     except Exception as error:
         # The client raises whatever its transport does; a person needs to know that it is the API that did not answer.
         module.fail_json(msg=f"the API of the cluster did not answer as expected: {type(error).__name__}: {str(error)[:500]}")
-    module.exit_json(changed=False, engines=found, lines=table(found))
+    module.exit_json(changed=False, engines=found, lines=table(found), checkpoints=checkpoints(found))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_roll
     changes,
     farewell,
     lost_cache,
+    not_restored,
     plan,
     read_gauges,
     read_progress,
@@ -98,6 +99,19 @@ def test_a_lost_cache_is_seen(before: dict[str, float], after: dict[str, float],
     """And one that came through is not called lost."""
     found = lost_cache(before, after, 80)
     assert (said in found) if said else found == ""
+
+
+@pytest.mark.parametrize(
+    ("after", "said"),
+    [
+        pytest.param({"restores": 2}, "", id="restored"),
+        pytest.param({"restores": 1}, "no checkpoint was restored", id="kept what it had"),
+        pytest.param({"restores": 1, "wipes": 1}, "cache was dropped", id="wiped"),
+    ],
+)
+def test_a_restore_has_to_be_seen(after: dict[str, float], said: str) -> None:
+    """Where one was asked for."""
+    assert said in not_restored({"restores": 1}, after) and bool(said) == bool(not_restored({"restores": 1}, after))
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ PODS = [pod("a"), pod("b", ready="False"), pod("c"), pod("d"), pod("e", "old")]
 
 def test_the_table() -> None:
     """A line an engine, and one for what is wrong with it."""
-    found = status.engines(NODES, PODS, TEMPLATES, {"engine-a": FIGURES, "engine-e": {"size": 8e9, "free": 1e8}})
+    found = status.engines(NODES, PODS, TEMPLATES, {"engine-a": FIGURES, "engine-e": {"size": 8e9, "free": 1e8}}, {})
     lines = status.table(found, now=7200)
     assert lines[0].split() == list(status.COLUMNS)
     assert lines[1].split() == ["a", "0.21.8", "ready", "1", "41", "73", "MB", "6", "GB", "2,", "1.0", "h", "old", "0", "-"]
@@ -63,7 +63,7 @@ def test_the_table() -> None:
 
 def test_a_node_without_an_engine_is_named() -> None:
     """It has no pod to ask."""
-    assert status.table(status.engines([node("a")], [], TEMPLATES, {}))[-1] == "! a : no engine pod"
+    assert status.table(status.engines([node("a")], [], TEMPLATES, {}, {}))[-1] == "! a : no engine pod"
 
 
 @pytest.mark.parametrize(("value", "expected"), [(None, "-"), (12, "12 B"), (73.4e6, "73 MB"), (9.9e11, "990 GB"), (2.5e12, "2.5 TB")])
@@ -91,6 +91,10 @@ class Memory:
     def gauges(self, name: str) -> dict[str, float]:
         return FIGURES if name == "engine-a" else {}
 
+    def state(self, name: str) -> dict[str, Any]:
+        made = {"name": "20260131T120000Z", "version": "0.21.8", "entries": 41, "bytes": 73.4e6, "method": "btrfs"}
+        return {"checkpoints": [made, {**made, "name": "20260130T120000Z", "bad": True}]} if name == "engine-a" else {}
+
 
 def test_the_module_asks_every_engine_and_changes_nothing(
     run_module: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
@@ -99,6 +103,11 @@ def test_the_module_asks_every_engine_and_changes_nothing(
     monkeypatch.setattr(engine_status, "connect", lambda _module: Memory())
     result = run_module(engine_status.main, {"pools": ["runner"]})
     assert not result["changed"] and len(result["engines"]) == 5 and result["engines"][0]["figures"] == FIGURES
+    assert result["checkpoints"][:3] == [
+        "a: 20260131T120000Z of engine 0.21.8: 41 entries, 73 MB, by btrfs",
+        "a: 20260130T120000Z of engine 0.21.8: 41 entries, 73 MB, by btrfs, bad",
+        "b: no checkpoint of engine 0.21.8",
+    ]
 
     def refuse(_module: Any) -> None:
         raise ConnectionError("refused")
