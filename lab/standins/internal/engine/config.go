@@ -13,6 +13,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strconv"
 	"time"
 )
 
@@ -63,7 +64,7 @@ type Policy struct {
 // Space is a size: bytes, "200GB" or "20%".
 type Space string
 
-var spaceForm = regexp.MustCompile(`^[0-9]+(\.[0-9]+)? ?(%|[kKmMgGtTpP]?i?[bB]?)$`)
+var spaceForm = regexp.MustCompile(`^([0-9]+%|[0-9]+(\.[0-9]+)? ?[kKmMgGtTpP]?i?[bB]?)$`)
 
 // UnmarshalJSON takes a number or a string.
 func (s *Space) UnmarshalJSON(data []byte) error {
@@ -78,23 +79,25 @@ func (s *Space) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// Duration is seconds or a text such as "6h".
+// Duration is a text such as "6h", or seconds as a number or a text.
 type Duration time.Duration
 
 // UnmarshalJSON takes a number or a string.
 func (d *Duration) UnmarshalJSON(data []byte) error {
-	var seconds float64
-	if json.Unmarshal(data, &seconds) == nil {
-		*d = Duration(seconds * float64(time.Second))
-		return nil
-	}
 	var text string
-	if err := json.Unmarshal(data, &text); err != nil {
-		return err
+	if json.Unmarshal(data, &text) != nil {
+		text = string(data)
 	}
 	parsed, err := time.ParseDuration(text)
+	if err != nil {
+		seconds, notSeconds := strconv.ParseInt(text, 10, 64)
+		if notSeconds != nil {
+			return fmt.Errorf("invalid duration %s", text)
+		}
+		parsed = time.Duration(seconds) * time.Second
+	}
 	*d = Duration(parsed)
-	return err
+	return nil
 }
 
 var levels = map[string]slog.Level{

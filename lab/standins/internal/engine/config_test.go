@@ -13,16 +13,18 @@ import (
 
 func TestReadConfig(t *testing.T) {
 	for name, test := range map[string]struct{ text, want string }{
-		"empty":          {`{}`, ""},
-		"all keys":       {allKeys, ""},
-		"unknown key":    {`{"garbage": {}}`, `json: unknown field "garbage"`},
-		"a later key":    {`{"gc": {"dagqlCache": {"maxEstimatedBytes": 1}}}`, `json: unknown field "dagqlCache"`},
-		"nested typo":    {`{"gc": {"policies": [{"keepduration": "6h", "reserved": 1}]}}`, `json: unknown field "reserved"`},
-		"wrong size":     {`{"gc": {"maxUsedSpace": "many"}}`, "invalid size"},
-		"wrong duration": {`{"gc": {"policies": [{"keepDuration": "6 weeks"}]}}`, "unknown unit"},
-		"wrong level":    {`{"logLevel": "loud"}`, "unknown logLevel"},
-		"wrong type":     {`{"gc": {"enabled": "yes"}}`, "cannot unmarshal"},
-		"not JSON":       {`gc: {}`, "invalid character"},
+		"empty":             {`{}`, ""},
+		"all keys":          {allKeys, ""},
+		"unknown key":       {`{"garbage": {}}`, `json: unknown field "garbage"`},
+		"a later key":       {`{"gc": {"dagqlCache": {"maxEstimatedBytes": 1}}}`, `json: unknown field "dagqlCache"`},
+		"nested typo":       {`{"gc": {"policies": [{"keepduration": "6h", "reserved": 1}]}}`, `json: unknown field "reserved"`},
+		"wrong size":        {`{"gc": {"maxUsedSpace": "many"}}`, "invalid size"},
+		"part of a percent": {`{"gc": {"maxUsedSpace": "1.5%"}}`, "invalid size"},
+		"seconds as text":   {`{"gc": {"policies": [{"keepDuration": "3600"}]}}`, ""},
+		"wrong duration":    {`{"gc": {"policies": [{"keepDuration": "6 weeks"}]}}`, "invalid duration 6 weeks"},
+		"wrong level":       {`{"logLevel": "loud"}`, "unknown logLevel"},
+		"wrong type":        {`{"gc": {"enabled": "yes"}}`, "cannot unmarshal"},
+		"not JSON":          {`gc: {}`, "invalid character"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "engine.json")

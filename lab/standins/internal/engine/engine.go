@@ -90,11 +90,11 @@ func parse(version string, arguments []string) (Options, error) {
 	options.MetricsAddress = os.Getenv("_EXPERIMENTAL_DAGGER_METRICS_ADDR")
 	options.MetricsInterval = 5 * time.Minute
 	if text := os.Getenv("_EXPERIMENTAL_DAGGER_METRICS_CACHE_UPDATE_INTERVAL"); text != "" {
-		interval, err := time.ParseDuration(text)
-		if err != nil {
-			return options, fmt.Errorf("_EXPERIMENTAL_DAGGER_METRICS_CACHE_UPDATE_INTERVAL: %w", err)
+		if interval, err := time.ParseDuration(text); err == nil {
+			options.MetricsInterval = interval
+		} else {
+			slog.Warn("invalid _EXPERIMENTAL_DAGGER_METRICS_CACHE_UPDATE_INTERVAL, using 5 minutes", "error", err)
 		}
-		options.MetricsInterval = interval
 	}
 	var err error
 	options.Group, err = groupID(*group)
