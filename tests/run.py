@@ -189,6 +189,8 @@ CHECKS: dict[str, Callable[[str], Counts]] = {
     "changelog": command("antsibull-changelog", "lint"),
     "unit": pytest("-n", "2", "tests/unit"),
     "refusals": pytest("tests/refusals"),
+    "monitoring": pytest("tests/monitoring"),
+    "facts": pytest("tests/facts"),
     "devices": pytest("tests/devices"),
     "go": go,
     "ansible-lint": command("ansible-lint"),
