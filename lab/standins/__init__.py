@@ -104,9 +104,10 @@ def images(busybox: Path, engine_version: str = DEFAULT_ENGINE_VERSION) -> dict[
     return {
         "engine": Image(
             "registry.dagger.io/engine",
-            ("/usr/local/bin/dagger-engine",),
+            ("/usr/local/bin/dagger-entrypoint.sh",),
             {**common, "/usr/local/bin/dagger-engine": programs["engine"], "/usr/local/bin/dagger": programs["dagger"]},
-            shell_links,
+            # The real one is a script that makes room for cgroups and becomes the engine.
+            {**shell_links, "/usr/local/bin/dagger-entrypoint.sh": "dagger-engine"},
             {**temporary, "/var/lib/dagger": (0, 0, 0o711), "/run/dagger": (0, 0, 0o711), "/etc/dagger": (0, 0, 0o755)},
             {"PATH": PATH, "_EXPERIMENTAL_DAGGER_RUNNER_HOST": "unix:///run/dagger/engine.sock"},
         ),

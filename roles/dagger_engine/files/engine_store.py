@@ -209,6 +209,8 @@ class Store:
         clean = self.marker("clean")
         own = [item for item in self.found() if item.bad or decide.is_usable(item, self.settings)]
         decision = decide.judge(clean, self.marker("running"), self.full(), own, self._others(), wanted)
+        if wanted and wanted not in [item.name for item in own]:
+            self.tell("restore_refused", f"{self.node}: found no checkpoint {wanted}, there are: {', '.join(item.name for item in own)}")
         if decision.missed:
             self.tell("clean_stop_missed", f"{self.node}: {decision.reason}")
         for name in decision.bad:
