@@ -23,9 +23,9 @@ class LiveWorld:
         configuration = kubernetes.client.Configuration()
         kubernetes.config.load_kube_config(facts["kubeconfig"], client_configuration=configuration)
         configuration.proxy = None  # The lab's network is local.
-        api = kubernetes.client.ApiClient(configuration)
-        self._core = kubernetes.client.CoreV1Api(api)
-        self._objects = kubernetes.client.CustomObjectsApi(api)
+        self.api = kubernetes.client.ApiClient(configuration)
+        self._core = kubernetes.client.CoreV1Api(self.api)
+        self._objects = kubernetes.client.CustomObjectsApi(self.api)
         self._api_error = kubernetes.client.ApiException
         self._facts = facts
         self._github = f"http://{fleet.github_address}/_lab"

@@ -1,0 +1,182 @@
+"""Roll-outs of the engines while jobs run, one after another: python -m lab.rollouts --rolls 20.
+
+The fleet of LAB_FLEET has to be up and through site.yml. Jobs are queued at the stand-in of GitHub all the while. With `--kill`, each roll-out
+is killed at some step, and the next run has to finish it. At the end it says how many jobs failed and how many entries the caches lost.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import kubernetes
+
+from lab.process import LabError
+from lab.prove import ENGINE_NAMESPACE, POOL_LABEL, Job, Pool
+from lab.prove_world import LiveWorld
+from lab.settings import current_fleet
+
+ROOT = Path(__file__).resolve().parents[1]
+ANNOTATION = "runnerfleet.dev/engine-rollout"
+STEPS = ("drain", "stop", "start")
+WAITING = 4  # jobs that are queued or run at all times
+PAYLOAD = 1 << 20
+
+
+class Load(threading.Thread):
+    """Keeps jobs coming, each with a pipeline that nobody has run before."""
+
+    def __init__(self, world: LiveWorld, pool: Pool) -> None:
+        super().__init__(daemon=True)
+        self.world, self.pool = world, pool
+        self.jobs: dict[int, Job] = {}
+        self.ending = threading.Event()
+
+    def run(self) -> None:
+        for number in itertools.count():
+            self.jobs = {key: job if job.status == "completed" else self.world.look(job) for key, job in self.jobs.items()}
+            open_jobs = sum(job.status != "completed" for job in self.jobs.values())
+            if self.ending.is_set() and not open_jobs:
+                return
+            for place in range(0 if self.ending.is_set() else WAITING - open_jobs):
+                job = self.world.queue(self.pool, script(f"load {time.time()} {number} {place}"))
+                self.jobs[job.number] = job
+            time.sleep(1)
+
+    def end(self) -> list[Job]:
+        """Wait for the last job; returns those that did not succeed."""
+        self.ending.set()
+        self.join(300)
+        return [job for job in self.jobs.values() if job.conclusion != "success"]
+
+
+def script(nonce: str) -> str:
+    """A job that needs no registry."""
+    command = f"sleep 4; head -c {PAYLOAD} /dev/urandom > /payload; date +%s; echo {nonce}"
+    line = f'container | with-rootfs $(host | directory /bb) | with-exec -- sh,-c,"{command}" | stdout'
+    return f"dagger --progress=plain -c {shlex.quote(line)}\n"
+
+
+def begin(kubeconfig: str) -> subprocess.Popen[str]:
+    """Start the module, as a task of a playbook would."""
+    environment = {
+        **os.environ,
+        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+        "ANSIBLE_LOAD_CALLBACK_PLUGINS": "1",
+        "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
+    }
+    options = json.dumps({"kubeconfig": kubeconfig, "pools": ["runner"]})
+    command = ["ansible", "localhost", "-i", "localhost,", "-c", "local", "-e", f"ansible_python_interpreter={sys.executable}"]
+    return subprocess.Popen(
+        [*command, "-m", "runnerfleet.baremetal.engine_rollout", "-a", options],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def result(process: subprocess.Popen[str]) -> dict[str, Any]:
+    """What the module returned."""
+    printed = process.communicate(timeout=900)[0]
+    try:
+        tasks = json.loads(printed[printed.index("{") :])["plays"][0]["tasks"]
+        return dict(tasks[0]["hosts"]["localhost"])
+    except (ValueError, LookupError) as error:
+        raise LabError(f"engine_rollout printed no result:\n{printed[-2000:]}") from error
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    """SIGKILL for the run and all that it started, in whatever session; its module is a process of its own."""
+    children: dict[int, list[int]] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = int(path.read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue  # gone meanwhile
+        children.setdefault(parent, []).append(int(path.parent.name))
+
+    def family(pid: int) -> Iterator[int]:
+        yield pid
+        for child in children.get(pid, []):
+            yield from family(child)
+
+    for pid in family(process.pid):
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+    process.communicate()
+
+
+class Engines:
+    """The engines of a fleet, through the API."""
+
+    def __init__(self, client: Any) -> None:
+        self.core, self.apps = kubernetes.client.CoreV1Api(client), kubernetes.client.AppsV1Api(client)
+
+    def change(self) -> None:
+        """Give every engine a template that it does not run yet."""
+        body = {"spec": {"template": {"metadata": {"annotations": {"runnerfleet.dev/changed": str(time.time())}}}}}
+        for item in self.apps.list_namespaced_daemon_set(ENGINE_NAMESPACE, label_selector="app.kubernetes.io/name=dagger-engine").items:
+            self.apps.patch_namespaced_daemon_set(item.metadata.name, ENGINE_NAMESPACE, body)
+
+    def steps(self) -> set[str]:
+        """The steps that nodes are at."""
+        notes = [(node.metadata.annotations or {}).get(ANNOTATION) for node in self.core.list_node(label_selector=POOL_LABEL).items]
+        return {json.loads(note)["step"] for note in notes if note}
+
+
+def lost(outcome: dict[str, Any]) -> int:
+    """Entries that the caches had before and not after. Figures from before are some minutes old, so that more is common."""
+    engines = [engine for node in outcome.get("rolled", []) for engine in node["engines"]]
+    return sum(max(0, int(engine["before"].get("entries", 0) - engine["after"].get("entries", 0))) for engine in engines)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Roll as often as asked; the exit code says whether everything came through."""
+    parser = argparse.ArgumentParser(prog="python -m lab.rollouts")
+    parser.add_argument("--rolls", type=int, default=20)
+    parser.add_argument("--kill", action="store_true", help="kill each roll-out at a step, and let the next run finish it")
+    chosen = parser.parse_args(arguments)
+    fleet = current_fleet()
+    facts = json.loads((fleet.directory / "lab.json").read_text())
+    world = LiveWorld(fleet, facts)
+    engines, load = Engines(world.api), Load(world, world.pools()[0])
+    load.start()
+    total, problems = 0, []
+    for number in range(chosen.rolls):
+        engines.change()
+        process = begin(facts["kubeconfig"])
+        step = STEPS[number % len(STEPS)] if chosen.kill else ""
+        while step and step not in engines.steps() and process.poll() is None:
+            time.sleep(0.1)
+        if step:
+            kill(process)
+            process = begin(facts["kubeconfig"])
+        began, outcome = time.monotonic(), result(process)
+        total += lost(outcome)
+        problems += [outcome["msg"]] if outcome.get("failed") else []
+        nodes = ", ".join(f"{node['node']} {node['seconds']} s" for node in outcome.get("rolled", []))
+        at = f" (killed at {step})" if step else ""
+        print(f"roll {number + 1}{at}: {time.monotonic() - began:.0f} s: {nodes}; entries lost so far: {total}", flush=True)
+    failed = load.end()
+    print(f"{chosen.rolls} roll-outs, {len(load.jobs)} jobs, {len(failed)} of them failed, {total} entries of the caches lost")
+    for line in [*problems, *(f"job {job.number} ended with {job.conclusion!r}:\n{job.log[-500:]}" for job in failed[:3])]:
+        print(f"! {line}")
+    return 1 if problems or failed or total else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
