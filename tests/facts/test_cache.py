@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from tests.facts.engines import Client, Process
+from tests.facts.engines import Client, Process, wait_for
 
 NEEDS = ("process",)
 EVERY = {"_EXPERIMENTAL_DAGGER_METRICS_CACHE_UPDATE_INTERVAL": "200ms"}
+SIZE = "dagger_local_cache_total_disk_size_bytes"
 Words = Callable[..., tuple[str, ...]]
 
 
@@ -72,13 +73,15 @@ def test_a_clean_stop_keeps_the_cache(engine: Process, client: Client, pipeline:
 
 @pytest.mark.fact("dagql/cache.go:159 to :164 and engine/server/server.go:464", needs=NEEDS)
 def test_a_kill_drops_the_whole_cache(engine: Process, client: Client, pipeline: Words) -> None:
-    engine.start()
-    first = ran(client, pipeline())
+    engine.start(environment=EVERY)
+    empty = engine.metrics()[SIZE]
+    first = ran(client, pipeline("device"))
+    wait_for("the size of the cache", lambda: engine.metrics()[SIZE] >= empty + 4 * 2**20)
     engine.kill()
     engine.start(environment=EVERY)
-    assert engine.metrics()["dagger_local_cache_entries"] <= 1
+    assert engine.metrics()[SIZE] < empty + 4 * 2**20
     assert "unclean" in engine.log
-    assert ran(client, pipeline()) != first
+    assert ran(client, pipeline("device")) != first
 
 
 @pytest.mark.fact("dagql/cache.go:201", needs=NEEDS)
