@@ -1,7 +1,7 @@
 """Roll-outs of the engines while jobs run, one after another: python -m lab.rollouts --rolls 20.
 
-The fleet of LAB_FLEET has to be up and through site.yml. Jobs are queued at the stand-in of GitHub all the while. With `--kill`, each roll-out
-is killed at some step, and the next run has to finish it. At the end it says how many jobs failed and how many entries the caches lost.
+The fleet of LAB_FLEET has to be up and through site.yml. Jobs are queued at the stand-in of GitHub all the while. With `--kill`, each
+roll-out is killed at some step, and the next run has to finish it. At the end it says how many jobs failed and how many entries were lost.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ import (
 const usage = `dagger (stand-in of the runnerfleet lab). It knows:
   dagger version
   dagger core version
+  dagger core engine local-cache prune [--use-default-policy]
   dagger [--progress=plain] [--silent] -c '<pipeline>'`
 
 // RunnerHost is the variable that says where the engine is.
@@ -86,10 +87,31 @@ func (c *Client) Do(ctx context.Context, arguments []string) error {
 		defer conn.Close()
 		fmt.Fprintln(c.Stdout, engine)
 		return nil
+	case strings.HasPrefix(command, "core engine local-cache prune") && script == "":
+		rest := strings.TrimSpace(strings.TrimPrefix(command, "core engine local-cache prune"))
+		switch rest {
+		case "":
+			return c.prune(ctx, "all")
+		case "--use-default-policy":
+			return c.prune(ctx, "")
+		}
 	case command == "" && script != "":
 		return c.run(ctx, script)
 	}
 	return fmt.Errorf("not known: dagger %s\n%s", strings.Join(arguments, " "), usage)
+}
+
+func (c *Client) prune(ctx context.Context, what string) error {
+	conn, _, err := c.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if err := conn.Send(wire.Message{Kind: wire.Prune, Text: what}); err != nil {
+		return err
+	}
+	_, err = c.answer(conn)
+	return err
 }
 
 func (c *Client) connect(ctx context.Context) (*wire.Conn, string, error) {

@@ -200,6 +200,23 @@ func TestFailureIsNotCached(t *testing.T) {
 	}
 }
 
+func TestPrune(t *testing.T) {
+	f := newFixture(t)
+	first := f.must("with-exec -- payload")
+	if _, err := f.dagger("core", "engine", "local-cache", "prune", "--use-default-policy"); err != nil {
+		t.Fatal(err)
+	}
+	if kept := f.must("with-exec -- payload"); kept.stdout != first.stdout {
+		t.Error("the policies took what they should keep")
+	}
+	if _, err := f.dagger("core", "engine", "local-cache", "prune"); err != nil {
+		t.Fatal(err)
+	}
+	if anew := f.must("with-exec -- payload"); anew.stdout == first.stdout {
+		t.Error("cached after everything was pruned")
+	}
+}
+
 func TestCleanStopKeepsTheCache(t *testing.T) {
 	f := newFixture(t)
 	first := f.must("with-exec -- payload")

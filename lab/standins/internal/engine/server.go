@@ -187,6 +187,14 @@ func (s *Server) handle(conn *wire.Conn, message wire.Message) error {
 		return conn.Send(wire.Message{Kind: wire.Missing, Digests: missing})
 	case wire.Blob:
 		return s.store.PutBlob(message.Digest, message.Data)
+	case wire.Prune:
+		// What is in use stays. Which entries that are is not known here, so beside another client all of them are.
+		if message.Text == "all" && s.connected.Load() == 1 {
+			if err := s.store.Prune(); err != nil {
+				return err
+			}
+		}
+		return conn.Send(wire.Message{Kind: wire.Result})
 	}
 	return fmt.Errorf("unknown message %q", message.Kind)
 }

@@ -124,6 +124,22 @@ func (s *Store) Close() error {
 	return s.lock.Close()
 }
 
+// Prune removes every entry.
+func (s *Store) Prune() error {
+	for _, directory := range []string{"steps", "trees", "blobs"} {
+		items, err := os.ReadDir(s.path(directory))
+		if err != nil {
+			return err
+		}
+		for _, item := range items {
+			if err := os.RemoveAll(s.path(directory, item.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 func syncfs(file *os.File) error {
 	if _, _, errno := syscall.Syscall(sysSyncfs, file.Fd(), 0, 0); errno != 0 {
 		return fmt.Errorf("syncfs: %w", errno)

@@ -31,6 +31,7 @@ const (
 	Missing  = "missing"  // engine: Digests
 	Blob     = "blob"     // client: Digest, Data
 	Run      = "run"      // client: Operations, Output
+	Prune    = "prune"    // client: Text is "all", or empty for what the policies allow
 	Progress = "progress" // engine: Step
 	Result   = "result"   // engine: Data
 	Failure  = "failure"  // engine: Text
