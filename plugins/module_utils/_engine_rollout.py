@@ -168,6 +168,18 @@ def wanted_revisions(
     return found
 
 
+def with_intended(
+    templates: Mapping[str, Mapping[str, Mapping[str, Any]]], intended: Iterable[Mapping[str, Any]]
+) -> dict[str, dict[str, Mapping[str, Any]]]:
+    """The templates, with those that DaemonSets are about to get as the newest ones."""
+    found = {name: dict(known) for name, known in templates.items()}
+    for item in intended:
+        known, wanted = found.get(item["metadata"]["name"], {}), item["spec"]["template"]
+        if known and changes(list(known.values())[-1], wanted):
+            known["intended"] = wanted
+    return found
+
+
 def changes(old: Any, new: Any, path: str = "") -> list[str]:
     """Where two pod templates differ. Of values, only those that are no secret are told."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):

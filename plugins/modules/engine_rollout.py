@@ -50,6 +50,11 @@ options:
         finishes the first one.
     type: str
     default: ""
+  intended:
+    description: In check mode, the DaemonSets as they will be, which a dry run could not change. What they would make stale is planned too.
+    type: list
+    elements: dict
+    default: []
   drain_timeout:
     description: Seconds to wait for a node's jobs. A node that is still in use then is let alone, and the roll ends.
     type: int
@@ -138,13 +143,7 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_roll
 
 INTERVAL = 2
 SETTLE = 60
-LIMITS = {
-    "drain": "drain_timeout",
-    "start": "start_timeout",
-    "end_jobs": "end_jobs",
-    "kept_percent": "kept_percent",
-    "restoring": "restoring",
-}
+LIMITS = {"drain": "drain_timeout", "start": "start_timeout", **{name: name for name in ("end_jobs", "kept_percent", "restoring")}}
 DIGEST = 30  # seconds that the cluster gets to look at a DaemonSet that was changed
 ADVICE = "These nodes keep new runners away. See the engine's log there; to go on with a cold cache, name the nodes in accept_lost."
 
@@ -155,7 +154,7 @@ def connect(module: AnsibleK8SModule) -> EngineCluster:
     return EngineCluster(get_api_client(module).client.client, params["pools"], params["namespace"], params["runner_namespace"])
 
 
-def look(cluster: EngineCluster, params: dict[str, Any]) -> list[rollout.NodePlan]:
+def look(cluster: EngineCluster, params: dict[str, Any], intended: list[dict[str, Any]]) -> list[rollout.NodePlan]:
     """Plan for the nodes; a DaemonSet that was changed a moment ago has no new template yet."""
     deadline = time.monotonic() + DIGEST
     while True:
@@ -170,18 +169,19 @@ def look(cluster: EngineCluster, params: dict[str, Any]) -> list[rollout.NodePla
     unknown = sorted({*params["nodes"], *params["accept_lost"]} - {node["metadata"]["name"] for node in nodes})
     if unknown:
         raise ValueError(f"found no engine node {', '.join(unknown)} in the pools {', '.join(params['pools'])}. Correct the names")
+    templates = rollout.with_intended(templates, intended)
     return rollout.plan(nodes, cluster.engine_pods(), templates, params["restart_older_than"])
 
 
 def run(module: AnsibleK8SModule, cluster: EngineCluster) -> dict[str, Any]:
     """Plan and roll; a `msg` in the result means that it failed."""
     params = module.params
-    plans = look(cluster, params)
+    plans = look(cluster, params, params["intended"] if module.check_mode else [])
     known = [item.node for item in plans if item.progress and item.progress.lost and item.node in params["accept_lost"]]
     if known and not module.check_mode:
         for node in known:
             cluster.mark(node, None)
-        plans = look(cluster, params)
+        plans = look(cluster, params, [])
     lost = [item for item in plans if item.progress and item.progress.lost and item.node not in known]
     todo = [item for item in plans if item.needed and not item.silent and item not in lost]
     lines = [line for item in todo for line in item.lines()] + [f"{node}: let runners in again" for node in known]
@@ -223,6 +223,7 @@ def main() -> None:
         "max_unavailable": {"type": "str", "default": "1"},
         "canary": {"type": "bool", "default": True},
         "restart_older_than": {"type": "str", "default": ""},
+        "intended": {"type": "list", "elements": "dict", "default": []},
         "drain_timeout": {"type": "int", "default": 7200},
         "end_jobs": {"type": "bool", "default": False},
         "start_timeout": {"type": "int", "default": 1800},

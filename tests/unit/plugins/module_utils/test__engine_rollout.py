@@ -22,6 +22,7 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_roll
     read_gauges,
     read_progress,
     wanted_revisions,
+    with_intended,
 )
 
 METRICS = """\
@@ -170,6 +171,15 @@ def test_the_newest_template_comes_last() -> None:
     found = wanted_revisions([DAEMONSET], [revision(3, "old", engine()), revision(2, "new", engine(image="engine:v2"))])
     assert list(found["ds"]) == ["new", "old"]
     assert changes(found["ds"]["old"], engine()) == []
+
+
+def test_what_a_dry_run_would_make_stale() -> None:
+    """A DaemonSet that stays as it is, or is not there yet, makes nothing stale."""
+    intended = {"metadata": {"name": "ds"}, "spec": {"template": engine(image="engine:v3", config="b")}}
+    found = with_intended(TEMPLATES, [intended, {**intended, "metadata": {"name": "new"}}])
+    assert plan([node("a")], [pod("a")], found)[0].stale[0].reasons == ("spec.containers.engine.image: engine:v2 -> engine:v3",)
+    same = {"metadata": {"name": "ds"}, "spec": {"template": {**TEMPLATES["ds"]["new"], "status": None}}}
+    assert with_intended(TEMPLATES, [same]) == TEMPLATES
 
 
 @pytest.mark.parametrize(
