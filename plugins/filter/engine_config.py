@@ -20,10 +20,11 @@ def engine_config(
     registries: Sequence[str] = (),
     filesystem: Any = None,
     checkpoints: Any = None,
+    engines: int = 1,
 ) -> dict[str, Any]:
     """The content of engine.json for an engine version."""
     try:
-        return _engine_config(version, profile, overrides, mirror, registries, filesystem, checkpoints)
+        return _engine_config(version, profile, overrides, mirror, registries, filesystem, checkpoints, engines)
     except ValueError as error:
         raise AnsibleFilterError(str(error)) from error
 

@@ -34,20 +34,21 @@ class Disk:
     size: int = 0
     kept: int = 0
     kept_percent: int = 0
+    engines: int = 1
 
     def share(self, percent: int) -> int | str:
-        """A share of what the engine may use."""
+        """A share of what one of the engines may use."""
         if not self.size:
-            return f"{percent * (100 - self.kept_percent) // 100}%"
-        return (self.size - self.kept) * percent // 100 // MIB * MIB
+            return f"{percent * (100 - self.kept_percent) // 100 // self.engines}%"
+        return (self.size - self.kept) * percent // 100 // self.engines // MIB * MIB
 
     def min_free(self) -> int | str:
         """Of the disk itself: the engine compares it with the free space that it sees."""
         return self.size * MIN_FREE // 100 // MIB * MIB if self.size else f"{MIN_FREE}%"
 
 
-def disk(filesystem: Any = None, checkpoints: Any = None) -> Disk:
-    """The disk of the smallest node: size of its cache filesystem, and space for checkpoints, a size or a share such as 20%."""
+def disk(filesystem: Any = None, checkpoints: Any = None, engines: int = 1) -> Disk:
+    """The disk of the smallest node: size of its cache filesystem, space for checkpoints (a size or a share such as 20%), engines on it."""
     size = at("size of the cache filesystem", to_bytes, filesystem) if filesystem else 0
     share = percentage(checkpoints) if isinstance(checkpoints, str) and checkpoints.strip().endswith("%") else None
     if share is not None:
@@ -60,7 +61,9 @@ def disk(filesystem: Any = None, checkpoints: Any = None) -> Disk:
     if percent > MOST_KEPT or kept * 100 > size * MOST_KEPT:
         found = f"{show_bytes(kept)} of {show_bytes(size)}" if size else str(checkpoints)
         raise ValueError(f"space for checkpoints: found {found}, expected at most {MOST_KEPT}% of the filesystem")
-    return Disk(size, kept, percent)
+    if engines < 1:
+        raise ValueError(f"engines on the filesystem: found {engines}, expected at least 1")
+    return Disk(size, kept, percent, engines)
 
 
 def _ci(disk: Disk) -> dict[str, Any]:
@@ -122,6 +125,7 @@ def engine_config(
     registries: Sequence[str] = (),
     filesystem: Any = None,
     checkpoints: Any = None,
+    engines: int = 1,
 ) -> dict[str, Any]:
     """What engine.json says. `overrides` win over the profile; mirrors come from fleet_mirror for the named registries."""
     parsed = parse_version(version)
@@ -129,7 +133,7 @@ def engine_config(
         raise ValueError(f"the keys of engine.json are known for {FIRST_KNOWN} and later; found engine version {version}")
     if profile not in PROFILES:
         raise ValueError(f"there is no engine profile {profile!r}; profiles are: {', '.join(PROFILES)}")
-    room = disk(filesystem, checkpoints)
+    room = disk(filesystem, checkpoints, engines)
     config = _merge(PROFILES[profile](room), _mirrors(mirror or {}, registries))
     config = _merge(config, overrides or {})
     _table(ROOT)("engine.json", config, parsed)
@@ -187,8 +191,9 @@ def _fits(path: str, gc: Mapping[str, Any], disk: Disk) -> None:
         if most and reserved > most:
             found = f"reservedSpace {show_bytes(reserved)} above maxUsedSpace {show_bytes(most)}"
             raise ValueError(f"{path}.policies[{index}]: found {found}, expected at most that")
-        if disk.kept and max(most, reserved) + disk.kept > disk.size:
-            found = f"{show_bytes(max(most, reserved))} for the cache and {show_bytes(disk.kept)} for checkpoints"
+        used = max(most, reserved) * disk.engines
+        if disk.kept and used + disk.kept > disk.size:
+            found = f"{show_bytes(used)} for the cache and {show_bytes(disk.kept)} for checkpoints"
             expected = f"no more than the {show_bytes(disk.size)} of the filesystem together"
             raise ValueError(f"{path}.policies[{index}]: found {found}, expected {expected}")
 

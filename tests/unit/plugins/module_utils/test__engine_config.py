@@ -185,6 +185,20 @@ def test_without_a_size_checkpoints_are_a_share() -> None:
     assert (policies[1]["reservedSpace"], policies[1]["maxUsedSpace"], policies[1]["minFreeSpace"]) == ("48%", "72%", "5%")
 
 
+@pytest.mark.parametrize(
+    ("filesystem", "most", "free"),
+    [pytest.param(1000 * GIB, 180 * GIB, 50 * GIB, id="bytes"), pytest.param(None, "18%", "5%", id="shares")],
+)
+def test_engines_on_one_disk_share_it(filesystem: int | None, most: Any, free: Any) -> None:
+    policy = engine_config("0.21.8", filesystem=filesystem, checkpoints="20%", engines=4)["gc"]["policies"][-1]
+    assert (policy["maxUsedSpace"], policy["minFreeSpace"]) == (most, free)
+
+
+def test_no_engine_is_a_mistake() -> None:
+    with pytest.raises(ValueError, match="engines on the filesystem: found 0, expected at least 1"):
+        engine_config("0.21.8", engines=0)
+
+
 @pytest.mark.parametrize("size", [8 * GIB, 100 * GIB, 1788 * GIB, 30 * 1024 * GIB])
 @pytest.mark.parametrize("checkpoints", [None, "10%", "50%"])
 def test_cache_checkpoints_and_free_space_fit_on_the_disk(size: int, checkpoints: str | None) -> None:
