@@ -178,10 +178,12 @@ def _unclean(running: Marker, own: Sequence[Checkpoint]) -> Decision:
 
 def checkpoint_due(clean: Marker, newest: Checkpoint | None, now: float, interval: float, asked: float | None) -> bool:
     """Whether the state that was stopped clean is worth a checkpoint: the engine ran since the last one, and it is time, or asked for."""
-    if clean.origin != "kept" or clean.entries == 0:
-        return False  # No engine wrote this marker when it stopped, or there is nothing to keep.
+    if clean.origin != "kept":
+        return False  # No engine wrote this marker when it stopped.
     if newest is None:
         return True
+    if clean.entries == 0:
+        return False  # An older checkpoint with something in it is worth more. Figures may be a minute old, though.
     if clean.time <= newest.stopped:
         return False
     return now - newest.time >= interval or (asked is not None and asked > newest.time)

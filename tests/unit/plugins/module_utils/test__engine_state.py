@@ -74,7 +74,8 @@ def test_a_checkpoint_that_answered_once_is_not_held_to_be_bad() -> None:
     ("clean", "newest", "now", "asked", "due"),
     [
         pytest.param(KEPT, None, 1001, None, True, id="the first one"),
-        pytest.param(replace(KEPT, entries=0), None, 1001, None, False, id="nothing in it"),
+        pytest.param(replace(KEPT, entries=0), None, 1001, None, True, id="the first one, of a cache that was not counted yet"),
+        pytest.param(replace(KEPT, entries=0), NEW, 90000, None, False, id="nothing in it"),
         pytest.param(replace(KEPT, origin="adopted"), None, 1001, None, False, id="not known to be clean"),
         pytest.param(replace(KEPT, origin="restored"), NEW, 90000, None, False, id="just restored"),
         pytest.param(KEPT, NEW, 1001, None, False, id="too early"),
