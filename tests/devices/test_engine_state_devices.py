@@ -27,7 +27,7 @@ sys.path[:0] = json.loads(sys.argv[1])
 import engine_store
 from _engine_state import Settings
 settings = Settings(**json.loads(sys.argv[2]))
-last, count = int(sys.argv[3]), 0
+last, clock, count = int(sys.argv[3]), float(sys.argv[4]), 0
 CHANGES = {"rename", "mkdir", "rmdir", "unlink", "fsync", "ioctl", "fork_exec", "write", "flush"}
 def step(frame, event, function):
     global count
@@ -35,7 +35,7 @@ def step(frame, event, function):
         count += 1
         if count == last:
             os.kill(os.getpid(), signal.SIGKILL)
-store = engine_store.Store(settings, "node-1")
+store = engine_store.Store(settings, "node-1", lambda: clock)
 store.prove()
 sys.setprofile(step)
 decision = store.prepare()
@@ -59,10 +59,16 @@ class Node:
         self.settings: dict[str, Any] = {"version": "0.21.8", "cache": str(self.mount), "interval": 0, "min_free": 0}
         self.base = self.mount / "0.21.8"
         self.state = self.base / "state"
+        self.clock = time.time()
+
+    def now(self) -> float:
+        """A clock of its own: checkpoints are named by the second."""
+        self.clock += 2
+        return self.clock
 
     def start(self, last: int = 0, *arguments: str) -> subprocess.Popen[str]:
         paths = [str(ROOT / "plugins/module_utils"), str(ROOT / "roles/dagger_engine/files")]
-        argv = [sys.executable, "-c", PREPARE, json.dumps(paths), json.dumps(self.settings), str(last), *arguments]
+        argv = [sys.executable, "-c", PREPARE, json.dumps(paths), json.dumps(self.settings), str(last), str(self.now()), *arguments]
         return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def prepare(self, last: int = 0, *arguments: str) -> dict[str, Any] | None:
@@ -84,7 +90,7 @@ class Node:
             (self.state / "worker" / str(number)).write_text(content)
 
     def mark(self, name: str, **more: Any) -> None:
-        marker = {"version": "0.21.8", "time": time.time(), "entries": FILES, "bytes": 4096, **more}
+        marker = {"version": "0.21.8", "time": self.now(), "entries": FILES, "bytes": 4096, **more}
         (self.base / f"{name}.json").write_text(json.dumps(marker))
 
     def stop_clean(self) -> None:
@@ -97,7 +103,6 @@ class Node:
         for content in contents:
             self.work(content)
             self.stop_clean()
-            time.sleep(1.1)  # checkpoints are named by the second
             self.prepare()
 
     def checkpoints(self) -> list[Path]:
