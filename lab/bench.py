@@ -132,7 +132,10 @@ def keep(fleet: Fleet, facts: dict[str, Any]) -> None:
         (KEPT / f"{release}.yaml").write_text(values)
     objects = {
         "certificates": ["-n cert-manager issuers.cert-manager.io", "-n cert-manager certificates.cert-manager.io"],
-        "engine": ["namespace/dagger", "-n dagger configmaps", "-n dagger serviceaccounts", "-n dagger daemonsets"],
+        "engine": [
+            *("namespace/dagger", "namespace/arc-runners", "-n dagger serviceaccounts,roles,rolebindings,configmaps,daemonsets"),
+            *("clusterroles,clusterrolebindings -l app.kubernetes.io/managed-by=runnerfleet", "-n arc-runners roles,rolebindings"),
+        ],
         "controller": ["namespace/arc-systems", "-n arc-systems secret/controller-manager"],
         "runners": ["namespace/arc-runners", "-n arc-runners runnerdeployments"],
     }
