@@ -194,7 +194,7 @@ def let_in(module: AnsibleK8SModule, cluster: Cluster) -> tuple[list[NodeVerdict
         time.sleep(INTERVAL)
 
 
-def bar(cluster: Cluster, verdicts: list[NodeVerdict]) -> list[str]:
+def keep_out(cluster: Cluster, verdicts: list[NodeVerdict]) -> list[str]:
     """Keep new runners away from the nodes whose engines do not answer; one that is being written to gets it at the next run."""
     names = {verdict.name for verdict in verdicts if verdict.awaited and not verdict.tainted}
     nodes = [node for node in cluster.nodes() if node["metadata"]["name"] in names]
@@ -214,7 +214,7 @@ def main() -> None:
     try:
         cluster = connect(module)
         verdicts, lifted, pods = let_in(module, cluster)
-        barred = [] if module.check_mode else bar(cluster, verdicts)
+        barred = [] if module.check_mode else keep_out(cluster, verdicts)
     except CoreException as error:
         module.fail_json(msg=f"engine_ready could not speak to the cluster's API: {error}")
     waiting = [verdict for verdict in verdicts if verdict.awaited]
