@@ -11,7 +11,7 @@ from tests.vm.conftest import Machine
 
 LAYOUT, FACTS = "runnerfleet.baremetal.nvme_layout", "runnerfleet.baremetal.nvme_facts"
 SERVICES: list[str] = []
-VOLUMES = [
+VOLUMES: list[dict[str, Any]] = [
     {"name": "engine", "size": "50%", "thin": True, "mount": "/srv/engine", "mode": "0711"},
     {"name": "logs", "size": "1GiB", "filesystem": "ext4", "mount": "/srv/logs"},
     {"name": "scratch", "size": "1GiB", "filesystem": "btrfs", "mount": "/srv/scratch"},
