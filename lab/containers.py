@@ -45,7 +45,7 @@ def node_command(fleet: Fleet, node: str, image: str, machine: Machine) -> list[
     command = [*PODMAN, "run", "--detach", "--name", name, "--hostname", node, "--label", label]
     command += ["--network", fleet.network, "--ip", fleet.address(node), "--network-alias", node]
     # A private cgroup namespace: nested containers cannot mount cgroup v1 without it.
-    command += ["--privileged", "--cgroupns=private", *_systemd(machine)]
+    command += ["--privileged", "--cgroupns=private", "--restart=always", *_systemd(machine)]
     command += _limits(machine)
     command += ["--volume", "/dev:/dev", "--volume", f"{name}:/var"]
     command += ["--volume", f"{SSH_KEY}.pub:/root/.ssh/authorized_keys:ro"]

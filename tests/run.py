@@ -1,6 +1,7 @@
 """Run everything that CI runs, and end with one line: `N passed, N failed`.
 
-The checks run beside the molecule scenarios, which share one fleet and follow the order in which site.yml applies the roles.
+Two lanes keep two cores busy: the scenarios of the roles, which share one fleet and follow the order in which site.yml applies them, and
+beside them the checks, and then site.yml on a fleet of its own.
 Each stage's output goes to tests/output/<stage>.log; a failed stage's end is printed. A molecule scenario and a linter count one each,
 pytest and go test count their tests. What is skipped is named and counts as nothing.
 
@@ -22,7 +23,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree
@@ -34,7 +35,7 @@ ROOT = Path(__file__).resolve().parents[1]
 OUTPUT = ROOT / "tests/output"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "runnerfleet"
 COLLECTION = ".ansible/collections/ansible_collections/runnerfleet/baremetal"
-FLEET = "molecule"
+FLEETS = {"default": "moleculesite"}  # the scenarios of the roles share one more
 
 # The roles as site.yml applies them: each scenario starts from what the ones before it left.
 PIPELINE: list[str] = yaml.safe_load((ROOT / "molecule/shared/vars/pipeline.yml").read_text(encoding="utf-8"))["pipeline"]
@@ -150,9 +151,9 @@ def sanity(stage: str) -> Counts:
     return Counts(passed=len(ran) - failed, failed=failed)
 
 
-def lab(stage: str, *argv: str) -> int:
-    """The lab's command line, on the scenarios' fleet."""
-    return run(stage, [sys.executable, "-m", "lab", *argv], LAB_FLEET=FLEET)
+def take_down(fleet: str) -> None:
+    """Remove a fleet of the scenarios, if it is there."""
+    run("fleet", [sys.executable, "-m", "lab", "down"], LAB_FLEET=fleet)
 
 
 def scenario(name: str) -> Callable[[str], Counts]:
@@ -161,7 +162,7 @@ def scenario(name: str) -> Callable[[str], Counts]:
     def check(stage: str) -> Counts:
         code = run(
             stage,
-            ["molecule", "test", "--scenario-name", name],
+            ["molecule", "test", "--destroy=never", "--scenario-name", name],
             LAB_KEEP="1",
             MOLECULE_GLOB="molecule/*/molecule.yml",
             NO_COLOR="1",
@@ -183,7 +184,7 @@ def _changed_by_second_check(costs: Path) -> list[str]:
 CHECKS: dict[str, Callable[[str], Counts]] = {
     "ruff": command("ruff", "check", "."),
     "ruff-format": command("ruff", "format", "--check", "."),
-    "mypy": command("mypy", f"{COLLECTION}/plugins", "lab", "tests/run.py"),
+    "mypy": command("mypy", f"{COLLECTION}/plugins", "lab", "tests/run.py", *map(str, (ROOT / "roles").glob("*/files/*.py"))),
     "yamllint": command("yamllint", "--strict", "."),
     "shellcheck": shellcheck,
     "changelog": command("antsibull-changelog", "lint"),
@@ -228,9 +229,10 @@ def checks(names: list[str]) -> Iterator[Counts]:
 
 
 def scenarios(names: list[str]) -> Iterator[Counts]:
-    """The scenarios: site.yml on one fleet, then the roles on another. What cannot run because of an earlier failure has failed."""
-    converged = CACHE / "fleets" / FLEET / "converged"
-    lab("fleet", "down")
+    """The scenarios of one fleet, in their order. What cannot run because of an earlier failure has failed."""
+    fleet = FLEETS.get(names[0], "molecule")
+    converged = CACHE / "fleets" / fleet / "converged"
+    take_down(fleet)
     broken = ""
     for name in names:
         if broken:
@@ -238,11 +240,9 @@ def scenarios(names: list[str]) -> Iterator[Counts]:
             yield Counts(failed=1)
             continue
         yield perform(name, SCENARIOS[name])
-        if name == "default":
-            lab("fleet", "down")
         if name in PIPELINE and not (converged / name).exists():
             broken = name
-    lab("fleet", "down")
+    take_down(fleet)
 
 
 def main() -> int:
@@ -261,15 +261,17 @@ def main() -> int:
     OUTPUT.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
     results: list[Counts] = []
-    lanes = [
-        threading.Thread(target=lambda lane=lane, names=names: results.extend(lane(names)))
-        for lane, names in (
-            (checks, [name for name in CHECKS if name in wanted]),
-            (checks, [name for name in MACHINES if name in wanted]),
-            (scenarios, [name for name in SCENARIOS if name in wanted]),
-        )
-        if names
+    chosen = [
+        [(checks, [name for name in CHECKS if name in wanted]), (scenarios, [name for name in FLEETS if name in wanted])],
+        [(scenarios, [name for name in PIPELINE if name in wanted])],
+        [(checks, [name for name in MACHINES if name in wanted])],
     ]
+
+    def follow(lane: Sequence[tuple[Callable[[list[str]], Iterator[Counts]], list[str]]]) -> None:
+        for perform_all, names in lane:
+            results.extend(perform_all(names) if names else ())
+
+    lanes = [threading.Thread(target=follow, args=(lane,)) for lane in chosen]
     for thread in lanes:
         thread.start()
     for thread in lanes:

@@ -79,15 +79,15 @@ class EngineCluster:
                 raise
             return {}
 
-    def mark(self, node: str, progress: Progress | None) -> None:
-        """Write down how far the node's roll is, and keep new runners away from it; without progress, let them in again."""
+    def mark(self, node: str, progress: Progress | None, closed: bool = False) -> None:
+        """Write down how far the node's roll is, and keep new runners away from it; without progress, let them in, or not yet."""
         for _try in range(TRIES):
             now = self._json("GET", f"/api/v1/nodes/{node}")
             meta = {
                 "resourceVersion": now["metadata"]["resourceVersion"],
                 "annotations": {ROLL_ANNOTATION: progress.to_json() if progress else None},
             }
-            taints = with_taint(now) if progress else without_taint(now)
+            taints = with_taint(now) if progress or closed else without_taint(now)
             try:
                 self._json("PATCH", f"/api/v1/nodes/{node}", {"metadata": meta, "spec": {"taints": taints or None}})
                 return

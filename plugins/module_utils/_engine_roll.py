@@ -71,7 +71,9 @@ class NodeRoll:
         """Finish what an earlier run began, then roll what is stale."""
         began = time.monotonic()
         try:
-            if self.plan.progress:
+            if self.plan.drain_only:
+                self._empty()
+            elif self.plan.progress:
                 self._go_on(self.plan.progress)
             stale = self._stale_now()
             if stale:
@@ -84,6 +86,16 @@ class NodeRoll:
             self.outcome.problem = f"the cluster's API did not answer as expected, run again: {type(error).__name__}: {str(reason)[:300]}"
         self.outcome.seconds = round(time.monotonic() - began, 1)
         return self.outcome
+
+    def _empty(self) -> None:
+        """Nobody uses the node any more, and it stays closed."""
+        self.cluster.mark(self.node, Progress(since=_now()))
+        try:
+            self._drain()
+        except RolloutError:
+            self.cluster.mark(self.node, None)
+            raise
+        self.cluster.mark(self.node, None, True)
 
     def _go_on(self, progress: Progress) -> None:
         """Engines that were still to be stopped are rolled anew, the others are waited for."""
@@ -103,7 +115,7 @@ class NodeRoll:
         return [item for item in self.plan.stale if item.uid in here]
 
     def _roll(self, stale: Sequence[Stale], rest: Mapping[str, Mapping[str, Any]] | None = None) -> None:
-        progress = Progress(since=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
+        progress = Progress(since=_now())
         self.cluster.mark(self.node, progress.at("drain", engines=rest or {}))
         try:
             before = self._drain()
@@ -218,6 +230,10 @@ def roll(cluster: Any, batches: Sequence[Sequence[NodePlan]], limits: Limits) ->
         if any(outcome.problem for outcome in outcomes):
             break
     return outcomes
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def _uids(progress: Progress) -> list[str]:

@@ -84,14 +84,17 @@ class NodePlan:
     silent: bool  # its kubelet stopped reporting: nothing on it can be stopped clean
     stale: tuple[Stale, ...]
     progress: Progress | None = None  # of a roll that began earlier
+    drain_only: bool = False
 
     @property
     def needed(self) -> bool:
-        """There is something to stop, or to finish."""
-        return bool(self.stale or self.progress)
+        """There is something to wait for, to stop, or to finish."""
+        return bool(self.stale or self.progress or self.drain_only)
 
     def lines(self) -> list[str]:
         """The plan for a person."""
+        if self.drain_only:
+            return [f"{self.node}: wait until its jobs have ended"]
         found = [f"{self.node}: engine pod {item.pod}: {'; '.join(item.reasons)}" for item in self.stale]
         if self.progress and not found:
             found = [f"{self.node}: finish the roll of {self.progress.since or 'before'}, which was at step {self.progress.step}"]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_drives import Run, text
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_sectors import Offer
 
 # The bits of the critical warning, as the NVMe base specification numbers them.
 WARNINGS = ("spare_low", "temperature", "reliability_degraded", "read_only", "volatile_backup_failed", "memory_region_unreliable")
@@ -78,3 +79,24 @@ def ask(run: Run, node: str) -> dict[str, Any]:
         "formats": None if namespace is None else formats(namespace),
         "note": "; ".join(notes),
     }
+
+
+def offer(run: Run, node: str) -> Offer:
+    """What a namespace and its controller say about formats."""
+    if not os.path.basename(node).startswith("nvme"):
+        return Offer(problem="it is not an NVMe namespace")
+    told = ask(run, node)
+    if told["formats"] is None:
+        return Offer(problem=told["note"])
+    status, out, error = run(["nvme", "id-ctrl", node, "--output-format=json"])
+    if status:
+        return Offer(problem=f"nvme id-ctrl failed ({status}): {error.strip()}")
+    # Bit 0 of FNA: a format applies to all namespaces of the subsystem.
+    if not int(json.loads(out)["fna"]) & 1:
+        return Offer(told["formats"])
+    # Only where namespaces are managed can one be there that is not attached; elsewhere --all is not understood.
+    for arguments in (["--all"], []):
+        status, out, error = run(["nvme", "list-ns", node, *arguments, "--output-format=json"])
+        if status == 0:
+            return Offer(told["formats"], len(json.loads(out)["nsid_list"]), True)
+    return Offer(problem=f"nvme list-ns failed ({status}): {error.strip()}")

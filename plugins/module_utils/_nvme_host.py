@@ -31,8 +31,8 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_units 
 )
 
 MOVING = ".moving-to-nvme"
-# What lies on an array or in a volume that does not run yet is not known before.
-REPLAN = ("array", "rebuild", "assemble", "activate")
+# What lies on an array or in a volume that does not run yet is not known before, nor is a drive the same after its sectors changed.
+REPLAN = ("sectors", "array", "rebuild", "assemble", "activate")
 FSTRIM = "/usr/lib/systemd/system/fstrim.timer", "/lib/systemd/system/fstrim.timer"
 GET_FLAGS, SET_FLAGS, IMMUTABLE = 0x80086601, 0x40086602, 0x10
 

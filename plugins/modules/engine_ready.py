@@ -18,33 +18,23 @@ description:
   - A node whose kubelet stopped reporting is not waited for. It is returned in RV(silent).
   - Never restarts an engine. Pods that still run an older template than their DaemonSet are returned in RV(outdated), with a warning.
 options:
-  pools:
-    description: Names of the pools whose nodes carry an engine.
-    type: list
-    elements: str
-    required: true
   versions:
     description: Engine versions that must answer on each of these nodes.
     type: list
     elements: str
     required: true
-  namespace:
-    description: Namespace of the engines.
-    type: str
-    default: dagger
   timeout:
     description: Seconds to wait for all of them. In check mode there is one look and no wait.
     type: int
     default: 600
 extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
+  - runnerfleet.baremetal.engines
   - runnerfleet.baremetal.attributes
 attributes:
   check_mode: {support: full}
   diff_mode: {support: full}
   idempotent: {support: full}
-requirements:
-  - kubernetes (Python client) >= 24.2.0
 """
 
 EXAMPLES = r"""

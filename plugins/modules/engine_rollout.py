@@ -18,19 +18,16 @@ description:
   - A node whose cache did not come through stops the roll and keeps its taint, until it is named in O(accept_lost).
   - How far a node is stands in its annotation C(runnerfleet.dev/engine-rollout). A run that was killed is finished by the next one.
 options:
-  pools:
-    description: Names of the pools whose nodes carry an engine.
-    type: list
-    elements: str
-    required: true
-  namespace:
-    description: Namespace of the engines.
-    type: str
-    default: dagger
   runner_namespace:
     description: Namespace of the runners. Whatever runs there on a node is waited for.
     type: str
     default: arc-runners
+  drain_only:
+    description:
+      - Only wait until the jobs on O(nodes), which must be named, have ended, so that the machines can be worked on. No engine is stopped.
+      - The nodes keep new runners away until M(runnerfleet.baremetal.engine_ready) sees their engines answer.
+    type: bool
+    default: false
   nodes:
     description: Only these nodes; empty for all nodes of the pools.
     type: list
@@ -82,13 +79,12 @@ options:
     default: []
 extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
+  - runnerfleet.baremetal.engines
   - runnerfleet.baremetal.attributes
 attributes:
   check_mode: {support: full}
   diff_mode: {support: full}
-  idempotent: {support: full}
-requirements:
-  - kubernetes (Python client) >= 24.2.0
+  idempotent: {support: partial, details: With O(drain_only) a node always counts as changed.}
 """
 
 EXAMPLES = r"""
@@ -107,7 +103,7 @@ planned:
   elements: str
   sample: ["runner-1: engine pod dagger-engine-0-21-8-x7k2p: metadata.annotations.runnerfleet.dev/engine-config changed"]
 rolled:
-  description: The nodes that were rolled, with the figures of each engine's cache before and after.
+  description: The nodes that were rolled or drained, with the figures of each engine's cache before and after.
   returned: always
   type: list
   elements: dict
@@ -130,7 +126,7 @@ silent:
 """
 
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -165,12 +161,15 @@ def look(cluster: EngineCluster, params: dict[str, Any], intended: list[dict[str
             if time.monotonic() >= deadline:
                 raise
             time.sleep(1)
+    if params["drain_only"] and not params["nodes"]:
+        raise ValueError("drain_only: found no nodes, expected the names of those to drain")
     nodes = [node for node in cluster.nodes() if not params["nodes"] or node["metadata"]["name"] in params["nodes"]]
     unknown = sorted({*params["nodes"], *params["accept_lost"]} - {node["metadata"]["name"] for node in nodes})
     if unknown:
         raise ValueError(f"found no engine node {', '.join(unknown)} in the pools {', '.join(params['pools'])}. Correct the names")
     templates = rollout.with_intended(templates, intended)
-    return rollout.plan(nodes, cluster.engine_pods(), templates, params["restart_older_than"])
+    plans = rollout.plan(nodes, cluster.engine_pods(), templates, params["restart_older_than"])
+    return [replace(item, drain_only=True, stale=(), progress=None) for item in plans] if params["drain_only"] else plans
 
 
 def run(module: AnsibleK8SModule, cluster: EngineCluster) -> dict[str, Any]:
@@ -219,6 +218,7 @@ def main() -> None:
         "pools": {"type": "list", "elements": "str", "required": True},
         "namespace": {"type": "str", "default": "dagger"},
         "runner_namespace": {"type": "str", "default": "arc-runners"},
+        "drain_only": {"type": "bool", "default": False},
         "nodes": {"type": "list", "elements": "str", "default": []},
         "max_unavailable": {"type": "str", "default": "1"},
         "canary": {"type": "bool", "default": True},

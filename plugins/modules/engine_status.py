@@ -13,25 +13,15 @@ short_description: What every engine of the fleet does, and how its cache is
 description:
   - Asks the cluster and each engine's metrics, and changes nothing. All nodes are one call.
 options:
-  pools:
-    description: Names of the pools whose nodes carry an engine.
-    type: list
-    elements: str
-    required: true
-  namespace:
-    description: Namespace of the engines.
-    type: str
-    default: dagger
   threads:
     description: How many engines are asked at once.
     type: int
     default: 20
 extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
+  - runnerfleet.baremetal.engines
   - runnerfleet.baremetal.attributes
   - runnerfleet.baremetal.attributes.info_module
-requirements:
-  - kubernetes (Python client) >= 24.2.0
 """
 
 EXAMPLES = r"""

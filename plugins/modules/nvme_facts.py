@@ -17,7 +17,7 @@ extends_documentation_fragment:
   - runnerfleet.baremetal.attributes.info_module
 options:
   drives:
-    description: Block devices to list as well although they are not NVMe, by a path below C(/dev/disk/by-id), by wwid or by serial.
+    description: Drives that must be there, listed even if they are not NVMe, by a path below C(/dev/disk/by-id), wwid or serial.
     type: list
     elements: str
     default: []
@@ -43,6 +43,7 @@ drives:
       for any other. C(usable) is true for the first two.
     - Each entry of C(reasons) begins with V(boot), V(mounted), V(swap), V(holder), V(partitions), V(signature),
       V(opened exclusively), V(multipath path), V(unknown bytes), V(read-only) or V(cannot be opened), the details follow a colon.
+    - C(asked_as) has the names in O(drives) that mean this drive.
     - C(health) and C(formats) are null where nvme-cli cannot tell, C(note) says why.
   returned: success
   type: list
@@ -52,6 +53,7 @@ drives:
       node: /dev/nvme1n1
       size: 1920383410176
       sector: 512
+      asked_as: []
       links: [/dev/disk/by-id/nvme-EXAMPLE_MODEL_SERIAL0001, /dev/disk/by-id/nvme-eui.0025388b710116a3]
       wwid: eui.0025388b710116a3
       serial: SERIAL0001
@@ -150,6 +152,8 @@ def main() -> None:
                 **shown(drive, []),
             }
         )
+    for told in seen:
+        told["asked_as"] = [name for sysfs, name in named if f"/dev/{sysfs.name}" == told["node"]]
     module.exit_json(changed=False, drives=sorted(seen, key=lambda drive: str(drive["identity"])))
 
 

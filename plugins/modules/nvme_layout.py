@@ -93,6 +93,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _nvme_health
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme import (
     Bind,
     Drive,
@@ -104,6 +105,7 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme import
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_diff import describe
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_drives import TOOLS, Drives
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_host import Host
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_sectors import other_sectors, plan_sectors
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_select import Rule, choose
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_stripe import plan_stripe
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_units import plan_mounts
@@ -142,6 +144,9 @@ def make_plan(host: Host, params: dict[str, Any], volumes: list[Volume]) -> Plan
         layout = plan_stripe(drives, group, volumes, params["stripe_with"], params["wipe"])
     else:
         layout = plan_layout(drives, volumes, params["layout"], params["wipe"])
+    sector_size = params["sector_size"]
+    offers = {d.identity: _nvme_health.offer(host.drives.run, d.node) for d in other_sectors(layout.steps, sector_size)}
+    plan_sectors(layout, sector_size, offers)
     if layout.refusals:
         return Plan(drives, layout, layout.steps, layout.refusals)
     steps, refusals = plan_mounts(layout.placed, params["services"], host.system(layout.placed, params["services"]))
@@ -183,6 +188,7 @@ def main() -> None:
             "layout": {"type": "str", "choices": ["auto", "single", "spread", "stripe"], "default": "auto"},
             "stripe_with": {"type": "str", "choices": ["lvm", "raid0", "raid10"], "default": "lvm"},
             "volumes": {"type": "list", "elements": "dict", "required": True, "options": volume},
+            "sector_size": {"type": "int", "choices": [0, 512, 4096], "default": 0},
             "wipe": {"type": "list", "elements": "str", "default": []},
             "services": {"type": "list", "elements": "str", "default": ["containerd.service", "kubelet.service"]},
         },
@@ -208,8 +214,8 @@ def main() -> None:
             "diff": describe(plan.drives, plan.layout.placed, plan.steps) if plan.steps else [],
         }
         if plan.steps and not module.check_mode:
-            # A stripe that has to be started first is planned on in a second round.
-            for _round in range(3):
+            # A stripe that has to be started first is planned on in a second round, as is a drive that was formatted.
+            for _round in range(4):
                 done = host.apply(plan.steps)
                 plan = make_plan(host, params, volumes)
                 if done or plan.refusals:

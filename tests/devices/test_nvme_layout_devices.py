@@ -369,12 +369,12 @@ def test_sigkill_at_random_times_converges(bench: Bench, seed: int) -> None:
     """Ten kills of each of five kinds of chance: it still ends at the same layout, and what is finished is never made again."""
     chance, kills = random.Random(seed), 0
     begin = time.monotonic()
-    drives = [bench.drive("2G") for _drive in range(1 + seed % 2)]
+    drives = [bench.drive() for _drive in range(1 + seed % 2)]
     bench.run(drives)
     length = time.monotonic() - begin
     while kills < 10:
         bench.release(drives)
-        drives = [bench.drive("2G") for _drive in range(1 + seed % 2)]
+        drives = [bench.drive() for _drive in range(1 + seed % 2)]
         for _attempt in range(4):
             process = bench.start(drives)
             try:

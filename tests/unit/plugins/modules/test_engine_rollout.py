@@ -109,9 +109,9 @@ class MemoryCluster:
         node = next(name for name, item in self.pods.items() if item["metadata"]["name"] == pod)
         return {"clients": float(self.jobs[node] > 0), "entries": self.entries[node], "bytes": self.entries[node] * 1000}
 
-    def _mark(self, node: str, progress: Progress | None) -> None:
+    def _mark(self, node: str, progress: Progress | None, closed: bool = False) -> None:
         item = self.node_objects[node]
-        item["spec"]["taints"] = with_taint(item) if progress else without_taint(item)
+        item["spec"]["taints"] = with_taint(item) if progress or closed else without_taint(item)
         item["metadata"]["annotations"] = {ROLL_ANNOTATION: progress.to_json()} if progress else {}
 
     def _unregister(self, pod: dict[str, Any]) -> None:
@@ -241,6 +241,21 @@ def test_a_node_in_use_is_let_alone_unless_told(run_module: RunModule, cluster: 
     assert "failed" not in result and cluster.killed_jobs == ["job-runner-1"] and set(cluster.entries.values()) == {40}
 
 
+def test_a_drain_stops_nothing_and_leaves_the_node_closed(run_module: RunModule, cluster: MemoryCluster) -> None:
+    """What the machine needs before it is worked on; a job that does not end lets the node open again."""
+    cluster.jobs["runner-2"] = 5
+    wish = {**ARGUMENTS, "drain_only": True, "nodes": ["runner-2"]}
+    assert run_module(engine_rollout.main, wish, check=True)["planned"] == ["runner-2: wait until its jobs have ended"]
+    assert cluster.barred() == []
+    result = run_module(engine_rollout.main, wish)
+    assert "failed" not in result and [item["node"] for item in result["rolled"]] == ["runner-2"]
+    assert cluster.barred() == ["runner-2"] and cluster.starts == 0 and cluster.killed_jobs == [] and cluster.jobs["runner-2"] == 0
+    assert not any(map(read_progress, cluster.node_objects.values())) and cluster.stale() == list(NODES)
+    cluster.jobs["runner-1"] = 10**6
+    busy = run_module(engine_rollout.main, {**wish, "nodes": ["runner-1"], "drain_timeout": 0})
+    assert busy["failed"] and "still in use after 0 seconds" in busy["msg"] and cluster.barred() == ["runner-2"]
+
+
 def test_a_runner_that_left_the_list_is_removed(run_module: RunModule, cluster: MemoryCluster) -> None:
     """Its controller has said that it has no job."""
     cluster.jobs["runner-1"] = 10**6
@@ -275,6 +290,7 @@ def test_a_restart_by_time_ends_where_it_was_reached(run_module: RunModule, clus
     [
         pytest.param({"nodes": ["runner-9"]}, "found no engine node runner-9", id="a node that is not there"),
         pytest.param({"accept_lost": ["runner-9"]}, "found no engine node runner-9", id="a lost one that is not there"),
+        pytest.param({"drain_only": True}, "found no nodes, expected the names", id="a drain of no node"),
         pytest.param({"max_unavailable": "none"}, "expected a number of nodes", id="none at once"),
     ],
 )
