@@ -41,7 +41,7 @@ test-nvme: setup-nvme venv
 test-engine-facts: setup venv
 	pytest -v tests/facts
 
-bench: setup venv
+bench: setup setup-nvme venv
 	python -m lab.bench
 
 # System packages, with apt-get.

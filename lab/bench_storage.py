@@ -1,0 +1,91 @@
+"""What the storage role costs against the usual modules: the same stripe on the same drives of a virtual machine, in the same run.
+
+A part of `make bench`. The other side is lab/storage_by_hand.yml: fedora.linux_system_roles, which would be the fairer one, comes from
+Galaxy alone, so that a machine without it could not run the benchmark.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab import vms
+from lab.process import run
+
+ROOT = Path(__file__).resolve().parents[1]
+# Ansible says so at -vvv, once for each command that it runs over ssh.
+ROUND_TRIP = "SSH: EXEC"
+
+
+@dataclass(frozen=True)
+class Storage:
+    """One run: host-tasks, seconds, and commands sent over ssh."""
+
+    tasks: int
+    seconds: float
+    round_trips: int
+
+
+def measure(kept: Path) -> dict[str, tuple[Storage, Storage]]:
+    """By side, the run on blank drives and the one after it. LAB_FLEET names the machine's set."""
+    vms.down()
+    try:
+        return {"ours": _side(kept, _ours), "by hand": _side(kept, _by_hand)}
+    finally:
+        vms.down()
+
+
+def _ours(drives: list[str]) -> list[str]:
+    wish = {"nvme_storage_drives": drives, "nvme_storage_layout": "stripe"}
+    return ["playbooks/storage.yml", "--extra-vars", json.dumps(wish)]
+
+
+def _by_hand(drives: list[str]) -> list[str]:
+    return ["lab/storage_by_hand.yml", "--extra-vars", json.dumps({"by_hand_drives": drives})]
+
+
+def _side(kept: Path, arguments: Callable[[list[str]], list[str]]) -> tuple[Storage, Storage]:
+    vm = vms.up()
+    run("ansible", "-i", str(ROOT / "inventories/lab-nvme"), "-m", "ansible.builtin.ping", vm.name, env=_environment(kept))  # warms both up
+    first, again = (_run(kept, arguments(vm.data_serials())) for _time in range(2))
+    vms.down()
+    return first, again
+
+
+def _environment(kept: Path) -> dict[str, str]:
+    counting = {"ANSIBLE_CALLBACKS_ENABLED": "runnerfleet.baremetal.task_budget", "TASK_BUDGET_FILE": str(kept / "storage.jsonl")}
+    return {**os.environ, **counting, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_VERBOSITY": "3"}
+
+
+def _run(kept: Path, arguments: list[str]) -> Storage:
+    playbook, *more = arguments
+    start = time.monotonic()
+    command = ["ansible-playbook", "-i", str(ROOT / "inventories/lab-nvme"), str(ROOT / playbook), *more]
+    printed = run(*command, env=_environment(kept)).stdout
+    seconds = time.monotonic() - start
+    (host,) = json.loads((kept / "storage.jsonl").read_text().splitlines()[-1])["hosts"].values()
+    return Storage(host["evaluated"], seconds, printed.count(ROUND_TRIP))
+
+
+def table(sides: dict[str, tuple[Storage, Storage]]) -> str:
+    """The part of docs/benchmarks.md."""
+    (ours, ours_again), (hand, hand_again) = sides["ours"], sides["by hand"]
+
+    def line(what: str, one: Storage, floor: Storage) -> str:
+        ratio = f"{one.seconds / floor.seconds:.2f}"
+        return f"| {what} | {one.tasks} | {one.round_trips} | {one.seconds:.0f} | {ratio} |"
+
+    return "\n".join(
+        [
+            "| a stripe over four drives, two volumes, 3 binds | host-tasks | commands over ssh | seconds | against the usual modules |",
+            "|---|---|---|---|---|",
+            line("by the usual modules (`lab/storage_by_hand.yml`)", hand, hand),
+            line("by `nvme_storage`", ours, hand),
+            line("again, by the usual modules", hand_again, hand_again),
+            line("again, by `nvme_storage`", ours_again, hand_again),
+        ]
+    )
