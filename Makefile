@@ -33,9 +33,9 @@ test: setup venv
 test-fast: venv
 	python tests/run.py --without-fleet
 
-# What needs virtual machines: the storage role on real NVMe controllers, reboots, power cuts.
-test-nvme: setup-nvme venv
-	python tests/run.py nvme_vm vm
+# The storage role on real NVMe controllers in virtual machines, reboots, power cuts; and drives of a fleet that are replaced under load.
+test-nvme: setup setup-nvme venv
+	python tests/run.py nvme_vm vm replace_drive
 
 # What the lab's engine copies of the real one, a test a fact. ENGINE_IMAGE=... or ENGINE_SOCKET=... holds another engine against them.
 test-engine-facts: setup venv

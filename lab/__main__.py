@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from lab import fleet, golang, machine
+from lab import drives, fleet, golang, machine
 from lab.process import LabError
 from lab.programs import BuildError
 from lab.settings import DEFAULT_NODES, current_fleet
@@ -22,6 +22,9 @@ def _parser() -> argparse.ArgumentParser:
     down = commands.add_parser("down", help="remove all that `up` made")
     down.add_argument("--keep-drives", action="store_true", help="keep the drives' content for the next `up`")
     commands.add_parser("status", help="print what is there")
+    swapped = commands.add_parser("swap-drive", help="take a runner node's drive out and put a blank one in; prints its path")
+    swapped.add_argument("node", help="such as runner-1")
+    swapped.add_argument("slot", type=int, help="number at the end of the old drive's name: 0 is the first")
     commands.add_parser("prove", help="queue jobs and check what came of them")
     return parser
 
@@ -39,6 +42,8 @@ def main(arguments: Sequence[str]) -> int:
             fleet.down(current_fleet(), chosen.keep_drives)
         elif chosen.command == "status":
             fleet.status(current_fleet())
+        elif chosen.command == "swap-drive":
+            print(drives.swap(current_fleet(), chosen.node, chosen.slot))
         elif chosen.command == "prove":
             from lab import prove
 

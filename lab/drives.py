@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lab.machine import loop_devices
-from lab.process import output, run
+from lab.process import LabError, output, run
 from lab.settings import BY_ID, DRIVE_SIZE, Fleet
 
 
@@ -22,18 +22,39 @@ def attach(fleet: Fleet, node: str, fresh: bool = False) -> bool:
         if fresh and backing.exists():
             _detach(fleet, {backing})
             backing.unlink()
-        if not backing.exists():
-            backing.parent.mkdir(parents=True, exist_ok=True)
-            with open(backing, "wb") as file:
-                file.truncate(DRIVE_SIZE)
-            changed = True
-        attached = {path: device for device, path in ours(loop_devices(), fleet.drives_directory).items()}
-        device = attached.get(backing)
-        if device is None:
-            device = output("losetup", "--find", "--show", str(backing))
-            changed = True
-        changed |= _link(drive, Path(device))
+        changed |= _attach(fleet, drive)
     return changed
+
+
+def _attach(fleet: Fleet, drive: Path) -> bool:
+    backing, changed = fleet.backing_file(drive), False
+    if not backing.exists():
+        backing.parent.mkdir(parents=True, exist_ok=True)
+        with open(backing, "wb") as file:
+            file.truncate(DRIVE_SIZE)
+        changed = True
+    attached = {path: device for device, path in ours(loop_devices(), fleet.drives_directory).items()}
+    device = attached.get(backing)
+    if device is None:
+        device = output("losetup", "--find", "--show", str(backing))
+        changed = True
+    return _link(drive, Path(device)) or changed
+
+
+def swap(fleet: Fleet, node: str, slot: int) -> Path:
+    """Take a node's drive out of a slot and put a blank one in, under another name; returns its by-id link. A device that is in use goes
+    once nothing uses it any more, at the latest when the node restarts."""
+    links = {int(link.name.rpartition("nvme")[2]): link for link in BY_ID.glob(f"runnerfleet-{fleet.name}-{node}-nvme*")}
+    old = links.get(slot)
+    if old is None:
+        raise LabError(f"{node} of fleet {fleet.name} has no drive {slot}; it has {', '.join(map(str, sorted(links))) or 'none'}")
+    new = old.with_name(f"runnerfleet-{fleet.name}-{node}-nvme{max(links) + 1}")
+    _attach(fleet, new)
+    for device, backing in ours(loop_devices(), fleet.drives_directory).items():
+        if backing == fleet.backing_file(old):
+            run("losetup", "--detach", device)
+    old.unlink()
+    return new
 
 
 def _link(link: Path, device: Path) -> bool:

@@ -8,7 +8,7 @@ pytest and go test count their tests. What is skipped is named and counts as not
   python tests/run.py                     everything
   python tests/run.py --without-fleet     what needs no fleet
   python tests/run.py mypy unit default   these stages
-  python tests/run.py nvme_vm vm          what needs virtual machines, and runs only when it is asked for
+  python tests/run.py nvme_vm vm replace_drive     what runs only when it is asked for
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ ROOT = Path(__file__).resolve().parents[1]
 OUTPUT = ROOT / "tests/output"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "runnerfleet"
 COLLECTION = ".ansible/collections/ansible_collections/runnerfleet/baremetal"
-FLEETS = {"default": "moleculesite"}  # the scenarios of the roles share one more
+FLEETS = {"default": "moleculesite", "replace_drive": "moleculesite"}  # the scenarios of the roles share one more
 
 # The roles as site.yml applies them: each scenario starts from what the ones before it left.
 PIPELINE: list[str] = yaml.safe_load((ROOT / "molecule/shared/vars/pipeline.yml").read_text(encoding="utf-8"))["pipeline"]
@@ -156,13 +156,13 @@ def take_down(fleet: str) -> None:
     run("fleet", [sys.executable, "-m", "lab", "down"], LAB_FLEET=fleet)
 
 
-def scenario(name: str) -> Callable[[str], Counts]:
-    """One molecule scenario on the shared fleet; its second dry run must change nothing."""
+def scenario(name: str, *options: str) -> Callable[[str], Counts]:
+    """One molecule scenario; its second dry run must change nothing."""
 
     def check(stage: str) -> Counts:
         code = run(
             stage,
-            ["molecule", "test", "--destroy=never", "--scenario-name", name],
+            ["molecule", "test", *options, "--scenario-name", name],
             LAB_KEEP="1",
             MOLECULE_GLOB="molecule/*/molecule.yml",
             NO_COLOR="1",
@@ -197,9 +197,11 @@ CHECKS: dict[str, Callable[[str], Counts]] = {
     "ansible-lint": command("ansible-lint"),
     "sanity": sanity,
 }
-SCENARIOS = {name: scenario(name) for name in ("default", *PIPELINE)}
+# Their fleets are taken down here, where the last scenario of each is known.
+SCENARIOS = {name: scenario(name, "--destroy=never") for name in (*FLEETS, *PIPELINE)}
 # Without KVM these take long: `make test-nvme`, not `make test`. One after the other, since each boots a machine.
 MACHINES = {"nvme_vm": scenario("nvme_vm"), "vm": pytest("tests/vm")}
+ASKED_FOR = (*MACHINES, "replace_drive")
 
 
 def perform(stage: str, check: Callable[[str], Counts]) -> Counts:
@@ -253,11 +255,12 @@ def main() -> int:
         nargs="*",
         choices=[[], *CHECKS, *SCENARIOS, *MACHINES],
         metavar="stage",
-        help="default: all but those with virtual machines",
+        help=f"default: all but {', '.join(ASKED_FOR)}",
     )
     parser.add_argument("--without-fleet", action="store_true", help="no molecule scenarios")
     arguments = parser.parse_args()
-    wanted = arguments.stages or [*CHECKS, *(SCENARIOS if not arguments.without_fleet else ())]
+    everything = [*CHECKS, *(SCENARIOS if not arguments.without_fleet else ())]
+    wanted = arguments.stages or [name for name in everything if name not in ASKED_FOR]
     OUTPUT.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
     results: list[Counts] = []

@@ -97,7 +97,9 @@ def test_a_loop_device_is_ours_only_by_its_backing_file() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cgroup", "present", "absent"), [("v2", "--systemd=always", "--tmpfs"), ("v1", "--systemd=false", "--systemd=always")], ids=["v2", "v1"]
+    ("cgroup", "present", "absent"),
+    [("v2", "--systemd=always", "--tmpfs"), ("v1", "--systemd=false", "--systemd=always")],
+    ids=["v2", "v1"],
 )
 def test_node_command(cgroup: str, present: str, absent: str) -> None:
     command = node_command(Fleet("lab"), "cp-1", "image", a_machine(cgroup))
