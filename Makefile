@@ -8,7 +8,7 @@ COLLECTION := .ansible/collections/ansible_collections/runnerfleet/baremetal
 # The lab keeps a newer Go there where the machine's own is too old.
 export PATH := $(CURDIR)/.venv/bin:$(CACHE)/go/current/bin:$(PATH)
 
-.PHONY: lab lab-down lab-nvme lab-nvme-down test test-fast test-nvme test-engine-facts bench venv setup setup-nvme clean
+.PHONY: lab lab-down lab-nvme lab-nvme-down test test-fast test-nvme test-engine test-engine-facts bench venv setup setup-nvme clean
 
 lab: setup venv
 	python -m lab up
@@ -36,6 +36,10 @@ test-fast: venv
 # The storage role on real NVMe controllers in virtual machines, reboots, power cuts; and drives of a fleet that are replaced under load.
 test-nvme: setup setup-nvme venv
 	python tests/run.py nvme_vm vm replace_drive
+
+# Engines through a roll-out under load, and through what happens to machines: restarts, a power cut, a full disk.
+test-engine: setup venv
+	python tests/run.py engine_faults
 
 # What the lab's engine copies of the real one, a test a fact. ENGINE_IMAGE=... or ENGINE_SOCKET=... holds another engine against them.
 test-engine-facts: setup venv

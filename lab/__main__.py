@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from lab import drives, fleet, golang, machine
+from lab import containers, drives, fleet, golang, machine
 from lab.process import LabError
 from lab.programs import BuildError
 from lab.settings import DEFAULT_NODES, current_fleet
@@ -25,6 +25,7 @@ def _parser() -> argparse.ArgumentParser:
     swapped = commands.add_parser("swap-drive", help="take a runner node's drive out and put a blank one in; prints its path")
     swapped.add_argument("node", help="such as runner-1")
     swapped.add_argument("slot", type=int, help="number at the end of the old drive's name: 0 is the first")
+    commands.add_parser("power-cut", help="kill a node and boot it").add_argument("node", help="such as runner-1")
     commands.add_parser("prove", help="queue jobs and check what came of them")
     return parser
 
@@ -44,6 +45,8 @@ def main(arguments: Sequence[str]) -> int:
             fleet.status(current_fleet())
         elif chosen.command == "swap-drive":
             print(drives.swap(current_fleet(), chosen.node, chosen.slot))
+        elif chosen.command == "power-cut":
+            containers.power_cut(current_fleet(), chosen.node)
         elif chosen.command == "prove":
             from lab import prove
 

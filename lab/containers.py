@@ -88,6 +88,14 @@ def start_existing(name: str) -> bool:
     return True
 
 
+def power_cut(fleet: Fleet, node: str) -> None:
+    """The power of a node goes, and comes back: nothing on it is told."""
+    name = fleet.container(node)
+    run("podman", "kill", "--signal", "KILL", name)
+    run("podman", "wait", "--condition", "exited", name, check=False)
+    start_existing(name)
+
+
 def service(fleet: Fleet, host: str, address: str, image: str, arguments: list[str], *command: str) -> bool:
     """Run a service container; one that was made differently is replaced. Returns whether it was made."""
     name = fleet.container(host)

@@ -8,7 +8,7 @@ pytest and go test count their tests. What is skipped is named and counts as not
   python tests/run.py                     everything
   python tests/run.py --without-fleet     what needs no fleet
   python tests/run.py mypy unit default   these stages
-  python tests/run.py nvme_vm vm replace_drive     what runs only when it is asked for
+  python tests/run.py nvme_vm vm replace_drive engine_faults     what runs only when it is asked for
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ ROOT = Path(__file__).resolve().parents[1]
 OUTPUT = ROOT / "tests/output"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "runnerfleet"
 COLLECTION = ".ansible/collections/ansible_collections/runnerfleet/baremetal"
-FLEETS = {"default": "moleculesite", "replace_drive": "moleculesite"}  # the scenarios of the roles share one more
+# Scenarios that begin with site.yml; those of the roles share one fleet more.
+FLEETS = dict.fromkeys(("default", "replace_drive", "engine_faults"), "moleculesite")
 
 # The roles as site.yml applies them: each scenario starts from what the ones before it left.
 PIPELINE: list[str] = yaml.safe_load((ROOT / "molecule/shared/vars/pipeline.yml").read_text(encoding="utf-8"))["pipeline"]
@@ -201,7 +202,7 @@ CHECKS: dict[str, Callable[[str], Counts]] = {
 SCENARIOS = {name: scenario(name, "--destroy=never") for name in (*FLEETS, *PIPELINE)}
 # Without KVM these take long: `make test-nvme`, not `make test`. One after the other, since each boots a machine.
 MACHINES = {"nvme_vm": scenario("nvme_vm"), "vm": pytest("tests/vm")}
-ASKED_FOR = (*MACHINES, "replace_drive")
+ASKED_FOR = (*MACHINES, "replace_drive", "engine_faults")
 
 
 def perform(stage: str, check: Callable[[str], Counts]) -> Counts:
@@ -241,6 +242,8 @@ def scenarios(names: list[str]) -> Iterator[Counts]:
             say(f"{name:18} not run: {broken} did not converge")
             yield Counts(failed=1)
             continue
+        if name in FLEETS:
+            take_down(fleet)
         yield perform(name, SCENARIOS[name])
         if name in PIPELINE and not (converged / name).exists():
             broken = name
