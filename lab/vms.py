@@ -259,11 +259,16 @@ def make(name: str, drives: int, memory: int) -> Vm:
     vm.directory.mkdir(parents=True, exist_ok=True)
     for _number in range(drives):
         vm = with_another_drive(vm)
-    overlay = ("-f", "qcow2", "-b", str(image.disk), "-F", "raw", str(vm.disk(Drive(BOOT))))
-    run("qemu-img", "create", "-q", *overlay)
+    _install(vm, image)
     for drive in vm.drives[1:]:
         _make_disk(vm, drive)
     return save(vm)
+
+
+def _install(vm: Vm, image: Image) -> None:
+    """A boot drive as the image has it; what was there is gone."""
+    overlay = ("-f", "qcow2", "-b", str(image.disk), "-F", "raw", str(vm.disk(Drive(BOOT))))
+    run("qemu-img", "create", "-q", *overlay)
 
 
 def _make_disk(vm: Vm, drive: Drive) -> None:
@@ -350,6 +355,13 @@ def reboot(vm: Vm) -> Vm:
 def power_cut(vm: Vm) -> Vm:
     """The power goes, and comes back."""
     cut(vm)
+    return start(vm)
+
+
+def reinstall(vm: Vm) -> Vm:
+    """Switched off, given a blank system, and switched on; the data drives stay as they are."""
+    cut(vm)
+    _install(vm, Image(vm.image))
     return start(vm)
 
 

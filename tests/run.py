@@ -235,14 +235,13 @@ def scenarios(names: list[str]) -> Iterator[Counts]:
     """The scenarios of one fleet, in their order. What cannot run because of an earlier failure has failed."""
     fleet = FLEETS.get(names[0], "molecule")
     converged = CACHE / "fleets" / fleet / "converged"
-    take_down(fleet)
     broken = ""
     for name in names:
         if broken:
             say(f"{name:18} not run: {broken} did not converge")
             yield Counts(failed=1)
             continue
-        if name in FLEETS:
+        if name in FLEETS or name == names[0]:
             take_down(fleet)
         yield perform(name, SCENARIOS[name])
         if name in PIPELINE and not (converged / name).exists():

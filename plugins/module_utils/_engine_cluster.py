@@ -11,7 +11,12 @@ import time
 from typing import Any
 from urllib.parse import quote
 
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_ready import ROLL_ANNOTATION, with_taint, without_taint
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_ready import (
+    ROLL_ANNOTATION,
+    stuck_container,
+    with_taint,
+    without_taint,
+)
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_rollout import (
     UNREGISTER,
     Progress,
@@ -88,13 +93,26 @@ class EngineCluster:
                 "annotations": {ROLL_ANNOTATION: progress.to_json() if progress else None},
             }
             taints = with_taint(now) if progress or closed else without_taint(now)
-            try:
-                self._json("PATCH", f"/api/v1/nodes/{node}", {"metadata": meta, "spec": {"taints": taints or None}})
+            if self._patch_node(node, {"metadata": meta, "spec": {"taints": taints or None}}):
                 return
-            except Exception as error:
-                if getattr(error, "status", None) != 409:
-                    raise
         raise RolloutError(f"{node} was written to by others {TRIES} times in a row, expected a quiet moment")
+
+    def set_taints(self, node: dict[str, Any], taints: list[Any]) -> bool:
+        """Change a node's taints; False when somebody changed the node since it was read."""
+        body = {"metadata": {"resourceVersion": node["metadata"]["resourceVersion"]}, "spec": {"taints": taints or None}}
+        return self._patch_node(node["metadata"]["name"], body)
+
+    def last_line(self, pod: dict[str, Any]) -> str:
+        """The last line that the container in trouble wrote, if the kubelet can tell."""
+        query = {"tailLines": "1", "container": stuck_container(pod)}
+        for previous in ("false", "true"):
+            try:
+                found = self._text("GET", f"{self._path(pod, '/api/v1', 'pods')}/log", query={**query, "previous": previous}, timeout=10)
+            except Exception:  # whatever its transport throws: what is wrong is told without it
+                continue
+            if found.strip():
+                return found.strip()[-500:]
+        return ""
 
     def unregister(self, pod: dict[str, Any]) -> None:
         """Ask the legacy controller to take a runner off the service's list once it has no job."""
@@ -141,6 +159,15 @@ class EngineCluster:
                     code = _exit_code(event["object"], container, code)
                 if event.get("type") in ("DELETED", "ERROR"):
                     break
+
+    def _patch_node(self, node: str, body: dict[str, Any]) -> bool:
+        try:
+            self._json("PATCH", f"/api/v1/nodes/{node}", body)
+        except Exception as error:
+            if getattr(error, "status", None) != 409:
+                raise
+            return False
+        return True
 
     def _path(self, item: dict[str, Any], group: str, kind: str) -> str:
         return f"{group}/namespaces/{item['metadata']['namespace']}/{kind}/{item['metadata']['name']}"

@@ -90,84 +90,32 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
-from ansible_collections.kubernetes.core.plugins.module_utils.k8s.client import K8SClient, get_api_client
+from ansible_collections.kubernetes.core.plugins.module_utils.k8s.client import get_api_client
 from ansible_collections.kubernetes.core.plugins.module_utils.k8s.core import AnsibleK8SModule
-from ansible_collections.kubernetes.core.plugins.module_utils.k8s.exceptions import CoreException
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_cluster import POOL_LABEL, EngineCluster
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_ready import (
     TAINT,
     NodeVerdict,
     complaint,
     judge,
-    stuck_container,
     with_taint,
     without_taint,
 )
 
-POOL_LABEL = "node-restriction.kubernetes.io/runnerfleet-pool"
-ENGINE_LABEL = "app.kubernetes.io/name=dagger-engine"
 INTERVAL = 3
 
 
-class Cluster:
-    """The few calls that the module makes."""
-
-    def __init__(self, client: K8SClient, pools: list[str], namespace: str) -> None:
-        self.client = client
-        self.namespace = namespace
-        self.node_selector = f"{POOL_LABEL} in ({','.join(pools)})"
-
-    def _list(self, kind: str, api_version: str, **params: Any) -> list[dict[str, Any]]:
-        found = self.client.get(self.client.resource(kind, api_version), **params).to_dict()
-        return list(found.get("items") or [])
-
-    def nodes(self) -> list[dict[str, Any]]:
-        return self._list("Node", "v1", label_selector=self.node_selector)
-
-    def pods(self) -> list[dict[str, Any]]:
-        return self._list("Pod", "v1", namespace=self.namespace, label_selector=ENGINE_LABEL)
-
-    def daemonsets(self) -> list[dict[str, Any]]:
-        return self._list("DaemonSet", "apps/v1", namespace=self.namespace, label_selector=ENGINE_LABEL)
-
-    def set_taints(self, node: dict[str, Any], taints: list[Any]) -> bool:
-        """Change the node's taints; False when somebody changed the node since it was read."""
-        from kubernetes.dynamic.exceptions import ConflictError
-
-        name, version = node["metadata"]["name"], node["metadata"]["resourceVersion"]
-        body = {"metadata": {"name": name, "resourceVersion": version}, "spec": {"taints": taints or None}}
-        try:
-            self.client.patch(self.client.resource("Node", "v1"), body, name=name, content_type="application/merge-patch+json")
-        except ConflictError:
-            return False
-        return True
-
-    def last_line(self, pod: dict[str, Any]) -> str:
-        """The last line that the container in trouble wrote, if the kubelet can tell."""
-        from kubernetes.client import ApiException, CoreV1Api
-
-        api = CoreV1Api(self.client.client.client)
-        options: dict[str, Any] = {"tail_lines": 1, "container": stuck_container(pod), "_request_timeout": 10}
-        for previous in (False, True):
-            try:
-                text = api.read_namespaced_pod_log(pod["metadata"]["name"], self.namespace, previous=previous, **options)
-            except (ApiException, OSError):
-                continue
-            if text and text.strip():
-                return str(text).strip()[-500:]
-        return ""
-
-
-def connect(module: AnsibleK8SModule) -> Cluster:
+def connect(module: AnsibleK8SModule) -> EngineCluster:
     """The cluster that the module's arguments, or the environment, name."""
-    return Cluster(get_api_client(module), module.params["pools"], module.params["namespace"])
+    return EngineCluster(get_api_client(module).client.client, module.params["pools"], module.params["namespace"])
 
 
-def let_in(module: AnsibleK8SModule, cluster: Cluster) -> tuple[list[NodeVerdict], list[str], list[dict[str, Any]]]:
+def let_in(module: AnsibleK8SModule, cluster: EngineCluster) -> tuple[list[NodeVerdict], list[str], list[dict[str, Any]]]:
     """Look, lift, and look again until every node answers or the time is over."""
     deadline = time.monotonic() + module.params["timeout"]
     lifted: list[str] = []
     while True:
-        nodes, pods = cluster.nodes(), cluster.pods()
+        nodes, pods = cluster.nodes(), cluster.engine_pods()
         verdicts = judge(nodes, pods, cluster.daemonsets(), module.params["versions"])
         by_name = {node["metadata"]["name"]: node for node in nodes}
         pending = False
@@ -184,7 +132,7 @@ def let_in(module: AnsibleK8SModule, cluster: Cluster) -> tuple[list[NodeVerdict
         time.sleep(INTERVAL)
 
 
-def keep_out(cluster: Cluster, verdicts: list[NodeVerdict]) -> list[str]:
+def keep_out(cluster: EngineCluster, verdicts: list[NodeVerdict]) -> list[str]:
     """Keep new runners away from the nodes whose engines do not answer; one that is being written to gets it at the next run."""
     names = {verdict.name for verdict in verdicts if verdict.awaited and not verdict.tainted}
     nodes = [node for node in cluster.nodes() if node["metadata"]["name"] in names]
@@ -205,8 +153,9 @@ def main() -> None:
         cluster = connect(module)
         verdicts, lifted, pods = let_in(module, cluster)
         barred = [] if module.check_mode else keep_out(cluster, verdicts)
-    except CoreException as error:
-        module.fail_json(msg=f"engine_ready could not speak to the cluster's API: {error}")
+    except Exception as error:
+        # The client raises whatever its transport does; a person needs to know that it is the API that did not answer.
+        module.fail_json(msg=f"engine_ready could not speak to the cluster's API: {type(error).__name__}: {str(error)[:500]}")
     waiting = [verdict for verdict in verdicts if verdict.awaited]
     result: dict[str, Any] = {
         "changed": bool(lifted or barred),

@@ -9,7 +9,8 @@ nobody else's machine. It has a boot drive and four data drives of 4 GiB. A test
         result = vm.module("runnerfleet.baremetal.nvme_layout", drives=vm.serials[:2], volumes=[...])   # changed, failed, msg, plan, ...
         plan = vm.module("runnerfleet.baremetal.nvme_layout", check=True, drives=vm.serials[:2], volumes=[...])
         vm.sh("findmnt --json")             # over ssh, quicker than Ansible; a failure raises LabError with what it printed
-        vm.reboot()                         # a clean shutdown, and on again
+        vm.reinstall()                      # a blank system; the data drives stay as they are
+    vm.reboot()                         # a clean shutdown, and on again
         vm.power_cut()                      # SIGKILL to QEMU, and on again
         vm.unplug("DATA2"), vm.plug("DATA2"), vm.reorder(), vm.add_drive()      # seen at the next reboot or power_cut
         vm.playbook("playbooks/storage.yml", "--extra-vars", "...")             # against inventories/lab-nvme; returns its output
@@ -70,6 +71,10 @@ class Machine:
         """Blank drives and a blank system."""
         vms.down(self.vm.name)
         self.vm = vms.up(self.vm.name)
+
+    def reinstall(self) -> None:
+        """A blank system, with the data drives as they are."""
+        self.vm = vms.reinstall(self.vm)
 
     def reboot(self) -> None:
         """A clean shutdown, and on again."""

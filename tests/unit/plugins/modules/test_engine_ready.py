@@ -32,7 +32,7 @@ class MemoryCluster:
     def nodes(self) -> list[dict[str, Any]]:
         return list(self.stored.values())
 
-    def pods(self) -> list[dict[str, Any]]:
+    def engine_pods(self) -> list[dict[str, Any]]:
         return [
             {
                 "metadata": {"name": f"engine-{name}", "labels": {"app.kubernetes.io/version": VERSION}},
