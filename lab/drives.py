@@ -37,6 +37,8 @@ def _attach(fleet: Fleet, drive: Path) -> bool:
     device = attached.get(backing)
     if device is None:
         device = output("losetup", "--find", "--show", str(backing))
+        # What a loop device carried before it was let go of while in use.
+        run("partx", "--delete", device, check=False)
         changed = True
     return _link(drive, Path(device)) or changed
 

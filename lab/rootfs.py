@@ -26,6 +26,8 @@ Type=oneshot
 RemainAfterExit=yes
 ExecStart=/bin/mount --make-rshared /
 ExecStart=/usr/bin/ssh-keygen -A
+# A machine's restart takes these along, a container's does not.
+ExecStart=-/bin/sh -c 'for link in cni0 flannel.1; do ip link delete $$link; done 2>/dev/null'
 
 [Install]
 WantedBy=sysinit.target

@@ -113,12 +113,20 @@ class Host(Stripes):
         for step in steps:
             if step.action in ("mount", "bind", "remount", "enable") and reload:
                 # Not only after a write: an earlier run may have been interrupted between the two.
+                self.forget_jobs([s.data["mount"].unit for s in steps if s.action in ("mount", "bind")])
                 self.call(["systemctl", "daemon-reload"])
                 reload = False
             getattr(self, f"do_{step.action}")(step.target, step.data)
             if step.action in REPLAN:
                 return False
         return True
+
+    def forget_jobs(self, units: Sequence[str]) -> None:
+        """At a boot without its drive, a mount waits for it. A reload that names another drive would let it go ahead of that one."""
+        if units:
+            for job in self.call(["systemctl", "show", "--property=Job", "--value", *units]).split():
+                if job != "0":
+                    self.drives.run(["systemctl", "cancel", job])  # it may have ended meanwhile
 
     def do_write(self, path: str, data: Mapping[str, Any]) -> None:
         os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
