@@ -146,6 +146,14 @@ class Stripes(Writer):
         self.settle()
         return [drive.node for drive in data["drives"]]
 
+    def do_sectors(self, target: str, data: Mapping[str, Any]) -> None:
+        """Another LBA format for drives that are claimed. The claim goes with it, and the drive is as blank as before."""
+        nodes = self.take({"drives": [drive for drive, _lbaf in data["formats"]], "wipe": []})
+        for node, (_drive, lbaf) in zip(nodes, data["formats"]):
+            # No --force: it opens the drive exclusively by itself, and waits 10 seconds for somebody to change their mind.
+            self.call(["nvme", "format", node, f"--lbaf={lbaf}", "--ses=0"])
+        self.settle()
+
     def do_group(self, target: str, data: Mapping[str, Any]) -> None:
         """No --yes: LVM itself declines a drive on which it sees anything."""
         nodes = self.take(data)
@@ -234,7 +242,7 @@ class Stripes(Writer):
     def do_assemble(self, target: str, data: Mapping[str, Any]) -> None:
         if data["stop"]:
             self.call(["mdadm", "--stop", f"/dev/{data['stop']}"])
-        self.call(
-            ["mdadm", "--assemble", f"/dev/md/{GROUP}", f"--uuid={data['uuid'].partition(':')[2]}", *(d.node for d in data["drives"])]
-        )
+        run = ["--run"] if data.get("degraded") else []
+        uuid = f"--uuid={data['uuid'].partition(':')[2]}"
+        self.call(["mdadm", "--assemble", *run, f"/dev/md/{GROUP}", uuid, *(d.node for d in data["drives"])])
         self.settle()

@@ -92,7 +92,7 @@ def plan_stripe(drives: Sequence[Drive], group: Group, volumes: Sequence[Volume]
         # Its half made array is stopped before it is made again.
         drives = [replace(d, blocked=() if d.blocked == (f"holder: {group.holder}",) else d.blocked) for d in drives]
         group = Group(group.kind, holder=group.holder)
-    elif group.missing and not (group.level == "raid10" and group.array):
+    elif group.missing and not (group.level == "raid10" and (group.array or len(newcomers(drives, group)) == len(group.missing))):
         left = ", ".join(f'"{d.identity}"' for d in present)
         plan.refusals.append(
             f"{GROUP} lacks {', '.join(group.missing)}: bring the drive back, or let playbook runnerfleet.baremetal.replace_drive rebuild "
@@ -102,7 +102,7 @@ def plan_stripe(drives: Sequence[Drive], group: Group, volumes: Sequence[Volume]
         plan.refusals.append(
             f"{GROUP} lies on {', '.join(absent)} too, which drives does not name: name it, no drive is taken out of a stripe"
         )
-    new = [d for d in drives if not (group.uuid and d.member == group.uuid)]
+    new = newcomers(drives, group)
     for drive in new:
         marks = [p.name for p in drive.partitions if p.name.startswith(MARK)]
         offer(plan, drive, [f"partitions: {', '.join(marks)}"] if marks else drive.found, wipe)
@@ -113,6 +113,11 @@ def plan_stripe(drives: Sequence[Drive], group: Group, volumes: Sequence[Volume]
             plan.steps.append(Step("unclaim", drive.identity, "clear the mark of the run that was interrupted", {"node": drive.node}))
     (plan_volume_group if stripe_with == "lvm" else plan_array)(plan, drives, new, group, volumes, stripe_with)
     return plan
+
+
+def newcomers(drives: Sequence[Drive], group: Group) -> list[Drive]:
+    """The drives that do not belong to the group yet."""
+    return [d for d in drives if not (group.uuid and d.member == group.uuid)]
 
 
 def names(drives: Sequence[Drive]) -> str:
@@ -137,6 +142,12 @@ def plan_array(plan: Layout, drives: Sequence[Drive], new: Sequence[Drive], grou
         plan.refusals.append(
             f"{GROUP} lacks {', '.join(group.missing)}: name {len(group.missing)} more in drives, found {len(new)} new ones"
         )
+    elif group.missing and not array:
+        # At a boot without its drive nothing starts it. The next plan adds the new one.
+        members = [d for d in drives if d not in new]
+        text = f"start the {level} on {names(members)}, without {', '.join(group.missing)}"
+        plan.steps.append(Step("assemble", GROUP, text, {"uuid": group.uuid, "drives": members, "stop": group.holder, "degraded": True}))
+        return
     elif group.missing:
         plan.steps.append(
             Step(

@@ -81,17 +81,6 @@ class Writer:
             raise
         return descriptor
 
-    def do_sectors(self, target: str, data: Mapping[str, Any]) -> None:
-        """Another LBA format for drives that are claimed. The claim goes with it, and the drive is as blank as before."""
-        for drive, lbaf in data["formats"]:
-            descriptor = self.claim(drive, False)
-            try:
-                # Without --force it waits ten seconds for somebody to change their mind, and wants the exclusive open for itself.
-                self.call(["nvme", "format", drive.node, f"--lbaf={lbaf}", "--ses=0", "--force"])
-            finally:
-                os.close(descriptor)
-        self.settle()
-
     def do_partition(self, identity: str, data: Mapping[str, Any]) -> None:
         """Write the table of a drive that is claimed."""
         planned: Drive = data["drive"]

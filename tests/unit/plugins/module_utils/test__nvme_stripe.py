@@ -281,6 +281,8 @@ def test_an_array_is_made_and_partitioned(level: str, size: int) -> None:
             id="interrupted-create",
         ),
         pytest.param([*RAID[:2], drive("d")], LOST, "raid10", ["rebuild"], "", id="replaced"),
+        pytest.param([*RAID[:2], drive("d")], changed(LOST, array=None), "raid10", ["assemble"], "", id="replaced-before-it-runs"),
+        pytest.param(RAID[:2], changed(LOST, array=None), "raid10", [], "lacks drive 1", id="lost-before-it-runs"),
         pytest.param(RAID[:2], LOST, "raid10", [], "name 1 more in drives", id="degraded"),
     ],
 )
