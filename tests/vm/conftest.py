@@ -51,7 +51,8 @@ class Machine:
 
     def module(self, name: str, *, check: bool = False, **arguments: Any) -> dict[str, Any]:
         """Run a module, and return its result; `failed` tells whether it failed."""
-        command = ["ansible", "--module-name", name, "--args", json.dumps(arguments), *(["--check"] if check else []), self.vm.name]
+        options = [*(["--args", json.dumps(arguments)] if arguments else []), *(["--check"] if check else [])]
+        command = ["ansible", "--module-name", name, *options, self.vm.name]
         done = _ansible(command, ANSIBLE_CALLBACK_RESULT_FORMAT="json")
         found = RESULT.search(done.stdout)
         assert found, f"no result in:\n{done.stdout}{done.stderr}"

@@ -9,6 +9,7 @@ It runs in the engine's pod, chrooted to the host, whose Python and filesystem i
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import http.client
@@ -162,6 +163,8 @@ class Engine:
         if self.process is None:
             sys.exit(143)
         self.stopping = self.stopping or time.monotonic()
+        with contextlib.suppress(OSError):
+            self.store.drop_ballast()  # so that the engine can write down that it stopped clean
         self.process.terminate()
 
     def start(self) -> None:
@@ -247,15 +250,7 @@ def run(settings: Settings, store: Store, api: Api) -> int:
     signal.signal(signal.SIGINT, engine.stop)
     store.prove()
     with store.locked():
-        try:
-            decision = store.prepare(api.asked(store.node))
-        except OSError as error:
-            if error.errno != errno.ENOSPC:
-                raise
-            log(f"{settings.cache} is full: deleting what nothing uses, first")
-            for path in store.leftovers():
-                store.remove(path)
-            decision = store.prepare()
+        decision = store.prepare(api.asked(store.node))
         log(f"state: {decision.action}: {decision.reason}")
         before = store.fingerprint()
         marker = store.marker("clean")

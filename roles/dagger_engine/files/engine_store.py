@@ -10,6 +10,7 @@ Every step can be cut by a kill or a power loss: what is unfinished has a name o
 from __future__ import annotations
 
 import ctypes
+import errno
 import fcntl
 import json
 import os
@@ -34,6 +35,7 @@ _READ_ONLY = 1 << 1
 _SUBVOLUME_INODE = 256
 _FICLONE = 0x40049409
 _PR_SET_PDEATHSIG = 1
+BALLAST = 16 << 20  # bytes
 
 
 class StateError(Exception):
@@ -93,6 +95,7 @@ class Store:
         self.checkpoints = self.base / "checkpoints"
         self.listeners: list[Callable[[str, str], None]] = []
         self._btrfs = False
+        self._way_made = False
 
     # What is there
 
@@ -107,6 +110,7 @@ class Store:
             )
         self._btrfs = kind == "btrfs"
         self.checkpoints.mkdir(parents=True, exist_ok=True)
+        self._take_ballast()
 
     @contextmanager
     def locked(self, patience: float = 600) -> Iterator[None]:
@@ -167,6 +171,46 @@ class Store:
         stat = os.statvfs(self.settings.cache)
         return stat.f_blocks * stat.f_frsize, stat.f_bavail * stat.f_frsize
 
+    # A full disk
+
+    def _take_ballast(self) -> None:
+        """Space that is given up when the disk is full, so that the engine can still stop clean, and a checkpoint take its place."""
+        ballast = self.base / "ballast"
+        if ballast.exists():
+            return
+        try:
+            with open(ballast, "wb") as file:
+                os.posix_fallocate(file.fileno(), 0, BALLAST)
+        except OSError:
+            ballast.unlink(missing_ok=True)
+
+    def drop_ballast(self) -> None:
+        """Where the disk is full."""
+        if self.usage()[1] < BALLAST:
+            (self.base / "ballast").unlink(missing_ok=True)
+            _sync(self.base, whole=True)
+
+    def _put(self, name: str, content: Any) -> None:
+        """Write a marker, whatever it takes."""
+        try:
+            _write(self.base / name, content)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            self.drop_ballast()
+            _write(self.base / name, content)
+
+    def _make_way(self) -> None:
+        """Delete all that nothing will use again, a state that was not stopped clean among it."""
+        self._way_made = True
+        self.drop_ballast()
+        self.tell("disk_full", f"{self.node}: {self.settings.cache} is full: what nothing uses is deleted first")
+        if self.marker("running") and not self.marker("clean"):
+            self._set_aside()
+        for path in self.leftovers():
+            self.remove(path)
+        _sync(self.base, whole=True)
+
     # What happens
 
     def events(self) -> list[Mapping[str, Any]]:
@@ -204,6 +248,15 @@ class Store:
 
     def prepare(self, asked: float | None = None) -> Decision:
         """Make the state one that the engine keeps, or at least one that it need not delete."""
+        try:
+            return self._prepare(asked)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            self._make_way()
+            return self._prepare(None)
+
+    def _prepare(self, asked: float | None) -> Decision:
         wish = self.base / "restore-requested"
         wanted = _read(wish).strip() if wish.exists() else None
         clean = self.marker("clean")
@@ -238,7 +291,7 @@ class Store:
         return decision
 
     def _mark_clean(self, marker: Marker) -> None:
-        _write(self.base / "clean.json", asdict(marker))
+        self._put("clean.json", asdict(marker))
 
     def _empty(self) -> None:
         """The state directory, where there is none yet: a subvolume where the filesystem has such."""
@@ -266,6 +319,8 @@ class Store:
         try:
             self.snapshot(self._place(checkpoint) / "state", restoring)
         except (NoSnapshot, OSError) as error:
+            if getattr(error, "errno", 0) == errno.ENOSPC and not self._way_made:
+                raise
             self._set_aside()
             self._empty()
             self.tell("wiped", f"{self.node}: {decision.reason}; checkpoint {checkpoint.name} could not be restored: {error}")
@@ -340,6 +395,8 @@ class Store:
         self._prove_reflinks()
         command = ["cp", "--archive", "--reflink=always", str(source), str(target)]
         done = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=die_with_parent)
+        if done.returncode and self.usage()[1] < BALLAST:
+            raise OSError(errno.ENOSPC, f"cp --reflink ended with {done.returncode}", str(target))
         if done.returncode:
             raise NoSnapshot(f"cp --reflink ended with {done.returncode}: {done.stderr.strip()[-300:]}")
         return "reflink", files
@@ -392,7 +449,7 @@ class Store:
         """The engine answers: what it started on is good."""
         running = self.marker("running")
         if running:
-            _write(self.base / "running.json", asdict(replace(running, answered=True)))
+            self._put("running.json", asdict(replace(running, answered=True)))
 
     def stopped(self, entries: int, size: int) -> None:
         """The engine stopped clean."""
