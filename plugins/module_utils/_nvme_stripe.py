@@ -218,7 +218,7 @@ def plan_volume_group(
     if group.debris:
         plan.steps.append(Step("debris", GROUP, f"remove what an interrupted run left as {POOL}", {}))
     have, thin = {p.name[len(MARK) :].removesuffix(NEW): p for p in group.volumes}, any(v.thin for v in volumes)
-    if any(not p.device for p in group.volumes):
+    if any(not have[v.name].device for v in volumes if v.name in have):  # somebody's snapshot is none of ours to activate
         plan.steps.append(Step("activate", GROUP, f"activate the volumes of {GROUP}", {}))
     metadata = min(-(-sum(total.values()) * extent // POOL_METADATA), POOL_METADATA_MOST) // extent + 1 if thin else 0
     for seed in free:
