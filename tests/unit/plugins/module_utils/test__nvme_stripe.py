@@ -191,6 +191,7 @@ def changed(group: Group, **options: object) -> Group:
 
 STOOD, GROUP = stood([drive("a"), drive("b")])
 INACTIVE = tuple(replace(p, device="", filesystem="") for p in GROUP.volumes)
+SNAPSHOT = Partition(0, "runnerfleet-before", 0, GIB, "/dev/runnerfleet/before")
 NEW_ENGINE = tuple(replace(p, name=p.name + ".new", filesystem="") if p.name.endswith("engine") else p for p in GROUP.volumes)
 
 
@@ -221,6 +222,7 @@ def test_a_group_that_is_refused(group: Group, volumes: tuple[Volume, ...], expe
             changed(GROUP, volumes=GROUP.volumes[1:], free={"a": 1536, "b": 1536}), ["volume engine", "format runnerfleet"], id="removed"
         ),
         pytest.param(changed(GROUP, volumes=INACTIVE), ["activate runnerfleet"], id="inactive"),
+        pytest.param(changed(GROUP, volumes=(*GROUP.volumes, SNAPSHOT)), [], id="somebody's snapshot"),
     ],
 )  # fmt: skip
 def test_what_is_unfinished_is_finished(group: Group, actions: list[str]) -> None:
