@@ -243,9 +243,10 @@ def pid(vm: Vm) -> int | None:
 
 
 def _ended(number: int) -> bool:
-    """Whether a process has let go of its files. A zombie has, and may stay for long where nobody waits for it."""
+    """Whether a process has let go of its files. A zombie without other threads has, and may stay for long where nobody waits for it."""
     try:
-        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+        dead = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+        return dead and len(os.listdir(f"/proc/{number}/task")) <= 1
     except (FileNotFoundError, ProcessLookupError):
         return True
 
