@@ -161,14 +161,17 @@ def scenario(name: str, *options: str) -> Callable[[str], Counts]:
     """One molecule scenario; its second dry run must change nothing."""
 
     def check(stage: str) -> Counts:
-        code = run(
-            stage,
-            ["molecule", "test", *options, "--scenario-name", name],
-            LAB_KEEP="1",
-            MOLECULE_GLOB="molecule/*/molecule.yml",
-            NO_COLOR="1",
-            ANSIBLE_NOCOLOR="1",
-        )
+        # What molecule remembers of a run that did not destroy anything would let the next one skip its create step.
+        with tempfile.TemporaryDirectory() as memory:
+            code = run(
+                stage,
+                ["molecule", "test", *options, "--scenario-name", name],
+                LAB_KEEP="1",
+                MOLECULE_EPHEMERAL_DIRECTORY=memory,
+                MOLECULE_GLOB="molecule/*/molecule.yml",
+                NO_COLOR="1",
+                ANSIBLE_NOCOLOR="1",
+            )
         untrue = [f"the dry run after converge would change {host}" for host in _changed_by_second_check(OUTPUT / f"{stage}.jsonl")]
         failed = int(bool(code or untrue))
         return Counts(passed=1 - failed, failed=failed, notes=untrue)
