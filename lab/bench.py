@@ -222,7 +222,7 @@ leave neither a plan nor a mark; `nvme_storage` reads 256 MiB of each drive befo
 
 On the same kind of machine, a drive for each. The engine is down while a checkpoint is taken or restored; a dirty state is deleted later.
 
-Where the virtual machine is emulated (no KVM), programs on it are 10 to 20 times as slow as on metal: read ratios, not seconds.
+Where the virtual machine is emulated (no KVM), programs on it are far slower than on metal: read ratios, not seconds.
 
 `molecule/default` holds every test run to the task budget; times are compared here and never fail a test.
 """
