@@ -180,7 +180,7 @@ def floor(fleet: Fleet, facts: dict[str, Any]) -> float:
     return time.monotonic() - start
 
 
-def page(fresh: Cost, again: Cost, seconds: float, reports: Sequence[tuple[int, float]], *more: str) -> str:
+def page(fresh: Cost, again: Cost, seconds: float, reports: Sequence[tuple[int, float]], storage: str, engine: str) -> str:
     """docs/benchmarks.md."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     machine = f"{os.cpu_count()} cores, {memory:.0f} GiB, Linux {platform.release().partition('-')[0]}, {datetime.now(tz=UTC):%Y-%m-%d}"
@@ -213,12 +213,12 @@ cannot be run twice.
 
 The aim is under 2 seconds for 1,000 hosts, whose surveys take one task a host beforehand.
 
-{more[0]}
+{storage}
 
 On a virtual machine with NVMe drives, both sides on blank drives, LVM on all four. The usual modules prove nothing before they write, and
 leave neither a plan nor a mark; `nvme_storage` reads 256 MiB of each drive before it calls it empty, and again right before it writes.
 
-{more[1]}
+{engine}
 
 On the same kind of machine, a drive for each. The engine is down while a checkpoint is taken or restored; a dirty state is deleted later.
 
