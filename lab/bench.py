@@ -220,7 +220,8 @@ leave neither a plan nor a mark; `nvme_storage` reads 256 MiB of each drive befo
 
 {engine}
 
-On the same kind of machine, a drive for each. The engine is down while a checkpoint is taken or restored; a dirty state is deleted later.
+On the same kind of machine, a drive for each, medians of {bench_engine.ROUNDS} rounds, with the lowest and the highest ratio.
+The engine is down while a checkpoint is taken or restored; a dirty state is deleted later.
 
 Where the virtual machine is emulated (no KVM), programs on it are far slower than on metal: read ratios, not seconds.
 
