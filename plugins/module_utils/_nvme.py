@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._quantity import percentage, to_bytes
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._quantity import percentage, show_bytes, to_bytes
 
 MIB = 1024**2
 # Carried by the name of every GPT partition of ours; a partition without it is never touched.
@@ -120,11 +120,6 @@ def partition_node(node: str, number: int) -> str:
     return f"{node}{'p' if node[-1].isdigit() else ''}{number}"
 
 
-def human(size: int) -> str:
-    """Bytes for people."""
-    return f"{size / 1024**3:.1f} GiB" if size >= 1024**3 else f"{size // MIB} MiB"
-
-
 def wished_bytes(size: str, usable: int) -> int:
     """Bytes of `200GiB`, `1.5TB` or `60%` (of what is usable); raises ValueError with the reason."""
     try:
@@ -143,12 +138,12 @@ def carve(volumes: Sequence[Volume], drive: Drive) -> list[tuple[Volume, int, in
     fixed = {v.name: wished_bytes(v.size, usable) // MIB * MIB for v in volumes if v.size != "rest"}
     rest = usable - sum(fixed.values())
     if rest < 0:
-        raise ValueError(f"{drive.identity}: the volumes need {human(sum(fixed.values()))}, the drive offers {human(usable)}")
+        raise ValueError(f"{drive.identity}: the volumes need {show_bytes(sum(fixed.values()))}, the drive offers {show_bytes(usable)}")
     start, parts = MIB, []
     for volume in volumes:
         size = fixed.get(volume.name, rest)
         if size < MINIMUM:
-            raise ValueError(f"{drive.identity}: volume {volume.name} would get {human(size)}, the least is {human(MINIMUM)}")
+            raise ValueError(f"{drive.identity}: volume {volume.name} would get {show_bytes(size)}, the least is {show_bytes(MINIMUM)}")
         parts.append((volume, start, size))
         start += size
     return parts
@@ -233,7 +228,7 @@ def offer(plan: Layout, drive: Drive, found: Sequence[str], wipe: Sequence[str])
         plan.destructive.append({"drive": drive.identity, "node": drive.node, "found": list(found), "consented": consent})
     if found and not consent:
         plan.refusals.append(
-            f"{drive.identity} ({drive.node}, {human(drive.size)}) is not empty: {'; '.join(found)}. "
+            f"{drive.identity} ({drive.node}, {show_bytes(drive.size)}) is not empty: {'; '.join(found)}. "
             f'Nothing was written. To give up what it holds: wipe: ["{drive.identity}"]'
         )
     if drive.blocked:
@@ -293,7 +288,7 @@ def plan_layout(drives: Sequence[Drive], volumes: Sequence[Volume], layout: str,
             table.append(Partition(number, name, start, size, partition_node(drive.node, number)))
             kept[volume.name] = Placed(volume, drive, table[-1])
         wiped = any(d["drive"] == drive.identity for d in plan.destructive)
-        names = ", ".join(f"{p.name.removesuffix(NEW)} {human(p.size)}" for p in table)
+        names = ", ".join(f"{p.name.removesuffix(NEW)} {show_bytes(p.size)}" for p in table)
         fresh.append(Step("partition", drive.identity, f"{'WIPE and partition' if wiped else 'partition'} as GPT: {names}",
                           {"drive": drive, "partitions": table, "wipe": wiped}))  # fmt: skip
     plan.steps = fresh
@@ -307,7 +302,7 @@ def plan_layout(drives: Sequence[Drive], volumes: Sequence[Volume], layout: str,
         if place.partition.name.endswith(NEW):
             ready = replace(place.partition, filesystem=volume.filesystem, uuid=identifier(place.drive, volume.name))
             place = Placed(volume, place.drive, ready)
-            text = f"make {volume.filesystem} {volume.name} on partition {ready.number}, {human(ready.size)}, UUID {ready.uuid}"
+            text = f"make {volume.filesystem} {volume.name} on partition {ready.number}, {show_bytes(ready.size)}, UUID {ready.uuid}"
             plan.steps.append(Step("format", place.drive.identity, text, {"placed": place}))
         elif not place.partition.device:
             # A kernel without a GPT parser, or one that met the drive while its table was written.

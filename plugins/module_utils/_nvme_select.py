@@ -10,8 +10,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme import MARK, NEW, Drive, human
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._quantity import to_bytes
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme import MARK, NEW, Drive
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._quantity import show_bytes, to_bytes
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def choose(drives: Sequence[Drive], rule: Rule) -> tuple[list[Drive], list[str]]
     if len(chosen) == rule.count:
         return sorted(chosen, key=lambda d: d.seed), []
     lines = [
-        f"  {d.identity} ({d.node}, {human(d.size)}, {d.model or 'model unknown'}): "
+        f"  {d.identity} ({d.node}, {show_bytes(d.size)}, {d.model or 'model unknown'}): "
         + ("carries our volumes" if ours(d) else "; ".join(filter(None, [mismatch(d, rule), *reasons(d)])) or "free")
         for d in sorted(drives, key=lambda d: d.seed)
     ]

@@ -24,13 +24,13 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme import
     Step,
     Volume,
     drive_errors,
-    human,
     identifier,
     offer,
     plan_layout,
     wish_errors,
     wished_bytes,
 )
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._quantity import show_bytes
 
 EXTENT = 4 * MIB
 # A difference of fewer extents comes from rounding and is nothing to act on; a drive with fewer free ones counts as full.
@@ -134,7 +134,7 @@ def plan_array(plan: Layout, drives: Sequence[Drive], new: Sequence[Drive], grou
         size = sum(sizes) if level == "raid0" else min(sizes) // CHUNK * len(drives) // 2 * CHUNK
         seed = "+".join(sorted(d.seed for d in drives))
         array = Drive(ARRAY, f"/dev/md/{GROUP}", size, seed=seed)
-        text = f"{'WIPE and join' if wiped else 'join'} {names(drives)} to a {level} of {human(size)}"
+        text = f"{'WIPE and join' if wiped else 'join'} {names(drives)} to a {level} of {show_bytes(size)}"
         plan.steps.append(Step("array", GROUP, text, {**data, "stop": group.holder}))
     elif group.level and group.level != level:
         plan.refusals.append(f"{GROUP} is a {group.level}, wished is {level}: an array is not converted, ask for {group.level}")
@@ -184,7 +184,7 @@ def shares(volumes: Sequence[Volume], usable: int, have: Mapping[str, int], exte
             wished[volume.name] = max(rest, have.get(volume.name, 0))
         size = wished[volume.name] * (100 - SNAPSHOTS if volume.thin else 100) // 100 * extent
         if size < MINIMUM:
-            raise ValueError(f"{GROUP}: volume {volume.name} would get {human(max(size, 0))}, the least is {human(MINIMUM)}")
+            raise ValueError(f"{GROUP}: volume {volume.name} would get {show_bytes(max(size, 0))}, the least is {show_bytes(MINIMUM)}")
     return wished
 
 
@@ -240,7 +240,7 @@ def plan_volume_group(
     larger, wider = metadata > group.pool_metadata, pools - group.pool >= SLACK
     if thin and (larger or wider):
         pieces = reserve(plan, POOL, pools - group.pool, free, extent, group.pool > 0) if wider else []
-        size = f"{human(pools * extent)}, {SNAPSHOTS}% of it for snapshots"
+        size = f"{show_bytes(pools * extent)}, {SNAPSHOTS}% of it for snapshots"
         data = {"pieces": resolved(pieces, nodes), "make": not group.pool, "metadata": metadata * extent if larger else 0}
         plan.steps.append(Step("pool", POOL, f"{'grow' if group.pool else 'make'} thin pool, {size}, {spread(pieces)}", data))
     order = sorted(volumes, key=lambda v: v.name in have)
@@ -254,7 +254,7 @@ def unfit(volume: Volume, have: Partition | None, group: Group, taken: int, wish
     if not have or have.name.endswith(NEW):
         return []
     give_up = f"to give up what it holds: lvremove {GROUP}/{volume.name}"
-    sizes = f"volume {volume.name} has {human(taken * group.extent)}, wished is {human(wished * group.extent)}"
+    sizes = f"volume {volume.name} has {show_bytes(taken * group.extent)}, wished is {show_bytes(wished * group.extent)}"
     if (volume.name in group.thin) != volume.thin:
         found, wish = ("not thin", "thin") if volume.thin else ("thin", "not thin")
         return [f"volume {volume.name} is {found}, wished is {wish}: {give_up}"]
@@ -273,9 +273,9 @@ def reserve(plan: Layout, name: str, wished: int, free: dict[str, int], extent: 
     pieces = cut(wished, free)
     lack = wished - sum(size for size, _seeds in pieces)
     if lack >= SLACK * max(len(free), 1) or not (pieces or exists):
-        room = ", ".join(f"{seed} {human(max(count, 0) * extent)}" for seed, count in sorted(had.items()))
+        room = ", ".join(f"{seed} {show_bytes(max(count, 0) * extent)}" for seed, count in sorted(had.items()))
         plan.refusals.append(
-            f"{name} needs {human(wished * extent)}{' more' if exists else ''}, free are: {room}: name more drives, or wish less"
+            f"{name} needs {show_bytes(wished * extent)}{' more' if exists else ''}, free are: {room}: name more drives, or wish less"
         )
     return pieces
 
@@ -309,20 +309,22 @@ def plan_volume(
     if not volume.thin:
         size = (have.size // extent if have else 0) + sum(part for part, _seeds in pieces)
     data = {"name": volume.name, "thin": volume.thin, "pieces": resolved(pieces, nodes), "bytes": size * extent, "make": not have}
-    wide = f"thin, {human(wished * extent - size * extent)} of its share stay free for snapshots" if volume.thin else spread(pieces)
+    wide = f"thin, {show_bytes(wished * extent - size * extent)} of its share stay free for snapshots" if volume.thin else spread(pieces)
     if fresh:
         if more:
-            text = f"{'extend' if have else 'make'} volume {volume.name}, {human(size * extent)}, {wide}"
+            text = f"{'extend' if have else 'make'} volume {volume.name}, {show_bytes(size * extent)}, {wide}"
             plan.steps.append(Step("volume", volume.name, text, data))
         part = Partition(0, MARK + volume.name + NEW, 0, size * extent, path + NEW, volume.filesystem, identifier(owner, volume.name))
-        text = f"make {volume.filesystem} {volume.name} on {path}, {human(part.size)}, UUID {part.uuid}"
+        text = f"make {volume.filesystem} {volume.name} on {path}, {show_bytes(part.size)}, UUID {part.uuid}"
         plan.steps.append(Step("format", GROUP, text, {"placed": Placed(volume, owner, part)}))
         part = replace(part, node=path)
     elif have:
         part = have
         if more or volume.name in group.growing:
             text = (
-                f"grow volume {volume.name} to {human(size * extent)}, {wide}" if more else f"grow filesystem {volume.name} to its volume"
+                f"grow volume {volume.name} to {show_bytes(size * extent)}, {wide}"
+                if more
+                else f"grow filesystem {volume.name} to its volume"
             )
             part = replace(have, size=size * extent)
             plan.grow.append(Step("grow", volume.name, text, {**data, "more": bool(more), "placed": Placed(volume, owner, part)}))

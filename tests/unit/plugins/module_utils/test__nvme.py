@@ -86,7 +86,7 @@ def test_partition_node(node: str, expected: str) -> None:
         pytest.param(["a"], (Volume("a", mount="/x/../etc"),), "auto", [], "must be an absolute path", id="dots"),
         pytest.param(["a"], (Volume("a", size="huge"),), "auto", [], "volume a: size 'huge' is not a size", id="bad-size"),
         pytest.param(["a"], (Volume("a", size="11GiB"),), "auto", [], "the volumes need 11.0 GiB, the drive offers 10.0 GiB", id="too-big"),
-        pytest.param(["a"], (Volume("a", size="100%"), Volume("b")), "auto", [], "volume b would get 0 MiB", id="nothing-left"),
+        pytest.param(["a"], (Volume("a", size="100%"), Volume("b")), "auto", [], "volume b would get 0 bytes", id="nothing-left"),
         pytest.param(["a"], (Volume("a", binds=(nvme.Bind("x", "/x"),)),), "auto", [], "has binds but no mount", id="bind-no-mount"),
         pytest.param(["a"], (Volume("a", mount="/a", binds=(nvme.Bind("../x", "/x"),)),), "auto", [], "name of one directory", id="source"),
         pytest.param(["a"], BOTH, "auto", ["eui.z"], "wipe names eui.z, which is none of the drives", id="stray-consent"),

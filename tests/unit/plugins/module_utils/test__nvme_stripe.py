@@ -124,7 +124,7 @@ def test_a_thin_volume_leaves_a_fifth_of_its_share() -> None:
         pytest.param("a", BOTH, "raid0", [], "raid0 takes two drives at least, found 1", id="raid-of-one"),
         pytest.param("ab", (Volume("a"), Volume("b")), "lvm", [], "only one volume may have size rest", id="two-rests"),
         pytest.param("ab", (Volume("a", "30GiB"),), "lvm", [], "a needs 30.0 GiB, free are: a 10.0 GiB, b 10.0 GiB", id="too-big"),
-        pytest.param("ab", (Volume("a", "100%"), Volume("b")), "lvm", [], "volume b would get 0 MiB", id="nothing-left"),
+        pytest.param("ab", (Volume("a", "100%"), Volume("b")), "lvm", [], "volume b would get 0 bytes", id="nothing-left"),
         pytest.param("ab", BOTH, "lvm", ["eui.z"], "wipe names eui.z, which is none of the drives", id="stray-consent"),
         pytest.param("aa", BOTH, "lvm", [], "which is named twice", id="same-drive"),
         pytest.param("", BOTH, "lvm", [], "drives is empty", id="no-drive"),
@@ -204,7 +204,7 @@ NEW_ENGINE = tuple(replace(p, name=p.name + ".new", filesystem="") if p.name.end
         pytest.param(GROUP, (replace(ENGINE, size="1GiB"), CONTAINERS), "volume engine has 12.0 GiB, wished is 1.0 GiB", id="shrink"),
         pytest.param(GROUP, (replace(ENGINE, filesystem="ext4"), CONTAINERS), "holds xfs, wished is ext4: to give up", id="filesystem"),
         pytest.param(GROUP, THIN, "volume engine is not thin, wished is thin", id="thin"),
-        pytest.param(GROUP, (*BOTH, Volume("more", "2GiB")), "more needs 2.0 GiB, free are: a 0 MiB", id="no-room"),
+        pytest.param(GROUP, (*BOTH, Volume("more", "2GiB")), "more needs 2.0 GiB, free are: a 0 bytes", id="no-room"),
         pytest.param(GROUP, (replace(ENGINE, size="15GiB", mount=""), CONTAINERS), "give it a mount", id="grow-unmounted"),
     ],
 )
