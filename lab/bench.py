@@ -18,17 +18,16 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from lab import bench_engine, bench_storage
 from lab import fleet as fleets
+from lab.counted import ROOT, playbook
 from lab.process import LabError, run, ssh_options
 from lab.programs import CACHE
 from lab.settings import DEFAULT_NODES, Fleet
 from tests.refusals import fleet as simulated
 
-ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs/benchmarks.md"
 KEPT = CACHE / "bench"
 RUNNER = "runner-1"
@@ -56,30 +55,16 @@ class Cost:
 
 def site(fleet: Fleet) -> Cost:
     """Run site.yml and count."""
-    counts = KEPT / "costs.jsonl"
-    counts.unlink(missing_ok=True)
-    counting = {"ANSIBLE_CALLBACKS_ENABLED": "runnerfleet.baremetal.task_budget", "TASK_BUDGET_FILE": str(counts)}
-    start = time.monotonic()
-    run(
-        *("ansible-playbook", "-i", str(ROOT / "inventories/lab"), str(ROOT / "playbooks/site.yml")),
-        env={**os.environ, **counting, "LAB_FLEET": fleet.name, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")},
-    )
-    seconds = time.monotonic() - start
-    host = json.loads(counts.read_text().splitlines()[-1])["hosts"][RUNNER]
-    return Cost(seconds, host["evaluated"], host["skipped"], host["delegated"])
+    counted = playbook(KEPT / "site.jsonl", ROOT / "inventories/lab", "playbooks/site.yml", LAB_FLEET=fleet.name)
+    host = counted.hosts[RUNNER]
+    return Cost(counted.seconds, host["evaluated"], host["skipped"], host["delegated"])
 
 
 def report(hosts: int) -> float:
     """Seconds of the preflight's report on simulated hosts: from the play's start to its end, the inventory's reading apart."""
-    counts, inventory = KEPT / "report.jsonl", KEPT / "hosts.json"
-    counts.unlink(missing_ok=True)
+    inventory = KEPT / "hosts.json"
     inventory.write_text(json.dumps(simulated.inventory(hosts)))
-    counting = {"ANSIBLE_CALLBACKS_ENABLED": "runnerfleet.baremetal.task_budget", "TASK_BUDGET_FILE": str(counts)}
-    playbook = ROOT / "tests/refusals/files/report.yml"
-    environment = {**os.environ, **counting, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
-    run("ansible-playbook", "-i", str(inventory), str(playbook), env=environment)
-    seconds: float = json.loads(counts.read_text().splitlines()[-1])["seconds"]
-    return seconds
+    return playbook(KEPT / "report.jsonl", inventory, "tests/refusals/files/report.yml").play_seconds
 
 
 class Cluster:

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from lab import vms
+from lab.counted import CONFIG, ROOT, playbook
 from lab.process import run
 
-ROOT = Path(__file__).resolve().parents[1]
+INVENTORY = ROOT / "inventories/lab-nvme"
 # Ansible says so at -vvv, once for each command that it runs over ssh.
 ROUND_TRIP = "SSH: EXEC"
 
@@ -50,25 +50,16 @@ def _by_hand(drives: list[str]) -> list[str]:
 
 def _side(kept: Path, arguments: Callable[[list[str]], list[str]]) -> tuple[Storage, Storage]:
     vm = vms.up()
-    run("ansible", "-i", str(ROOT / "inventories/lab-nvme"), "-m", "ansible.builtin.ping", vm.name, env=_environment(kept))  # warms both up
+    run("ansible", "-i", str(INVENTORY), "-m", "ansible.builtin.ping", vm.name, env={**os.environ, **CONFIG})  # warms both up
     first, again = (_run(kept, arguments(vm.data_serials())) for _time in range(2))
     vms.down()
     return first, again
 
 
-def _environment(kept: Path) -> dict[str, str]:
-    counting = {"ANSIBLE_CALLBACKS_ENABLED": "runnerfleet.baremetal.task_budget", "TASK_BUDGET_FILE": str(kept / "storage.jsonl")}
-    return {**os.environ, **counting, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_VERBOSITY": "3"}
-
-
 def _run(kept: Path, arguments: list[str]) -> Storage:
-    playbook, *more = arguments
-    start = time.monotonic()
-    command = ["ansible-playbook", "-i", str(ROOT / "inventories/lab-nvme"), str(ROOT / playbook), *more]
-    printed = run(*command, env=_environment(kept)).stdout
-    seconds = time.monotonic() - start
-    (host,) = json.loads((kept / "storage.jsonl").read_text().splitlines()[-1])["hosts"].values()
-    return Storage(host["evaluated"], seconds, printed.count(ROUND_TRIP))
+    counted = playbook(kept / "storage.jsonl", INVENTORY, *arguments, ANSIBLE_VERBOSITY="3")
+    (host,) = counted.hosts.values()
+    return Storage(host["evaluated"], counted.seconds, counted.printed.count(ROUND_TRIP))
 
 
 def table(sides: dict[str, tuple[Storage, Storage]]) -> str:
