@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab import charts
+from lab.process import alone
 from lab.programs import CACHE, PROGRAMS, build
 
 MIRROR = CACHE / "mirror"
@@ -96,12 +97,12 @@ def tree() -> Tree:
     """The mirror's files, made unless they are cached."""
     sources = [build(PROGRAMS[file.program]) / member for file in files() for member in file.members.values()]
     directory = MIRROR / "files" / _key([*sources, charts.helm()])
-    if not directory.exists():
-        print("laying out the mirror's files", flush=True)
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".new-") as scratch:
-            _lay_out(Path(scratch, "mirror"), Path(scratch))
-            Path(scratch, "mirror").rename(directory)
+    with alone(directory):
+        if not directory.exists():
+            print("laying out the mirror's files", flush=True)
+            with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".new-") as scratch:
+                _lay_out(Path(scratch, "mirror"), Path(scratch))
+                Path(scratch, "mirror").rename(directory)
     return Tree(directory / "srv", next((directory / "charts").glob("cert-manager-*.tgz")))
 
 

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from lab.machine import Machine, inspect, is_reachable
-from lab.process import LabError, output, run
+from lab.process import LabError, alone, output, run
 from lab.programs import CACHE
 from lab.settings import LABEL, Fleet
 
@@ -19,9 +19,10 @@ SSH_KEY = SSH_DIRECTORY / "id_ed25519"
 
 def ensure_ssh_key() -> Path:
     """The key that reaches every node of every fleet here."""
-    if not SSH_KEY.exists():
-        SSH_DIRECTORY.mkdir(parents=True, exist_ok=True, mode=0o700)
-        run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "runnerfleet lab", "-f", str(SSH_KEY))
+    SSH_DIRECTORY.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with alone(SSH_KEY):
+        if not SSH_KEY.exists():
+            run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "runnerfleet lab", "-f", str(SSH_KEY))
     return SSH_KEY
 
 

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from lab.process import LabError, run
+from lab.process import LabError, alone, run
 from lab.programs import CACHE
 
 MINIMUM = (1, 26)  # Kubernetes' own.
@@ -47,21 +47,21 @@ def ensure() -> None:
 def fetch() -> Path:
     """The toolchain, taken out of the module cache unless it was before."""
     target = HOME / TOOLCHAIN
-    if not target.exists():
-        architecture = run("go", "env", "GOARCH").stdout.strip()
-        module = f"golang.org/toolchain@v0.0.1-{TOOLCHAIN}.linux-{architecture}"
-        print(f"fetching {TOOLCHAIN}: the machine's Go is older than {'.'.join(map(str, MINIMUM))}", flush=True)
-        answer = json.loads(run("go", "mod", "download", "-json", module, check=False).stdout or "{}")
-        if "Dir" not in answer:
-            raise LabError(
-                f"cannot fetch {module}: {answer.get('Error', 'no answer')}; install Go {MINIMUM[0]}.{MINIMUM[1]} (https://go.dev/dl/)"
-            )
-        HOME.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=HOME, prefix=".new-") as scratch:
-            copy = Path(scratch, "go")
-            shutil.copytree(answer["Dir"], copy, copy_function=shutil.copyfile, symlinks=True)
-            for path in copy.rglob("*"):
-                path.chmod(0o755 if path.is_dir() or any(path.match(f"{copy}/{pattern}") for pattern in PROGRAMS) else 0o644)
-            copy.chmod(0o755)
-            copy.rename(target)
+    with alone(target):
+        if not target.exists():
+            architecture = run("go", "env", "GOARCH").stdout.strip()
+            module = f"golang.org/toolchain@v0.0.1-{TOOLCHAIN}.linux-{architecture}"
+            print(f"fetching {TOOLCHAIN}: the machine's Go is older than {'.'.join(map(str, MINIMUM))}", flush=True)
+            answer = json.loads(run("go", "mod", "download", "-json", module, check=False).stdout or "{}")
+            if "Dir" not in answer:
+                raise LabError(
+                    f"cannot fetch {module}: {answer.get('Error', 'no answer')}; install Go {MINIMUM[0]}.{MINIMUM[1]} (https://go.dev/dl/)"
+                )
+            with tempfile.TemporaryDirectory(dir=HOME, prefix=".new-") as scratch:
+                copy = Path(scratch, "go")
+                shutil.copytree(answer["Dir"], copy, copy_function=shutil.copyfile, symlinks=True)
+                for path in copy.rglob("*"):
+                    path.chmod(0o755 if path.is_dir() or any(path.match(f"{copy}/{pattern}") for pattern in PROGRAMS) else 0o644)
+                copy.chmod(0o755)
+                copy.rename(target)
     return target

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lab import rootfs
-from lab.process import run
+from lab.process import alone, run
 from lab.programs import CACHE, PROGRAMS, build, module_directory
 from lab.rootfs import TOOLS, Rootfs
 from lab.standins import PATH, Image
@@ -102,11 +102,11 @@ def real_parts() -> list[Served]:
 
 def _kept(path: Path, make: Callable[[Path], None]) -> Path:
     """A file of the cache, made unless it is there."""
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_suffix(".new")
-        make(unfinished)
-        unfinished.rename(path)
+    with alone(path):
+        if not path.exists():
+            unfinished = path.with_suffix(".new")
+            make(unfinished)
+            unfinished.rename(path)
     return path
 
 

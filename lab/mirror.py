@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import socket
@@ -17,7 +16,7 @@ from pathlib import Path
 from lab import artifacts, charts, containers, images, oci, rootfs
 from lab.artifacts import MIRROR
 from lab.machine import is_reachable
-from lab.process import LabError, run
+from lab.process import LabError, alone, run
 from lab.settings import Fleet
 
 REGISTRY = MIRROR / "registry"
@@ -90,9 +89,7 @@ def missing(pushes: Sequence[Push], pushed: dict[str, str]) -> list[Push]:
 
 def fill(pushes: Sequence[Push]) -> None:
     """Bring the registry's storage to hold these."""
-    MIRROR.mkdir(parents=True, exist_ok=True)
-    with open(MIRROR / ".lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with alone(PUSHED):
         pushed: dict[str, str] = json.loads(PUSHED.read_text()) if PUSHED.exists() else {}
         todo = missing(pushes, pushed)
         if not todo:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 
@@ -27,6 +30,15 @@ def run(
 def output(*command: str) -> str:
     """What a program prints, stripped."""
     return run(*command).stdout.strip()
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Make this file or directory while other processes that want to make it wait. The lock lies beside it and ends with the process."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path.with_name(f".{path.name}.lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def ssh_options(facts: Mapping[str, Any]) -> list[str]:

@@ -6,7 +6,6 @@ Each one is built once and kept under the cache directory, keyed by name and ver
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
@@ -17,6 +16,8 @@ import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+
+from lab.process import alone
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "runnerfleet"
 PROGRAMS_DIR = CACHE / "programs"
@@ -188,9 +189,7 @@ def _import_path(program: Program, package: str) -> str:
 
 def build(program: Program) -> Path:
     """Build a program unless it is cached; returns its directory. Safe to kill and to call from several processes."""
-    PROGRAMS_DIR.mkdir(parents=True, exist_ok=True)
-    with open(PROGRAMS_DIR / f".{program.name}.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with alone(PROGRAMS_DIR / program.name):
         if not program.directory.exists():
             with tempfile.TemporaryDirectory(dir=PROGRAMS_DIR, prefix=f".{program.name}-") as scratch:
                 _compile(program, Path(scratch))

@@ -9,7 +9,7 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lab.process import run
+from lab.process import alone, run
 from lab.programs import CACHE
 
 ROOTFS_DIRECTORY = CACHE / "rootfs"
@@ -108,10 +108,14 @@ SERVICES = Rootfs("services", ("docker-registry", "python3-minimal", "libpython3
 
 def build(rootfs: Rootfs) -> Path:
     """The tarball of a root file system, built unless it is cached."""
-    if rootfs.tarball.exists():
-        return rootfs.tarball
+    with alone(rootfs.tarball):
+        if not rootfs.tarball.exists():
+            _make(rootfs)
+    return rootfs.tarball
+
+
+def _make(rootfs: Rootfs) -> None:
     print(f"building the {rootfs.name} root file system (Debian {SUITE}, {len(rootfs.packages)} packages)", flush=True)
-    ROOTFS_DIRECTORY.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=ROOTFS_DIRECTORY, prefix=f".{rootfs.name}-") as scratch:
         overlay = Path(scratch, "overlay")
         for name, content in rootfs.files.items():
@@ -128,11 +132,11 @@ def build(rootfs: Rootfs) -> Path:
             "mmdebstrap", "--variant=minbase", f"--include={','.join(rootfs.packages)}", *slim, *hooks, SUITE, str(tarball), env=environment
         )
         tarball.rename(rootfs.tarball)
-    return rootfs.tarball
 
 
 def podman_image(rootfs: Rootfs) -> str:
     """The podman image of a root file system, imported unless podman has it."""
-    if run("podman", "image", "exists", rootfs.image, check=False).returncode:
-        run("podman", "import", "--quiet", str(build(rootfs)), rootfs.image)
+    with alone(rootfs.tarball.with_suffix(".podman")):
+        if run("podman", "image", "exists", rootfs.image, check=False).returncode:
+            run("podman", "import", "--quiet", str(build(rootfs)), rootfs.image)
     return rootfs.image

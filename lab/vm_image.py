@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import shutil
@@ -11,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab import containers, rootfs
-from lab.process import run
+from lab.process import alone, run
 from lab.programs import CACHE
 
 IMAGES = CACHE / "vm-images"
@@ -102,9 +101,10 @@ class Image:
 
 def ensure_host_key() -> str:
     """The public host key of every virtual machine here. It is made before them, so that it is known before the first connection."""
-    if not HOST_KEY.exists():
-        HOST_KEY.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "runnerfleet lab vm", "-f", str(HOST_KEY))
+    HOST_KEY.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with alone(HOST_KEY):
+        if not HOST_KEY.exists():
+            run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "runnerfleet lab vm", "-f", str(HOST_KEY))
     return " ".join(Path(f"{HOST_KEY}.pub").read_text().split()[:2])
 
 
@@ -119,9 +119,7 @@ def ensure() -> Image:
     host_key = ensure_host_key()
     authorized = Path(f"{containers.SSH_KEY}.pub").read_text()
     image = Image(IMAGES / image_key(VM.key, ROOT_SIZE, ROOT_OFFSET, ROOT_UUID, host_key, authorized))
-    IMAGES.mkdir(parents=True, exist_ok=True)
-    with open(IMAGES / ".lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with alone(image.directory):
         if not image.directory.exists():
             with tempfile.TemporaryDirectory(dir=IMAGES, prefix=".building-") as scratch:
                 made = Path(scratch, "image")
