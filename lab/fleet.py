@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from lab import artifacts, charts, containers, drives, github, machine, mirror, rootfs, source
-from lab.process import output
+from lab.process import alone, output
 from lab.programs import CACHE
 from lab.settings import DEFAULT_NODES, Fleet
 
@@ -47,10 +47,10 @@ def up(fleet: Fleet, nodes: Sequence[str] = DEFAULT_NODES, fresh_drives: bool = 
 def _artifacts(where: source.Source) -> artifacts.Tree | None:
     """Build and keep what the fleet fetches; with upstream within reach that is little. Helm is for the controller."""
     helm = CACHE / "bin" / "helm"
-    if not helm.exists() or helm.resolve() != charts.helm():
-        helm.parent.mkdir(parents=True, exist_ok=True)
-        helm.unlink(missing_ok=True)
-        helm.symlink_to(charts.helm())
+    with alone(helm):
+        if not helm.exists() or helm.resolve() != charts.helm():
+            helm.unlink(missing_ok=True)
+            helm.symlink_to(charts.helm())
     tree = None if where.upstream else artifacts.tree()
     mirror.fill(mirror.wanted(where.engine_image, where.upstream, tree.cert_manager_chart if tree else None))
     return tree

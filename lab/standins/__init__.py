@@ -5,7 +5,6 @@ They are Go programs without dependencies. `docs/stand-ins.md` says what each do
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import subprocess
@@ -14,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lab.process import alone
 from lab.programs import CACHE, BuildError
 
 SOURCE = Path(__file__).parent
@@ -62,10 +62,8 @@ def _fingerprint(engine_version: str) -> str:
 def build(engine_version: str = DEFAULT_ENGINE_VERSION) -> dict[str, Path]:
     """Build the programs unless they are cached; returns the file of each. Safe to kill and to call from several processes."""
     base = CACHE / "standins"
-    base.mkdir(parents=True, exist_ok=True)
     target = base / _fingerprint(engine_version)
-    with open(base / ".lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with alone(target):
         if not target.exists():
             print("building the stand-ins", flush=True)
             with tempfile.TemporaryDirectory(dir=base, prefix=".new-") as scratch:
