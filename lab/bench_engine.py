@@ -26,15 +26,15 @@ MAKE = {
 Rounds = Sequence[Mapping[str, float]]
 
 
-def measure() -> dict[tuple[str, int], Rounds]:
+def measure() -> Mapping[tuple[str, int], Rounds]:
     """Seconds of each step, round by round, by filesystem and number of files. LAB_FLEET names the machine's set."""
     vms.down()
     vm = vms.up()
     found: dict[tuple[str, int], list[Mapping[str, float]]] = {(kind, files): [] for files in FILES for kind in KINDS}
     try:
+        drives = list(zip(KINDS, vm.data_serials(), strict=False))
         for files in FILES:
             for number in range(ROUNDS):
-                drives = list(zip(KINDS, vm.data_serials(), strict=False))
                 for kind, serial in drives if number % 2 else drives[::-1]:
                     place = {"mount": MOUNT, "drive": f"/dev/disk/by-id/nvme-QEMU_NVMe_Ctrl_{serial}"}
                     vms.ssh(vm, f"({BLANK.format(**place)}) >/dev/null 2>&1; {MAKE[kind].format(**place)}")
@@ -42,7 +42,7 @@ def measure() -> dict[tuple[str, int], Rounds]:
                     found[kind, files].append(json.loads(run(*command, text=SCRIPT.read_text()).stdout.splitlines()[-1]))
     finally:
         vms.down()
-    return dict(found)
+    return found
 
 
 def table(found: Mapping[tuple[str, int], Rounds]) -> str:

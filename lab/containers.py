@@ -17,13 +17,18 @@ SSH_DIRECTORY = CACHE / "ssh"
 SSH_KEY = SSH_DIRECTORY / "id_ed25519"
 
 
+def ensure_key(path: Path, comment: str) -> Path:
+    """A key of this machine's fleets, made unless it is there; its public half lies beside it."""
+    SSH_DIRECTORY.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with alone(path):
+        if not path.exists():
+            run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(path))
+    return path
+
+
 def ensure_ssh_key() -> Path:
     """The key that reaches every node of every fleet here."""
-    SSH_DIRECTORY.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with alone(SSH_KEY):
-        if not SSH_KEY.exists():
-            run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "runnerfleet lab", "-f", str(SSH_KEY))
-    return SSH_KEY
+    return ensure_key(SSH_KEY, "runnerfleet lab")
 
 
 def ensure_network(fleet: Fleet) -> bool:

@@ -38,7 +38,6 @@ def ensure() -> None:
     if version(run("go", "version").stdout) >= MINIMUM:
         return
     fetched = fetch()
-    HOME.mkdir(parents=True, exist_ok=True)
     CURRENT.unlink(missing_ok=True)
     CURRENT.symlink_to(fetched.name)
     use()

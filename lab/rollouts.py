@@ -22,12 +22,12 @@ from typing import Any
 
 import kubernetes
 
+from lab.counted import CONFIG, ROOT
 from lab.process import LabError
 from lab.prove import ENGINE_NAMESPACE, POOL_LABEL, Job, Pool
 from lab.prove_world import LiveWorld
 from lab.settings import current_fleet
 
-ROOT = Path(__file__).resolve().parents[1]
 ANNOTATION = "runnerfleet.dev/engine-rollout"
 STEPS = ("drain", "stop", "start")
 WAITING = 4  # jobs that are queued or run at all times
@@ -72,7 +72,7 @@ def begin(kubeconfig: str) -> subprocess.Popen[str]:
     """Start the module, as a task of a playbook would."""
     environment = {
         **os.environ,
-        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+        **CONFIG,
         "ANSIBLE_LOAD_CALLBACK_PLUGINS": "1",
         "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
     }

@@ -101,10 +101,7 @@ class Image:
 
 def ensure_host_key() -> str:
     """The public host key of every virtual machine here. It is made before them, so that it is known before the first connection."""
-    HOST_KEY.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with alone(HOST_KEY):
-        if not HOST_KEY.exists():
-            run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "runnerfleet lab vm", "-f", str(HOST_KEY))
+    containers.ensure_key(HOST_KEY, "runnerfleet lab vm")
     return " ".join(Path(f"{HOST_KEY}.pub").read_text().split()[:2])
 
 
