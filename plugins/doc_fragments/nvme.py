@@ -73,8 +73,8 @@ options:
         description:
           - Size such as V(200GiB), a share such as V(60%) of the drive or of the stripe, or V(rest). A volume with a drive of its own
             takes all of it, unless the size is absolute.
-          - With O(stripe_with=lvm) a volume whose size grew is extended while it is mounted, and a smaller size is refused.
-            With the others, what exists is not resized.
+          - A volume whose size grew is extended while it is mounted; on partitions into what lies free right behind its own.
+            A size that there is no room for is refused, and so is a smaller one.
         type: str
         default: rest
       filesystem:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._quantity import percentage, show_bytes, to_bytes
@@ -19,6 +19,8 @@ MIB = 1024**2
 MARK = "runnerfleet-"
 # A partition with this ending has never been mounted, so an interrupted mkfs may start over.
 NEW = ".new"
+# A partition with this ending is larger than its filesystem: an interrupted run is known by it.
+GROWING = ".grow"
 # Tag and name of our volume group, name of our md array; nothing else is adopted.
 GROUP = "runnerfleet"
 # Stands for the array where a drive's identity is asked for.
@@ -115,9 +117,9 @@ class Layout:
     grow: list[Step] = field(default_factory=list)  # filesystems grow while they are mounted, so after the mounts
 
 
-def partition_node(node: str, number: int) -> str:
-    """The kernel's name of a partition: nvme0n1p1, loop0p1, sda1."""
-    return f"{node}{'p' if node[-1].isdigit() else ''}{number}"
+def volume_name(partition: str) -> str:
+    """The volume that a partition of ours, by its name, is or will be."""
+    return partition[len(MARK) :].removesuffix(NEW).removesuffix(GROWING)
 
 
 def wished_bytes(size: str, usable: int) -> int:
@@ -129,24 +131,6 @@ def wished_bytes(size: str, usable: int) -> int:
     except ValueError:
         raise ValueError(f"size {size!r} is not a size: expected for example 200GiB, a share above 0% and up to 100%, or rest") from None
     return wished
-
-
-def carve(volumes: Sequence[Volume], drive: Drive) -> list[tuple[Volume, int, int]]:
-    """Start and size, in bytes, of each volume on one drive; raises ValueError when they do not fit."""
-    # The first and the last MiB belong to the partition table.
-    usable = (drive.size // MIB - 2) * MIB
-    fixed = {v.name: wished_bytes(v.size, usable) // MIB * MIB for v in volumes if v.size != "rest"}
-    rest = usable - sum(fixed.values())
-    if rest < 0:
-        raise ValueError(f"{drive.identity}: the volumes need {show_bytes(sum(fixed.values()))}, the drive offers {show_bytes(usable)}")
-    start, parts = MIB, []
-    for volume in volumes:
-        size = fixed.get(volume.name, rest)
-        if size < MINIMUM:
-            raise ValueError(f"{drive.identity}: volume {volume.name} would get {show_bytes(size)}, the least is {show_bytes(MINIMUM)}")
-        parts.append((volume, start, size))
-        start += size
-    return parts
 
 
 def wish_errors(volumes: Sequence[Volume], layout: str, count: int, stripe_with: str = "lvm") -> list[str]:
@@ -196,23 +180,6 @@ def wish_errors(volumes: Sequence[Volume], layout: str, count: int, stripe_with:
     return errors
 
 
-def misfit(drive: Drive, volumes: Sequence[Volume], layout: str) -> str:
-    """Why a drive that carries our mark cannot be adopted as it is; empty when it can."""
-    marked = {p.name[len(MARK) :].removesuffix(NEW): p for p in drive.partitions if p.name.startswith(MARK)}
-    wanted = {v.name: v for v in volumes}
-    here = [name for name in marked if name in wanted]
-    if not here:
-        return f"carries {', '.join(p.name for p in marked.values())}, none of which is a volume of this host"
-    missing = sorted(set(wanted) - set(marked))
-    if layout == "single" and missing:
-        return f"carries {', '.join(MARK + n for n in sorted(marked))}, but not {', '.join(MARK + n for n in missing)}"
-    for name in here:
-        have, wish = marked[name].filesystem or "no filesystem", wanted[name].filesystem
-        if not marked[name].name.endswith(NEW) and have != wish:
-            return f"{marked[name].name} holds {have}, wished is {wish}"
-    return ""
-
-
 def drive_errors(drives: Sequence[Drive], wipe: Sequence[str]) -> list[str]:
     """Drives that are named twice, and consent that fits none."""
     nodes = [d.node for d in drives]
@@ -240,76 +207,6 @@ def offer(plan: Layout, drive: Drive, found: Sequence[str], wipe: Sequence[str])
 def identifier(drive: Drive, volume: str) -> str:
     """The UUID of a filesystem, known before it is made, so that the whole plan, mount units included, can be shown."""
     return str(uuid.uuid5(_NAMESPACE, f"{drive.seed or drive.identity}/{volume}"))
-
-
-def plan_layout(drives: Sequence[Drive], volumes: Sequence[Volume], layout: str, wipe: Sequence[str]) -> Layout:
-    """Which drive carries which volume, and what has to be written for it. What is marked as ours stays where it is."""
-    mode = layout if layout != "auto" else ("single" if len(drives) == 1 else "spread")
-    plan = Layout(refusals=wish_errors(volumes, mode, len(drives)) + drive_errors(drives, wipe))
-    if plan.refusals:
-        return plan
-
-    kept: dict[str, Placed] = {}
-    free: list[Drive] = []
-    for drive in drives:
-        marked = [p for p in drive.partitions if p.name.startswith(MARK)]
-        reason = misfit(drive, volumes, mode) if marked else ""
-        if marked and not reason:
-            for partition in marked:
-                name = partition.name[len(MARK) :].removesuffix(NEW)
-                volume = next((v for v in volumes if v.name == name), None)
-                if volume and name in kept:
-                    plan.refusals.append(
-                        f"volume {name} lies on {kept[name].drive.identity} and on {drive.identity}: name only one of them"
-                    )
-                elif volume:
-                    kept[name] = Placed(volume, drive, partition)
-            continue
-        free.append(drive)
-        offer(plan, drive, [reason] if reason else drive.found, wipe)
-    missing = [v for v in volumes if v.name not in kept]
-    groups = [(drive, missing) for drive in free[:1]] if mode == "single" else list(zip(free, [[v] for v in missing]))
-    if mode == "spread" and len(missing) > len(free) and not plan.refusals:
-        lost = ", ".join(v.name for v in missing[len(free) :])
-        plan.refusals.append(f"no drive is left for volume {lost}: {', '.join(p.drive.identity for p in kept.values())} carry the others")
-    fresh = []
-    for drive, group in groups:
-        # On a drive of its own a share means nothing: the volume takes the drive unless an absolute size is wished.
-        whole = [v for v in group if mode == "spread" and (v.size == "rest" or v.size.rstrip().endswith("%"))]
-        try:
-            parts = carve([Volume(v.name) for v in whole] or group, drive)
-        except ValueError as error:
-            plan.refusals.append(str(error))
-            continue
-        table = []
-        for number, (part, start, size) in enumerate(parts, 1):
-            volume = next(v for v in group if v.name == part.name)
-            name = MARK + volume.name + NEW
-            table.append(Partition(number, name, start, size, partition_node(drive.node, number)))
-            kept[volume.name] = Placed(volume, drive, table[-1])
-        wiped = any(d["drive"] == drive.identity for d in plan.destructive)
-        names = ", ".join(f"{p.name.removesuffix(NEW)} {show_bytes(p.size)}" for p in table)
-        fresh.append(Step("partition", drive.identity, f"{'WIPE and partition' if wiped else 'partition'} as GPT: {names}",
-                          {"drive": drive, "partitions": table, "wipe": wiped}))  # fmt: skip
-    plan.steps = fresh
-    # Consent for a drive that nothing is written to destroys nothing.
-    written = [step.target for step in fresh]
-    plan.destructive = [d for d in plan.destructive if d["drive"] in written or not d["consented"]]
-    for volume in volumes:
-        if volume.name not in kept:
-            continue
-        place = kept[volume.name]
-        if place.partition.name.endswith(NEW):
-            ready = replace(place.partition, filesystem=volume.filesystem, uuid=identifier(place.drive, volume.name))
-            place = Placed(volume, place.drive, ready)
-            text = f"make {volume.filesystem} {volume.name} on partition {ready.number}, {show_bytes(ready.size)}, UUID {ready.uuid}"
-            plan.steps.append(Step("format", place.drive.identity, text, {"placed": place}))
-        elif not place.partition.device:
-            # A kernel without a GPT parser, or one that met the drive while its table was written.
-            text = f"make partition {place.partition.number} ({volume.name}) known to the kernel"
-            plan.steps.append(Step("announce", place.drive.identity, text, {"placed": place}))
-        plan.placed.append(place)
-    return plan
 
 
 def table_uuid(drive: Drive, name: str = "") -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme import ARRAY, GROUP, MARK, NEW, Drive, Partition, Placed
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_drives import device_of, mountinfo, text
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_drives import device_of, text
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_stripe import CHUNK, OFFSET, POOL, Group, drive_tag
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_write import Writer
 
@@ -21,11 +21,6 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_write 
 GROWING = f"{GROUP}.growing"
 VOLUMES = "lv_name,vg_name,lv_size,lv_layout,lv_tags,lv_kernel_major,lv_kernel_minor,lv_metadata_size"
 DRIVES = "pv_name,pv_missing,pv_pe_count,pv_pe_alloc_count,vg_name,vg_uuid,vg_tags,vg_extent_size"
-GROW = {
-    "xfs": ["xfs_growfs", "{mount}"],
-    "ext4": ["resize2fs", "{node}"],
-    "btrfs": ["btrfs", "filesystem", "resize", "max", "{mount}"],
-}
 
 
 def tags(row: Mapping[str, str], key: str) -> list[str]:
@@ -207,15 +202,14 @@ class Stripes(Writer):
     def do_grow(self, target: str, data: Mapping[str, Any]) -> None:
         """The volume, then its filesystem; the tag stays between the two."""
         place: Placed = data["placed"]
-        name, node, mount = data["name"], place.partition.node, place.volume.mount
-        if not any(where == mount and device == device_of(node) for device, _root, where in mountinfo()):
-            raise ValueError(f"{mount} is not mounted from {node}: volume {name} does not grow")
+        name = data["name"]
+        self.proven_mounted(place)
         if data["more"]:
             self.call(["lvchange", "--addtag", GROWING, f"{GROUP}/{name}"])
             if data["thin"]:
                 self.call(["lvextend", "--size", f"{data['bytes']}b", f"{GROUP}/{name}"])
             self.extend(name, data["pieces"])
-        self.call([a.format(mount=mount, node=node) for a in GROW[place.volume.filesystem]])
+        self.grow_filesystem(place)
         self.call(["lvchange", "--deltag", GROWING, f"{GROUP}/{name}"])
 
     def do_array(self, target: str, data: Mapping[str, Any]) -> None:

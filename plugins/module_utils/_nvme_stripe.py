@@ -26,10 +26,10 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme import
     drive_errors,
     identifier,
     offer,
-    plan_layout,
     wish_errors,
     wished_bytes,
 )
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_gpt import plan_layout
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._quantity import show_bytes
 
 EXTENT = 4 * MIB
@@ -172,7 +172,7 @@ def plan_array(plan: Layout, drives: Sequence[Drive], new: Sequence[Drive], grou
     if array and not plan.refusals:
         inner = plan_layout([array], volumes, "single", [])
         plan.steps += inner.steps
-        plan.placed, plan.refusals = inner.placed, inner.refusals
+        plan.placed, plan.refusals, plan.grow = inner.placed, inner.refusals, inner.grow
 
 
 def shares(volumes: Sequence[Volume], usable: int, have: Mapping[str, int], extent: int) -> dict[str, int]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme import (
     GROUP,
+    GROWING,
     MARK,
     MIB,
     NEW,
@@ -22,7 +23,7 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme import
     Placed,
     table_uuid,
 )
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_drives import CLAIM, CLAIM_AT, Drives, device_of
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_drives import CLAIM, CLAIM_AT, Drives, device_of, mountinfo
 
 LINUX = "0FC63DAF-8483-4772-8E79-3D69D8477DE4"
 MAKE = {
@@ -31,6 +32,12 @@ MAKE = {
     "ext4": ["mkfs.ext4", "-q", "-F", "-E", "nodiscard", "-U", "{uuid}", "-L", "{label}"],
     "btrfs": ["mkfs.btrfs", "-q", "-f", "-K", "-U", "{uuid}", "-L", "{label}"],
 }
+GROW = {
+    "xfs": ["xfs_growfs", "{mount}"],
+    "ext4": ["resize2fs", "{node}"],
+    "btrfs": ["btrfs", "filesystem", "resize", "max", "{mount}"],
+}
+SFDISK = ["sfdisk", "--quiet", "--no-reread", "--no-tell-kernel"]
 
 
 def zero(descriptor: int, start: int, size: int) -> None:
@@ -90,7 +97,7 @@ class Writer:
             for part in data["partitions"]:
                 start, size = part.start // planned.sector, part.size // planned.sector
                 lines.append(f'start={start}, size={size}, type={LINUX}, uuid={table_uuid(planned, part.name)}, name="{part.name}"')
-            self.call(["sfdisk", "--quiet", "--no-reread", "--no-tell-kernel", "--wipe", "never", planned.node], data="\n".join(lines))
+            self.call([*SFDISK, "--wipe", "never", planned.node], data="\n".join(lines))
             # The kernel may know partitions of a former table, or have no parser for this one.
             self.drives.run(["partx", "--delete", planned.node])
             self.call(["partx", "--update", planned.node])
@@ -127,10 +134,36 @@ class Writer:
             os.close(held)
         self.call([a.format(uuid=partition.uuid, label=volume.name) for a in MAKE[volume.filesystem]] + [partition.node])
         if partition.number:
-            label = ["--part-label", place.drive.node, str(partition.number), name]
-            self.call(["sfdisk", "--quiet", "--no-reread", "--no-tell-kernel", *label])
+            self.call([*SFDISK, "--part-label", place.drive.node, str(partition.number), name])
         else:
             self.call(["lvrename", GROUP, volume.name + NEW, volume.name])
+        self.settle()
+
+    def proven_mounted(self, place: Placed) -> None:
+        node, mount = place.partition.node, place.volume.mount
+        if not any(where == mount and device == device_of(node) for device, _root, where in mountinfo()):
+            raise ValueError(f"{mount} is not mounted from {node}: volume {place.volume.name} does not grow")
+
+    def grow_filesystem(self, place: Placed) -> None:
+        """To the size of what it lies on; it may have it already."""
+        self.call([a.format(mount=place.volume.mount, node=place.partition.node) for a in GROW[place.volume.filesystem]])
+
+    def do_extend(self, identity: str, data: Mapping[str, Any]) -> None:
+        """The partition, with a name that says so, then its filesystem, then the name."""
+        place: Placed = data["placed"]
+        drive, wished, name = place.drive, place.partition, MARK + place.volume.name
+        self.proven_mounted(place)
+        now = self.drives.read(identity)
+        have = next((p for p in now.partitions if (p.number, p.start) == (wished.number, wished.start)), None)
+        behind = any(wished.start < p.start < wished.start + wished.size for p in now.partitions)
+        if now.node != drive.node or not have or have.name not in (name, name + GROWING) or behind:
+            raise ValueError(f"{identity} has changed since it was read: nothing was written to it, run this again")
+        if have.size < wished.size:
+            line = f'size={wished.size // drive.sector}, name="{name}{GROWING}"'
+            self.call([*SFDISK, "--wipe", "never", "--wipe-partitions", "never", "--partno", str(wished.number), drive.node], data=line)
+        self.ready(drive, wished)
+        self.grow_filesystem(place)
+        self.call([*SFDISK, "--part-label", drive.node, str(wished.number), name])
         self.settle()
 
     def do_announce(self, identity: str, data: Mapping[str, Any]) -> None:

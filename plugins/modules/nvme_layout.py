@@ -100,10 +100,10 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme import
     Layout,
     Step,
     Volume,
-    plan_layout,
 )
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_diff import describe
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_drives import TOOLS, Drives
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_gpt import plan_layout
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_host import Host
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_sectors import other_sectors, plan_sectors
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_select import Rule, choose

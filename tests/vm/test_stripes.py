@@ -17,7 +17,10 @@ VOLUMES: list[dict[str, Any]] = [
     {"name": "scratch", "size": "1GiB", "filesystem": "btrfs", "mount": "/srv/scratch"},
     {"name": "containers", "mount": "/srv/containers", "binds": [{"source": "pods", "target": "/srv/pods"}]},
 ]
-WRITERS = ("vgcreate", "vgextend", "lvcreate", "lvextend", "lvrename", "lvchange", "mdadm", "sfdisk", "mkfs.xfs", "mkfs.ext4", "mkfs.btrfs")
+WRITERS = (
+    *("vgcreate", "vgextend", "lvcreate", "lvextend", "lvrename", "lvchange", "mdadm", "sfdisk"),
+    *("mkfs.xfs", "mkfs.ext4", "mkfs.btrfs", "xfs_growfs", "resize2fs"),
+)
 # The n-th command that writes kills the module that runs it, before or after it does its work; /run/kill says which.
 WRAPPER = """#!/bin/sh
 name=$(basename "$0")
@@ -125,24 +128,33 @@ def test_an_array_comes_back_under_another_name(vm: Machine, level: str) -> None
         vm.sh("mdadm --wait /dev/md/runnerfleet || true; test $(cat /sys/class/block/md*/md/degraded) = 0")
 
 
-@pytest.mark.parametrize("stripe_with", ["lvm", "raid0"])
-def test_killed_at_every_step_it_converges(vm: Machine, stripe_with: str) -> None:
-    """Each run is killed at its first or second command that writes: in the end every step was interrupted, and no file was lost."""
-    vm.fresh()
-    for command in WRITERS:
-        vm.sh(f"cat > /usr/local/sbin/{command} <<'END'\n{WRAPPER}END\nchmod 755 /usr/local/sbin/{command}")
-    volumes = [{**v, "thin": bool(v.get("thin")) and stripe_with == "lvm"} for v in (VOLUMES[0], VOLUMES[3])]
-    wish: dict[str, Any] = {"drives": vm.serials, "layout": "stripe", "stripe_with": stripe_with, "volumes": volumes, "services": SERVICES}
-    kills = 0
+def killed_until_done(vm: Machine, wish: dict[str, Any]) -> int:
+    """Each run is killed at its first or second command that writes, until one gets through. Returns how many were killed."""
+    result: dict[str, Any] = {}
     for attempt in range(60):
         vm.sh(f"echo {1 + attempt % 2} {('before', 'after')[attempt // 2 % 2]} > /run/kill; echo 0 > /run/calls")
         result = vm.module(LAYOUT, **wish)
         if not result["failed"]:
-            break
+            return attempt
         assert "plan" not in result and "destructive" not in result, f"refused after {vm.sh('cat /run/trace')}: {result}"
-        kills += 1
         vm.sh("for m in $(findmnt --noheadings --list --output TARGET | grep ^/srv/); do test -e $m/data || echo precious > $m/data; done")
-    assert not result["failed"] and kills >= 10, result
+    raise AssertionError(result)
+
+
+@pytest.mark.parametrize("stripe_with", ["lvm", "raid0"])
+def test_killed_at_every_step_it_converges(vm: Machine, stripe_with: str) -> None:
+    """Made, then grown: in the end every step was interrupted, and no file was lost."""
+    vm.fresh()
+    for command in WRITERS:
+        vm.sh(f"cat > /usr/local/sbin/{command} <<'END'\n{WRAPPER}END\nchmod 755 /usr/local/sbin/{command}")
+    engine, containers = ({**v, "thin": bool(v.get("thin")) and stripe_with == "lvm"} for v in (VOLUMES[0], VOLUMES[3]))
+    wish: dict[str, Any] = {"drives": vm.serials, "layout": "stripe", "stripe_with": stripe_with, "services": SERVICES}
+    small = {**wish, "volumes": [engine, {**containers, "size": "2GiB"}]}
+    assert killed_until_done(vm, small) >= 10
+    unchanged(vm, **small)
+    before, large = size_of(vm, "/srv/containers"), {**wish, "volumes": [engine, containers]}
+    assert killed_until_done(vm, large) >= 4
     vm.sh("rm /usr/local/sbin/*; sync")
-    unchanged(vm, **wish)
+    unchanged(vm, **large)
+    assert size_of(vm, "/srv/containers") > before + 4 * 1024**3
     assert all(line == "precious" for line in vm.sh("cat $(find /srv -name data)").splitlines())

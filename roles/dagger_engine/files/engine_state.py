@@ -213,10 +213,11 @@ class Engine:
                     self.store.answered()
                     self.answers.set()
                     log("the engine answers")
+            if expected > 0 and not decide.cache_lost(expected, self.entries()):
+                expected = 0  # what goes from here on, a prune or the collector of garbage takes
             if expected > 0 and answered and time.monotonic() - answered > SETTLED:
-                if decide.cache_lost(expected, self.entries()):
-                    text = f"the engine dropped its cache at the start: found {self.entries()} entries, expected {expected}"
-                    self.store.tell("wiped", f"{self.store.node}: {text}")
+                text = f"the engine dropped its cache at the start: found {self.entries()} entries, expected {expected}"
+                self.store.tell("wiped", f"{self.store.node}: {text}")
                 expected = 0
             if self.stopping and not ended and time.monotonic() - self.stopping > STOP_PATIENCE and clients(found) != 0:
                 ended = True

@@ -167,3 +167,36 @@ def test_an_event_line_that_was_cut_spoils_no_other(program: ModuleType, tmp_pat
         file.write('{"kind": "wip')
     store.tell("wiped", "two")
     assert [(event["number"], event["message"]) for event in store.events()] == [(1, "one"), (2, "two")]
+
+
+class Enough(Exception):
+    """Ends a loop that has no end of its own."""
+
+
+@pytest.mark.parametrize(
+    ("entries", "told"),
+    [
+        pytest.param(lambda _now: 100, [], id="kept"),
+        pytest.param(lambda now: 0 if now < 60 else 100, [], id="its figures come late"),
+        pytest.param(lambda _now: 3, ["wiped"], id="dropped"),
+        pytest.param(lambda now: 100 if now < 30 else 0, [], id="seen whole, then pruned"),
+    ],
+)
+def test_a_cache_that_is_dropped_at_the_start_is_told_from_a_prune(
+    program: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entries: Any, told: list[str]
+) -> None:
+    settings = program.Settings("0.21.8", str(tmp_path))
+    (tmp_path / "0.21.8").mkdir()
+    store, found = program.Store(settings, "runner-1"), []
+    store.listeners.append(lambda kind, _message: found.append(kind))
+    monkeypatch.setattr(store, "answered", lambda: None)
+
+    def metrics() -> dict[str, float]:
+        if program.time.monotonic() > 300:
+            raise Enough
+        return {"dagger_local_cache_entries": entries(program.time.monotonic())}
+
+    monkeypatch.setattr(program, "engine_metrics", metrics)
+    with pytest.raises(Enough):
+        program.Engine(settings, store, program.Api(settings)).watch(expected=100)
+    assert found == told

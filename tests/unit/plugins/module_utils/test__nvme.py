@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _nvme as nvme
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme import MIB, Drive, Layout, Partition, Volume, plan_layout
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme import MIB, Drive, Layout, Partition, Volume
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_gpt import partition_node, plan_layout
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -67,7 +68,7 @@ def test_sizes_that_are_none(text: str) -> None:
     ("node", "expected"), [("/dev/nvme0n1", "/dev/nvme0n1p2"), ("/dev/loop10", "/dev/loop10p2"), ("/dev/sda", "/dev/sda2")]
 )
 def test_partition_node(node: str, expected: str) -> None:
-    assert nvme.partition_node(node, 2) == expected
+    assert partition_node(node, 2) == expected
 
 
 @pytest.mark.parametrize(
@@ -242,3 +243,60 @@ def test_adopted_volumes_do_not_move_when_devices_are_renamed(fleet: tuple[list[
     chance.shuffle(shuffled)  # type: ignore[attr-defined]
     again = plan_layout(shuffled, BOTH, "auto", wipe)
     assert not again.steps and [p.drive.identity for p in again.placed] == [p.drive.identity for p in plan.placed]
+
+
+def at(name: str, start: int, size: int, number: int = 1) -> Partition:
+    """A partition of so many GiB from a GiB on, the first one behind the table."""
+    return replace(part(f"runnerfleet-{name}", number), start=start * GIB or MIB, size=size * GIB)
+
+
+# What lies there, the wish, how each step begins, the refusal.
+GROWING_WISHES = {
+    "rest": ([at("engine", 0, 4)], [Volume("engine", mount="/e")], ["grow partition 1 (engine) to 10.0 GiB"], ""),
+    "size": ([at("engine", 0, 4)], [Volume("engine", "6GiB", mount="/e")], ["grow partition 1 (engine) to 6.0 GiB"], ""),
+    "rounding": ([at("engine", 0, 6)], [ENGINE], [], ""),
+    "as wished": ([at("engine", 0, 4)], [Volume("engine", "4GiB")], [], ""),
+    "cut": ([at("engine.grow", 0, 4)], [Volume("engine", "4GiB", mount="/e")], ["grow filesystem engine to its partition"], ""),
+    "never mounted": ([at("engine.new", 0, 4)], [ENGINE], ["make xfs engine on", "grow partition 1 (engine)"], ""),
+    "two": ([at("engine", 0, 2), at("containers", 6, 2, 2)], [ENGINE, CONTAINERS], ["grow partition 1", "grow partition 2"], ""),
+    "what is left": ([at("engine", 0, 4), at("x", 4, 1, 2)], [Volume("engine", mount="/e")], [], ""),
+    "behind": ([at("engine", 0, 4), at("x", 5, 1, 2)], [Volume("engine", "8GiB", mount="/e")], [], "there is room for 5.0 GiB"),
+    "smaller": ([at("engine", 0, 4)], [Volume("engine", "2GiB", mount="/e")], [], "nothing is shrunk"),
+    "no mount": ([at("engine", 0, 4)], [Volume("engine", "6GiB")], [], "this one has no mount"),
+    "too much": ([at("engine", 0, 4)], [Volume("engine", "11GiB", mount="/e")], [], "the drive offers"),
+}
+
+
+@pytest.mark.parametrize(("partitions", "volumes", "steps", "refusal"), GROWING_WISHES.values(), ids=GROWING_WISHES)
+def test_a_partition_grows_into_the_room_behind_it(
+    partitions: list[Partition], volumes: list[Volume], steps: list[str], refusal: str
+) -> None:
+    found = drive("a", partitions=tuple(partitions))
+    plan = plan_layout([found], volumes, "single", [])
+    assert refusal in "\n".join(plan.refusals) and bool(plan.refusals) == bool(refusal)
+    if not refusal:
+        told = [s.text for s in plan.steps + plan.grow]
+        assert len(told) == len(steps) and all(text.startswith(start) for text, start in zip(told, steps, strict=True)), told
+        again = plan_layout(applied([found], plan), volumes, "single", [])
+        assert not (again.steps or again.grow or again.refusals)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 3000), st.integers(320, 3000)), min_size=1, max_size=3),
+    st.lists(st.sampled_from(["rest", "1GiB", "20%", "60%", "5GiB"]), min_size=3, max_size=3),
+    st.sampled_from(["single", "spread"]),
+)
+def test_a_partition_never_grows_into_another_or_shrinks(gaps: list[tuple[int, int]], sizes: list[str], layout: str) -> None:
+    parts, end = [], 1
+    for number, (gap, size) in enumerate(gaps, 1):
+        parts.append(replace(part(f"runnerfleet-v{number}", number), start=(end + gap) * MIB, size=size * MIB))
+        end += gap + size
+    volumes = [Volume(f"v{number}", size, mount=f"/v{number}") for number, size in enumerate(sizes[: len(parts)], 1)]
+    found = drive("a", size=max(10 * GIB, (end + 1) * MIB), partitions=tuple(parts))
+    plan = plan_layout([found, *(drive(n) for n in "bc"[: len(parts) - 1] if layout == "spread")], volumes, layout, [])
+    ends = [p.start for p in parts[1:]] + [found.size - MIB]
+    for step in plan.grow:
+        after = step.data["placed"].partition
+        before = parts[after.number - 1]
+        assert after.start == before.start and before.size < after.size <= ends[after.number - 1] - after.start
+    assert not plan.steps and not plan.destructive

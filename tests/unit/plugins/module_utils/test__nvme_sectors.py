@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _nvme_health
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme import Drive, Volume, plan_layout
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme import Drive, Volume
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_gpt import plan_layout
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_sectors import Offer, other_sectors, plan_sectors
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_stripe import Group, plan_stripe
 
