@@ -39,7 +39,7 @@ class Settings:
     entrypoint: Sequence[str] = ("dagger-entrypoint.sh",)
     keep: int = 2
     interval: int = 21600
-    max_files: int = 100000
+    max_files: int = 1000000
     min_free: int = 10
     drain_deadline: int = 480
     client_grace: int = 30
