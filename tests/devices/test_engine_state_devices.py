@@ -273,6 +273,29 @@ def test_a_checkpoint_comes_back_on_a_full_disk(bench: Bench, kind: str) -> None
     assert node.checkpoints() and (kind == "btrfs" or node.events()[-1] == "restored")  # a full btrfs does not keep the event
 
 
+@pytest.mark.parametrize("kind", FILESYSTEMS)
+def test_after_a_clean_stop_on_a_full_disk_an_engine_has_room_to_start(bench: Bench, kind: str) -> None:
+    node = Node(bench, kind, "400M")
+    node.begin("one")
+    node.work("two")
+    ballast = node.base / "ballast"
+    assert ballast.stat().st_blocks * 512 >= 16 << 20
+    for size in ("64k", "512"):
+        subprocess.run(["dd", "if=/dev/zero", f"of={node.mount}/filler-{size}", f"bs={size}"], capture_output=True, check=False)
+    ballast.unlink()  # as at its SIGTERM
+    sh("sync", "--file-system", str(node.mount))
+    node.stop_clean()
+    decision = node.prepare()
+    assert decision and decision["action"] == "keep" and not ballast.exists()
+    (node.state / "new").mkdir()
+    (node.state / "new" / "file").write_bytes(os.urandom(1 << 20))
+    for path in node.mount.glob("filler*"):
+        path.unlink()
+    sh("sync", "--file-system", str(node.mount))
+    node.prepare()
+    assert ballast.exists()
+
+
 def test_without_snapshots_there_is_a_clear_finding_and_the_engine_starts(bench: Bench) -> None:
     node = Node(bench, "ext4")
     node.begin("one")

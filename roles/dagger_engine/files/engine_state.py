@@ -241,6 +241,7 @@ class Engine:
                 self.store.remove(path)
             while self.store.make_room():
                 pass
+            self.store.take_ballast()
             time.sleep(30)
 
 

@@ -110,7 +110,8 @@ class Store:
             )
         self._btrfs = kind == "btrfs"
         self.checkpoints.mkdir(parents=True, exist_ok=True)
-        self._take_ballast()
+        self.drop_ballast()
+        self.take_ballast()
 
     @contextmanager
     def locked(self, patience: float = 600) -> Iterator[None]:
@@ -173,10 +174,11 @@ class Store:
 
     # A full disk
 
-    def _take_ballast(self) -> None:
-        """Space that is given up when the disk is full, so that the engine can still stop clean, and a checkpoint take its place."""
+    def take_ballast(self) -> None:
+        """Where there is room, some that is given up when the disk is full, so that an engine can still stop clean, and start again."""
         ballast = self.base / "ballast"
-        if ballast.exists():
+        taken = ballast.stat().st_blocks * 512 if ballast.exists() else 0
+        if taken >= BALLAST or self.usage()[1] < 4 * BALLAST:
             return
         try:
             with open(ballast, "wb") as file:
