@@ -39,6 +39,7 @@ class Settings:
     entrypoint: Sequence[str] = ("dagger-entrypoint.sh",)
     keep: int = 2
     interval: int = 21600
+    when_idle: bool = True
     max_files: int = 1000000
     min_free: int = 10
     drain_deadline: int = 480
@@ -187,6 +188,15 @@ def checkpoint_due(clean: Marker, newest: Checkpoint | None, now: float, interva
     if clean.time <= newest.stopped:
         return False
     return now - newest.time >= interval or (asked is not None and asked > newest.time)
+
+
+def rest_due(newest: Checkpoint | None, started: float, now: float, interval: float, entries: int, size: int) -> bool:
+    """Whether an engine without clients is worth a stop for a checkpoint: it ran for long since the last one, and has something new.
+
+    `started`: when this engine answered first. A checkpoint that could not be taken is not tried again before another interval.
+    """
+    same = newest is not None and (newest.entries, newest.bytes) == (entries, size)
+    return entries > 0 and not same and now - max(started, newest.time if newest else started) >= interval
 
 
 def surplus(checkpoints: Sequence[Checkpoint], keep: int) -> list[Checkpoint]:

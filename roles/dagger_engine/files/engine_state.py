@@ -39,6 +39,7 @@ STATE = "/var/lib/dagger"  # where the engine wants its state; the pod mounts th
 METRICS = "http://127.0.0.1:9090/metrics"
 PORT = 9091
 ACCOUNT = f"/proc/self/fd/{CONTAINER}/run/runnerfleet/account"
+QUIET = 6  # looks in a row, ten seconds apart, without a client before an engine counts as idle
 STOP_PATIENCE = 60  # seconds after SIGTERM until clients that stay attached are ended
 SETTLED = 90  # seconds after the first answer until the size of the cache is believed
 _NORMAL = {"checkpoint"}  # all other events are warnings
@@ -96,13 +97,23 @@ class Api:
         except (OSError, ValueError) as error:
             log(f"no Event was written: {error}")
 
+    def _annotations(self, node: str) -> Mapping[str, str]:
+        found: Mapping[str, str] = self.call("GET", f"/api/v1/nodes/{node}")["metadata"].get("annotations") or {}
+        return found
+
     def asked(self, node: str) -> float | None:
         """When the node's annotation asked for a checkpoint."""
         try:
-            found = self.call("GET", f"/api/v1/nodes/{node}")["metadata"].get("annotations") or {}
-            return float(found["runnerfleet.dev/engine-checkpoint"])
+            return float(self._annotations(node)["runnerfleet.dev/engine-checkpoint"])
         except (OSError, ValueError, KeyError):
             return None
+
+    def rolling(self, node: str) -> bool:
+        """Whether a roll-out has the node, or may have it for all that is known."""
+        try:
+            return "runnerfleet.dev/engine-rollout" in self._annotations(node)
+        except (OSError, ValueError, KeyError):
+            return True
 
     def end_clients(self, node: str) -> list[str]:
         """Delete the runner pods of this node that use this engine; returns their names."""
@@ -157,6 +168,8 @@ class Engine:
         self.answers = threading.Event()
         self.stopping: float | None = None
         self.process: subprocess.Popen[bytes] | None = None
+        self.door = Path(settings.sockets, "engine.sock")
+        self.shut = self.door.with_suffix(".shut")
 
     def stop(self, _signal: int, _frame: FrameType | None) -> None:
         """SIGTERM goes on to the engine. Before there is one, preparations may be cut anywhere."""
@@ -184,6 +197,7 @@ class Engine:
                 raise OSError(errno.ESTALE, "the pod's cache volume is not the filesystem that was proven")
             os.chdir("/")
 
+        self.shut.unlink(missing_ok=True)
         self.store.starting()
         self.process = subprocess.Popen(list(self.settings.entrypoint), stdin=subprocess.DEVNULL, preexec_fn=enter)
 
@@ -199,6 +213,10 @@ class Engine:
     def entries(self) -> int:
         """Entries of the cache as last seen, -1 before."""
         return int(self.metrics.get("dagger_local_cache_entries", -1))
+
+    def size(self) -> int:
+        """Bytes of the cache as last seen, -1 before."""
+        return int(self.metrics.get("dagger_local_cache_total_disk_size_bytes", -1))
 
     def watch(self, expected: int) -> None:
         """While the engine runs: note its first answer, what it has in its cache, and clients that keep it from stopping."""
@@ -244,6 +262,35 @@ class Engine:
             self.store.take_ballast()
             time.sleep(30)
 
+    def rest(self) -> None:
+        """Stop when nobody uses the engine and its last checkpoint is old: the container is started anew, and takes one first."""
+        self.answers.wait()
+        started, quiet = time.time(), 0
+        while self.stopping is None:
+            time.sleep(10)
+            quiet = quiet + 1 if clients(engine_metrics()) == 0 else 0
+            if quiet < QUIET:
+                continue
+            if decide.rest_due(self.store.newest(), started, time.time(), self.settings.interval, self.entries(), self.size()):
+                quiet = 0
+                if self.store.can_take() and not self.api.rolling(self.store.node):
+                    self._stop_unused()
+
+    def _stop_unused(self) -> None:
+        """With the door shut first: a client that knocks tries again until the next engine opens, and none comes after the last look."""
+        try:
+            self.door.rename(self.shut)
+            for _look in range(2):
+                time.sleep(1)
+                if clients(engine_metrics()) != 0:
+                    self.shut.rename(self.door)
+                    return
+        except OSError as error:
+            log(f"no checkpoint while idle: {error}")
+            return
+        log("nobody uses the engine: it is stopped for a checkpoint")
+        self.stop(signal.SIGTERM, None)
+
 
 def run(settings: Settings, store: Store, api: Api) -> int:
     """Prepare the state, run the engine on it, and say whether it stopped clean."""
@@ -259,9 +306,11 @@ def run(settings: Settings, store: Store, api: Api) -> int:
         engine.start()
         _in_background(lambda: engine.watch(marker.entries if marker else 0))
         _in_background(engine.tidy)
+        if settings.keep and settings.when_idle:
+            _in_background(engine.rest)
         code = engine.wait()
         if code == 0:
-            store.stopped(engine.entries(), int(engine.metrics.get("dagger_local_cache_total_disk_size_bytes", -1)))
+            store.stopped(engine.entries(), engine.size())
             log("the engine stopped clean")
         elif not engine.answers.is_set() and before == store.fingerprint():
             store.untouched()

@@ -344,9 +344,7 @@ class Store:
         request = self.base / "checkpoint-requested"
         if request.exists():
             asked = max(asked or 0, request.stat().st_mtime)
-        own = self.found()
-        good = [item for item in own if not item.bad]
-        if self.settings.keep and decide.checkpoint_due(clean, good[0] if good else None, self.now(), self.settings.interval, asked):
+        if self.settings.keep and decide.checkpoint_due(clean, self.newest(), self.now(), self.settings.interval, asked):
             try:
                 taken = self.take(clean)
                 size = f"{taken.entries} entries, {taken.bytes} bytes, by {taken.method}"
@@ -357,11 +355,29 @@ class Store:
                 self.tell("checkpoint_skipped", f"{self.node}: checkpoints: none: {error}")
         request.unlink(missing_ok=True)
 
-    def take(self, clean: Marker) -> Checkpoint:
-        """A checkpoint of a state that was stopped clean."""
+    def can_take(self) -> bool:
+        """Whether a checkpoint could be taken if the engine stopped now."""
+        try:
+            self._prove_room()
+            if not self._is_subvolume(self.state):
+                self._count(self.state)
+                self._prove_reflinks()
+        except (NoSnapshot, OSError):
+            return False
+        return True
+
+    def _prove_room(self) -> None:
         size, free = self.usage()
         if free * 100 < size * self.settings.min_free:
             raise NoSnapshot(f"found {free} of {size} bytes free on {self.settings.cache}, expected at least {self.settings.min_free}%")
+
+    def newest(self) -> Checkpoint | None:
+        """The newest good checkpoint."""
+        return next((item for item in self.found() if not item.bad), None)
+
+    def take(self, clean: Marker) -> Checkpoint:
+        """A checkpoint of a state that was stopped clean."""
+        self._prove_room()
         now = self.now()
         name = decide.stamp(now)
         partial = self.checkpoints / f"{name}.partial"

@@ -200,3 +200,78 @@ def test_a_cache_that_is_dropped_at_the_start_is_told_from_a_prune(
     with pytest.raises(Enough):
         program.Engine(settings, store, program.Api(settings)).watch(expected=100)
     assert found == told
+
+
+class Idle:
+    """An engine whose clients and figures are the test's, by second; says when its process was told to stop."""
+
+    def __init__(self, program: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clients: Any, **api: Any) -> None:
+        settings = program.Settings("0.21.8", str(tmp_path), sockets=str(tmp_path), interval=3600, min_free=0)
+        (tmp_path / "0.21.8" / "state").mkdir(parents=True)
+        self.door = tmp_path / "engine.sock"
+        self.door.touch()
+        self.stopped: list[float] = []
+        self.doors: list[bool] = []
+        store, calls = program.Store(settings, "runner-1"), program.Api(settings)
+        self.engine = program.Engine(settings, store, calls)
+        monkeypatch.setattr(program.time, "time", program.time.monotonic)
+        monkeypatch.setattr(store, "can_take", lambda: api.get("can_take", True))
+        monkeypatch.setattr(calls, "rolling", lambda _node: api.get("rolling", False))
+
+        def metrics() -> dict[str, float]:
+            now = program.time.monotonic()
+            if now > 8000:
+                raise Enough
+            self.doors.append(self.door.exists())
+            self.engine.metrics = {"dagger_local_cache_entries": 5, "dagger_local_cache_total_disk_size_bytes": 5000}
+            return {"dagger_connected_clients": clients(now)}
+
+        class Process:
+            """Notes its end."""
+
+            def terminate(_self) -> None:
+                self.stopped.append(program.time.monotonic())
+
+        monkeypatch.setattr(program, "engine_metrics", metrics)
+        self.engine.process = Process()
+        self.engine.answers.set()
+
+
+def test_an_idle_engine_is_stopped_for_a_checkpoint_behind_a_shut_door(
+    program: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    idle = Idle(program, tmp_path, monkeypatch, lambda _now: 0)
+    idle.engine.rest()
+    assert 3600 <= idle.stopped[0] < 3700 and len(idle.stopped) == 1
+    assert idle.doors[-2:] == [False, False] and all(idle.doors[:-2]) and not idle.door.exists()
+
+
+@pytest.mark.parametrize(
+    ("clients", "api"),
+    [
+        pytest.param(lambda now: int(now) % 20 == 0, {}, id="used now and then"),
+        pytest.param(lambda now: int(now % 10 == 1), {}, id="a client that came before the door was shut"),
+        pytest.param(lambda _now: 0, {"can_take": False}, id="no checkpoint could be taken"),
+        pytest.param(lambda _now: 0, {"rolling": True}, id="a roll-out has the node"),
+    ],
+)
+def test_an_engine_is_left_alone(
+    program: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clients: Any, api: dict[str, bool]
+) -> None:
+    idle = Idle(program, tmp_path, monkeypatch, clients, **api)
+    with pytest.raises(Enough):
+        idle.engine.rest()
+    assert not idle.stopped and idle.door.exists()
+
+
+def test_the_api_that_cannot_be_asked_may_have_a_roll_out(program: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    api = program.Api(program.Settings("0.21.8", "/nowhere"))
+    for answer, expected in [({}, False), ({"runnerfleet.dev/engine-rollout": "{}"}, True), (OSError("gone"), True)]:
+        monkeypatch.setattr(api, "call", lambda *_arguments, answer=answer: _answer({"metadata": {"annotations": answer}}, answer))
+        assert api.rolling("runner-1") is expected
+
+
+def _answer(found: Any, failure: Any) -> Any:
+    if isinstance(failure, Exception):
+        raise failure
+    return found

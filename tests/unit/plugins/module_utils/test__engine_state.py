@@ -90,6 +90,22 @@ def test_checkpoint_due(clean: Marker, newest: Checkpoint | None, now: float, as
 
 
 @pytest.mark.parametrize(
+    ("newest", "started", "now", "figures", "due"),
+    [
+        pytest.param(NEW, 500, 4600, (50, 9000), True, id="an old checkpoint, and a cache that has grown"),
+        pytest.param(NEW, 500, 4600, (40, 4096), False, id="nothing new"),
+        pytest.param(NEW, 500, 4400, (50, 9000), False, id="a checkpoint that is young"),
+        pytest.param(NEW, 2000, 4600, (50, 9000), False, id="tried at the last start, in vain"),
+        pytest.param(None, 500, 4200, (50, 9000), True, id="no checkpoint yet"),
+        pytest.param(None, 500, 9000, (0, 0), False, id="nothing to keep"),
+        pytest.param(None, 500, 9000, (-1, -1), False, id="not known"),
+    ],
+)
+def test_rest_due(newest: Checkpoint | None, started: float, now: float, figures: tuple[int, int], due: bool) -> None:
+    assert decide.rest_due(newest, started, now, 3600, *figures) is due
+
+
+@pytest.mark.parametrize(
     ("checkpoints", "gone"),
     [
         pytest.param([NEW, OLD], ["old"], id="one beyond"),
