@@ -193,10 +193,11 @@ def checkpoint_due(clean: Marker, newest: Checkpoint | None, now: float, interva
 def rest_due(newest: Checkpoint | None, started: float, now: float, interval: float, entries: int, size: int) -> bool:
     """Whether an engine without clients is worth a stop for a checkpoint: it ran for long since the last one, and has something new.
 
-    `started`: when this engine answered first. A checkpoint that could not be taken is not tried again before another interval.
+    `started`: when this engine answered first. A checkpoint that could not be taken is not tried again before another interval. An interval
+    of 0 means one at each start that comes anyway.
     """
     same = newest is not None and (newest.entries, newest.bytes) == (entries, size)
-    return entries > 0 and not same and now - max(started, newest.time if newest else started) >= interval
+    return entries > 0 and not same and 0 < interval <= now - max(started, newest.time if newest else started)
 
 
 def surplus(checkpoints: Sequence[Checkpoint], keep: int) -> list[Checkpoint]:

@@ -103,6 +103,7 @@ def test_checkpoint_due(clean: Marker, newest: Checkpoint | None, now: float, as
 )
 def test_rest_due(newest: Checkpoint | None, started: float, now: float, figures: tuple[int, int], due: bool) -> None:
     assert decide.rest_due(newest, started, now, 3600, *figures) is due
+    assert not decide.rest_due(newest, started, now, 0, *figures)
 
 
 @pytest.mark.parametrize(
