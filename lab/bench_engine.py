@@ -1,9 +1,13 @@
-"""What the engine's checkpoints cost by filesystem and number of files, on a virtual machine. A part of `make bench`."""
+"""What the engine's checkpoints cost by filesystem and number of files. A part of `make bench`.
+
+On loop devices of this machine, at its own speed, and on a virtual machine, where there is LVM too.
+"""
 
 from __future__ import annotations
 
 import json
 import statistics
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,8 +15,8 @@ from lab import vms
 from lab.process import run
 
 SCRIPT = Path(__file__).with_name("bench_files.py")
-FILES = (1_000, 20_000)
-ROUNDS = 5  # An emulated machine is uneven: one round says little.
+ON_LOOPS, ON_VM = (20_000, 200_000), (20_000,)
+ROUNDS = 5  # One says little, most of all on an emulated machine.
 KINDS = {"xfs": "xfs, files cloned", "thin": "xfs on an LVM thin volume", "btrfs": "btrfs, subvolume"}
 MOUNT = "/mnt/bench"
 BLANK = "umount -q {mount}; vgremove -qfy bench; wipefs -qa {drive}; mkdir -p {mount}"
@@ -26,14 +30,35 @@ MAKE = {
 Rounds = Sequence[Mapping[str, float]]
 
 
-def measure() -> Mapping[tuple[str, int], Rounds]:
-    """Seconds of each step, round by round, by filesystem and number of files. LAB_FLEET names the machine's set."""
+def on_loops(folder: Path) -> Mapping[tuple[str, int], Rounds]:
+    """Seconds of each step, round by round, by filesystem and number of files; the folder holds one sparse file at a time."""
+    found: dict[tuple[str, int], list[Mapping[str, float]]] = {(kind, files): [] for files in ON_LOOPS for kind in ("xfs", "btrfs")}
+    image, mount = folder / "cache.img", folder / "cache"
+    mount.mkdir()
+    for files in ON_LOOPS:
+        for number in range(ROUNDS):
+            for kind in ("xfs", "btrfs") if number % 2 else ("btrfs", "xfs"):
+                run("truncate", "--size=20G", str(image))
+                loop = run("losetup", "--find", "--show", str(image)).stdout.strip()
+                try:
+                    run(f"mkfs.{kind}", "-q", "-f", "-K", loop)
+                    run("mount", "-o", "noatime", loop, str(mount))
+                    found[kind, files].append(json.loads(run(sys.executable, str(SCRIPT), kind, str(mount), str(files)).stdout))
+                finally:
+                    run("umount", "--quiet", str(mount), check=False)
+                    run("losetup", "--detach", loop)
+                    image.unlink()
+    return found
+
+
+def on_vm() -> Mapping[tuple[str, int], Rounds]:
+    """The same on a virtual machine with a drive for each filesystem. LAB_FLEET names the machine's set."""
     vms.down()
     vm = vms.up()
-    found: dict[tuple[str, int], list[Mapping[str, float]]] = {(kind, files): [] for files in FILES for kind in KINDS}
+    found: dict[tuple[str, int], list[Mapping[str, float]]] = {(kind, files): [] for files in ON_VM for kind in KINDS}
     try:
         drives = list(zip(KINDS, vm.data_serials(), strict=False))
-        for files in FILES:
+        for files in ON_VM:
             for number in range(ROUNDS):
                 for kind, serial in drives if number % 2 else drives[::-1]:
                     place = {"mount": MOUNT, "drive": f"/dev/disk/by-id/nvme-QEMU_NVMe_Ctrl_{serial}"}
@@ -56,6 +81,6 @@ def table(found: Mapping[tuple[str, int], Rounds]) -> str:
         seconds = {step: statistics.median(one[step] for one in rounds) for step in rounds[0]}
         ratios = [one["build"] / other["build"] for one, other in zip(rounds, found["xfs", files], strict=True)]
         against = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-        steps = " | ".join(f"{seconds[step]:.2f} s" for step in ("take", "restore", "delete"))
-        lines.append(f"| {KINDS[kind]} | {files} | {seconds['build']:.1f} s | {against} | {steps} |")
+        steps = " | ".join(f"{seconds[step]:.3g} s" for step in ("take", "restore", "delete"))
+        lines.append(f"| {KINDS[kind]} | {files:,} | {seconds['build']:.1f} s | {against} | {steps} |")
     return "\n".join(lines)
