@@ -172,9 +172,9 @@ class Engine:
         self.shut = self.door.with_suffix(".shut")
 
     def stop(self, _signal: int, _frame: FrameType | None) -> None:
-        """SIGTERM goes on to the engine. Before there is one, preparations may be cut anywhere."""
+        """SIGTERM goes on to the engine. Before there is one, preparations may be cut anywhere, and a state that was clean still is."""
         if self.process is None:
-            sys.exit(143)
+            sys.exit(0 if self.store.marker("clean") else 143)
         self.stopping = self.stopping or time.monotonic()
         with contextlib.suppress(OSError):
             self.store.drop_ballast()  # so that the engine can write down that it stopped clean

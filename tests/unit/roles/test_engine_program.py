@@ -275,3 +275,14 @@ def _answer(found: Any, failure: Any) -> Any:
     if isinstance(failure, Exception):
         raise failure
     return found
+
+
+@pytest.mark.parametrize(("marker", "code"), [("clean", 0), ("running", 143)])
+def test_a_stop_before_the_engine_runs_is_as_clean_as_its_state(program: ModuleType, tmp_path: Path, marker: str, code: int) -> None:
+    settings = program.Settings("0.21.8", str(tmp_path))
+    (tmp_path / "0.21.8").mkdir()
+    (tmp_path / "0.21.8" / f"{marker}.json").write_text('{"version": "0.21.8", "time": 1}')
+    engine = program.Engine(settings, program.Store(settings, "runner-1"), program.Api(settings))
+    with pytest.raises(SystemExit) as ended:
+        engine.stop(15, None)
+    assert ended.value.code == code
