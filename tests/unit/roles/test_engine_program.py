@@ -9,7 +9,7 @@ import threading
 import urllib.error
 import urllib.request
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -226,14 +226,8 @@ class Idle:
             self.engine.metrics = {"dagger_local_cache_entries": 5, "dagger_local_cache_total_disk_size_bytes": 5000}
             return {"dagger_connected_clients": clients(now)}
 
-        class Process:
-            """Notes its end."""
-
-            def terminate(_self) -> None:
-                self.stopped.append(program.time.monotonic())
-
         monkeypatch.setattr(program, "engine_metrics", metrics)
-        self.engine.process = Process()
+        self.engine.process = SimpleNamespace(terminate=lambda: self.stopped.append(program.time.monotonic()))
         self.engine.answers.set()
 
 
