@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import statistics
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from lab import vms
@@ -30,44 +30,58 @@ MAKE = {
 Rounds = Sequence[Mapping[str, float]]
 
 
+def in_rounds(
+    kinds: Sequence[str], counts: Sequence[int], once: Callable[[str, int], Mapping[str, float]]
+) -> Mapping[tuple[str, int], Rounds]:
+    """Seconds of each step, round by round, by filesystem and number of files; the order turns around with each round."""
+    found: dict[tuple[str, int], list[Mapping[str, float]]] = {(kind, files): [] for files in counts for kind in kinds}
+    for files in counts:
+        for number in range(ROUNDS):
+            for kind in kinds if number % 2 else kinds[::-1]:
+                found[kind, files].append(once(kind, files))
+    return found
+
+
 def on_loops(folder: Path) -> Mapping[tuple[str, int], Rounds]:
-    """Seconds of each step, round by round, by filesystem and number of files; the folder holds one sparse file at a time."""
-    found: dict[tuple[str, int], list[Mapping[str, float]]] = {(kind, files): [] for files in ON_LOOPS for kind in ("xfs", "btrfs")}
+    """On this machine; the folder holds one sparse file at a time."""
     image, mount = folder / "cache.img", folder / "cache"
     mount.mkdir()
-    for files in ON_LOOPS:
-        for number in range(ROUNDS):
-            for kind in ("xfs", "btrfs") if number % 2 else ("btrfs", "xfs"):
-                run("truncate", "--size=20G", str(image))
-                loop = run("losetup", "--find", "--show", str(image)).stdout.strip()
-                try:
-                    run(f"mkfs.{kind}", "-q", "-f", "-K", loop)
-                    run("mount", "-o", "noatime", loop, str(mount))
-                    found[kind, files].append(json.loads(run(sys.executable, str(SCRIPT), kind, str(mount), str(files)).stdout))
-                finally:
-                    run("umount", "--quiet", str(mount), check=False)
-                    run("losetup", "--detach", loop)
-                    image.unlink()
-    return found
+
+    def once(kind: str, files: int) -> Mapping[str, float]:
+        run("truncate", "--size=20G", str(image))
+        loop = run("losetup", "--find", "--show", str(image)).stdout.strip()
+        try:
+            run(f"mkfs.{kind}", "-q", "-f", "-K", loop)
+            run("mount", "-o", "noatime", loop, str(mount))
+            return _seconds(sys.executable, str(SCRIPT), kind, str(mount), str(files))
+        finally:
+            run("umount", "--quiet", str(mount), check=False)
+            run("losetup", "--detach", loop)
+            image.unlink()
+
+    return in_rounds(["xfs", "btrfs"], ON_LOOPS, once)
 
 
 def on_vm() -> Mapping[tuple[str, int], Rounds]:
-    """The same on a virtual machine with a drive for each filesystem. LAB_FLEET names the machine's set."""
+    """On a virtual machine with a drive for each filesystem. LAB_FLEET names the machine's set."""
     vms.down()
     vm = vms.up()
-    found: dict[tuple[str, int], list[Mapping[str, float]]] = {(kind, files): [] for files in ON_VM for kind in KINDS}
+    serials = dict(zip(KINDS, vm.data_serials(), strict=False))
+
+    def once(kind: str, files: int) -> Mapping[str, float]:
+        place = {"mount": MOUNT, "drive": f"/dev/disk/by-id/nvme-QEMU_NVMe_Ctrl_{serials[kind]}"}
+        vms.ssh(vm, f"({BLANK.format(**place)}) >/dev/null 2>&1; {MAKE[kind].format(**place)}")
+        return _seconds(*vms.ssh_command(vm, f"python3 - {kind} {MOUNT} {files}"), text=SCRIPT.read_text())
+
     try:
-        drives = list(zip(KINDS, vm.data_serials(), strict=False))
-        for files in ON_VM:
-            for number in range(ROUNDS):
-                for kind, serial in drives if number % 2 else drives[::-1]:
-                    place = {"mount": MOUNT, "drive": f"/dev/disk/by-id/nvme-QEMU_NVMe_Ctrl_{serial}"}
-                    vms.ssh(vm, f"({BLANK.format(**place)}) >/dev/null 2>&1; {MAKE[kind].format(**place)}")
-                    command = vms.ssh_command(vm, f"python3 - {kind} {MOUNT} {files}")
-                    found[kind, files].append(json.loads(run(*command, text=SCRIPT.read_text()).stdout.splitlines()[-1]))
+        return in_rounds(list(KINDS), ON_VM, once)
     finally:
         vms.down()
-    return found
+
+
+def _seconds(*command: str, text: str | None = None) -> Mapping[str, float]:
+    seconds: Mapping[str, float] = json.loads(run(*command, text=text).stdout.splitlines()[-1])
+    return seconds
 
 
 def table(found: Mapping[tuple[str, int], Rounds]) -> str:

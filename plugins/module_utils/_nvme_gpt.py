@@ -174,7 +174,9 @@ def plan_growth(plan: Layout, place: Placed, wished: int, firm: bool) -> Placed:
         return place
     if not volume.mount:
         plan.refusals.append(f"{subject}: a filesystem grows while it is mounted, and this one has no mount")
-    grown = replace(place, partition=replace(place.partition, size=min(wished, room) if more else have.size))
-    text = f"grow partition {have.number} ({volume.name}) to {show_bytes(grown.partition.size)}, then its filesystem"
-    plan.grow.append(Step("extend", drive.identity, text if more else f"grow filesystem {volume.name} to its partition", {"placed": grown}))
+    grown = replace(place, partition=replace(have, size=min(wished, room) if more else have.size))
+    text = f"grow filesystem {volume.name} to its partition"
+    if more:
+        text = f"grow partition {have.number} ({volume.name}) to {show_bytes(grown.partition.size)}, then its filesystem"
+    plan.grow.append(Step("extend", drive.identity, text, {"placed": grown}))
     return grown

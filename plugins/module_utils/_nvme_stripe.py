@@ -29,12 +29,12 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme import
     wish_errors,
     wished_bytes,
 )
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_gpt import plan_layout
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_gpt import ROUNDING, plan_layout
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._quantity import show_bytes
 
 EXTENT = 4 * MIB
 # A difference of fewer extents comes from rounding and is nothing to act on; a drive with fewer free ones counts as full.
-SLACK = 64
+SLACK = ROUNDING // EXTENT
 # The thin pool's name, and the part of a thin volume's share that stays free in the pool: snapshots live from it.
 POOL, SNAPSHOTS = "pool", 20
 # Bytes of a pool's data for each byte of its metadata (64 bytes for each chunk of 256 KiB, and twice that for snapshots), and its bound.
