@@ -41,6 +41,7 @@ COMPONENTS = {
     "runc": "container_runtime_runc_version",
     "cert_manager": "cert_manager_version",
 }
+ENDPOINT = "control_plane_api_endpoint"
 # What the roles ask of every engine's command line.
 VERBS = ("dagger core version",)
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -92,13 +93,18 @@ class ActionModule(ActionBase):
         findings: list[Finding] = []
         fleet = self._fleet(hosts[played[0]], specs, findings)
         pools = [pool for pool in fleet["fleet_pools"] if isinstance(pool, Mapping)]
+        leaders = host_variables(groups.get(control_plane, []), specs, defaults, self._loader, task_vars)
         kinds = {name: _inventory.kind_of(name, groups, pools, control_plane) for name in played}
         findings += _inventory.pool_findings(groups, pools, control_plane, options["external_control_plane"])
         findings += _inventory.place_findings(played, groups, pools, control_plane, "ansible_limit" in task_vars)
         findings += self._variables(hosts, kinds, specs, options["ignored_variables"])
-        findings += self._fleet_findings(fleet, groups.get(control_plane, []))
+        findings += self._fleet_findings(fleet, {} if options["external_control_plane"] else leaders)
+        # A host that stands in a pool too is misplaced, and told as such.
+        pooled = {host for pool in pools for host in groups.get(str(pool.get("group")), ())}
+        findings += _inventory.control_plane_findings([name for name in leaders if name not in pooled])
         looked = [self._host(name, kinds[name], hosts[name], options["survey"]) for name in played]
         findings += self._host_findings(looked, fleet, options)
+        findings += self._network_findings(looked, fleet, options, len(pooled.union(leaders)), leaders)
         findings += self._sizing_findings(looked, hosts, groups, pools, options)
         findings += self._version_findings(looked, hosts[played[0]])
         if fleet["fleet_mirror"] and options["mirror_check"] != "none":
@@ -151,12 +157,20 @@ class ActionModule(ActionBase):
             told[host] = findings
         return _inventory.for_hosts(told)
 
-    def _fleet_findings(self, fleet: dict[str, Any], control_plane: list[str]) -> list[Finding]:
+    def _fleet_findings(self, fleet: dict[str, Any], control_plane: dict[str, Variables]) -> list[Finding]:
+        """`control_plane`: its hosts' variables, none where it is not ours."""
         return [
             *_inventory.credential_findings(fleet["runner_controller_github_auth"]),
             *_inventory.flavour_findings(fleet["runner_controller_flavour"] or _inventory.FLAVOURS[0]),
-            *_inventory.endpoint_findings(fleet.get("fleet_api_endpoint"), control_plane),
+            *self._endpoint_findings(fleet, control_plane),
         ]
+
+    def _endpoint_findings(self, fleet: dict[str, Any], control_plane: dict[str, Variables]) -> list[Finding]:
+        typed = {name: variables.value(ENDPOINT)[0] for name, variables in control_plane.items() if ENDPOINT in variables.raw}
+        addresses = {name: str(variables.value("ansible_host")[0] or name) for name, variables in control_plane.items()}
+        if typed and all(typed.values()):
+            return [finding for value in typed.values() for finding in _inventory.endpoint_findings(value, addresses, ENDPOINT)]
+        return _inventory.endpoint_findings(fleet.get("fleet_api_endpoint"), addresses)
 
     def _host(self, name: str, kind: str, variables: Variables, survey: str) -> _host_rules.Host:
         names = ("nvme_storage_drives", "nvme_storage_select", "fleet_cgroup_driver", "kubernetes_host_swap")
@@ -178,12 +192,6 @@ class ActionModule(ActionBase):
         findings = [finding for host in hosts for finding in _host_rules.host_findings(host)]
         findings += _host_rules.fleet_findings(hosts)
         findings += _host_rules.clock_findings(hosts, options["clock_tolerance"])
-        extra = {f"preflight_extra_networks.{name}": network for name, network in options["extra_networks"].items()}
-        cluster = {**{name: fleet[name] for name in _networks.CLUSTER}, "preflight_engine_network": options["engine_network"]}
-        networks, invalid = _networks.parse({**cluster, **extra})
-        ours = {name: network for name, network in networks.items() if not name.startswith("preflight_extra_networks.")}
-        findings += [*invalid, *_networks.overlap_findings(networks)]
-        findings += _networks.host_findings({host.name: host.survey for host in hosts}, ours)
         path = os.path.expanduser(str(fleet.get("fleet_kubeconfig") or ""))
         try:
             return findings + _host_rules.cluster_findings(hosts, path, kubeconfig_fingerprint(path))
@@ -191,6 +199,26 @@ class ActionModule(ActionBase):
             found = " ".join(str(error).split())[:200]
             hint = f"let fleet_kubeconfig name another file, or remove {path}"
             return [*findings, Finding("kubeconfig_invalid", f"fleet_kubeconfig {path}", found, "a kubeconfig", hint)]
+
+    def _network_findings(
+        self,
+        hosts: list[_host_rules.Host],
+        fleet: dict[str, Any],
+        options: dict[str, Any],
+        nodes: int,
+        control_plane: dict[str, Variables],
+    ) -> list[Finding]:
+        """The cluster's networks by themselves, beside the site's, and on the hosts."""
+        configs = [variables.value("control_plane_cluster_config")[0] for variables in control_plane.values()]
+        masks = _networks.node_masks(configs[0] if configs else {})
+        extra = {f"preflight_extra_networks.{name}": network for name, network in options["extra_networks"].items()}
+        cluster = {**{name: fleet[name] for name in _networks.CLUSTER}, "preflight_engine_network": options["engine_network"]}
+        networks, findings = _networks.parse({**cluster, **extra}, masks)
+        ours = {name: network for name, network in networks.items() if not name.startswith("preflight_extra_networks.")}
+        if not options["external_control_plane"]:
+            findings += _networks.room_findings(networks, nodes, masks)
+        findings += _networks.overlap_findings(networks)
+        return findings + _networks.host_findings({host.name: host.survey for host in hosts}, ours)
 
     def _sizing_findings(
         self,

@@ -14,6 +14,7 @@ SEVERITIES = ("error", "warning", "info")
 # Codes are stable: tools match on them. docs/findings.md says when each is raised.
 CODES: dict[str, str] = {
     "address_family_missing": "error",
+    "address_family_unsupported": "error",
     "api_endpoint_invalid": "error",
     "api_endpoint_missing": "error",
     "arch_unsupported": "error",
@@ -21,6 +22,7 @@ CODES: dict[str, str] = {
     "cgroup_v1": "error",
     "clock_skew": "error",
     "cni_leftover": "warning",
+    "control_planes_unsupported": "error",
     "cpus_offline": "info",
     "drive_named_twice": "error",
     "drive_not_nvme": "warning",
@@ -76,6 +78,7 @@ CODES: dict[str, str] = {
     "plan_memory_exceeded": "error",
     "plan_pods_exceeded": "error",
     "plan_runner_does_not_fit": "error",
+    "pod_network_too_small": "error",
     "pool_defined_twice": "error",
     "port_in_use": "error",
     "product_uuid_duplicate": "warning",

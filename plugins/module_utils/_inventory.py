@@ -16,10 +16,12 @@ from dataclasses import replace
 from typing import Any
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _endpoint
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._findings import Finding, named
 
 COLLECTION = "runnerfleet.baremetal"
 FLAVOURS = ("legacy",)
+MOST_CONTROL_PLANES = 1
 AUTH_FORMS = ({"secret"}, {"token"}, {"app_id", "installation_id", "private_key"})
 AUTH_HINT = (
     "set runner_controller_github_auth to {secret: name of an existing Secret}, {token: ...} or {app_id: ..., installation_id: ..., "
@@ -28,7 +30,6 @@ AUTH_HINT = (
 # A name this close to a known one is a slip, even where it lacks a role's prefix.
 SLIP = 0.9
 _SECRET = re.compile(r"token|secret|password|private_key|credential|auth", re.IGNORECASE)
-_ENDPOINT = re.compile(r"^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):([0-9]{1,5})$")
 
 
 def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
@@ -210,16 +211,31 @@ def flavour_findings(flavour: Any) -> list[Finding]:
     return [Finding("flavour_unsupported", "runner_controller_flavour", found, expected, "set runner_controller_flavour: legacy")]
 
 
-def endpoint_findings(endpoint: Any, control_plane: Sequence[str]) -> list[Finding]:
-    """One control plane is its own endpoint; more of them need an address that outlives any of them."""
-    match = _ENDPOINT.match(str(endpoint or ""))
-    hint = "set fleet_api_endpoint: host:port, an address that every node reaches, such as 192.0.2.11:6443"
-    if endpoint and not (match and 0 < int(match.group(2)) < 65536):
-        return [Finding("api_endpoint_invalid", "fleet_api_endpoint", str(endpoint), "host:port", hint)]
-    if not endpoint and len(control_plane) != 1:
-        found = f"not set, with {len(control_plane)} control plane hosts in the inventory"
-        return [Finding("api_endpoint_missing", "fleet_api_endpoint", found, "host:port", hint)]
-    return []
+def control_plane_findings(hosts: Sequence[str]) -> list[Finding]:
+    """More control plane hosts than this release can set up."""
+    if len(hosts) <= MOST_CONTROL_PLANES:
+        return []
+    found, hint = f"{len(hosts)} hosts ({named(hosts)})", "leave one host in the group of the control plane"
+    expected = f"{MOST_CONTROL_PLANES} host: several control planes are not supported yet"
+    return [Finding("control_planes_unsupported", "control plane", found, expected, hint)]
+
+
+def endpoint_findings(endpoint: Any, addresses: Mapping[str, str], name: str = "fleet_api_endpoint") -> list[Finding]:
+    """One control plane is its own endpoint; more of them need an address that outlives any of them.
+
+    `endpoint`: what was typed for `name`. `addresses`: of the control plane's hosts, which the role makes it of otherwise.
+    """
+    hint = f"set fleet_api_endpoint: {_endpoint.EXPECTED}"
+    if endpoint:
+        problem = _endpoint.endpoint_problem(str(endpoint))
+        return [Finding("api_endpoint_invalid", name, problem, _endpoint.EXPECTED, hint)] if problem else []
+    if len(addresses) != 1:
+        found = f"not set, with {len(addresses)} control plane hosts in the inventory"
+        return [Finding("api_endpoint_missing", name, found, "host:port", hint)]
+    ((host, address),) = addresses.items()
+    problem = _endpoint.host_problem(address)
+    found = f"not set, and none can be made of the address of {host}: {problem}"
+    return [Finding("api_endpoint_missing", name, found, _endpoint.EXPECTED, hint)] if problem else []
 
 
 def required_findings(defined: Collection[str], specs: Mapping[str, Mapping[str, Any]], role: str) -> list[Finding]:

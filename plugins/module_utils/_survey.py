@@ -10,8 +10,6 @@ import ipaddress
 import re
 from collections.abc import Mapping
 
-# Interfaces of a pod network or of the engine: what is routed there is the cluster's own. cni0, flannel.1, cali..., dagger0 and the like.
-CLUSTER_INTERFACES = re.compile(r"^(cni|flannel|cali|cilium|kube-|veth|vxlan|weave|tunl|dagger|lo$)")
 # The drop-in of kubernetes_host, and the 5 seconds that logind waits when nothing says otherwise.
 INHIBIT_DROP_IN = "zz-runnerfleet.conf"
 INHIBIT_DEFAULT = 5.0
@@ -51,10 +49,10 @@ def parse_listening(text: str) -> set[int]:
 
 
 def parse_routes(text: str) -> list[dict[str, str]]:
-    """Networks of /proc/net/route, without the default route and what belongs to the cluster."""
+    """Networks of /proc/net/route, without the default route. What is the cluster's own is judged with its networks."""
     networks = []
     for row in (line.split() for line in text.splitlines()[1:]):
-        if len(row) < 8 or row[7] == "00000000" or CLUSTER_INTERFACES.match(row[0]):
+        if len(row) < 8 or row[7] == "00000000":
             continue
         # The kernel writes an address as the number that it is in memory, so in the byte order of this machine: x86 and arm are little.
         address = ipaddress.IPv4Address(int.from_bytes(bytes.fromhex(row[1]), "little"))
@@ -67,7 +65,7 @@ def parse_inet6(text: str) -> list[dict[str, str]]:
     """Networks of the global addresses in /proc/net/if_inet6."""
     networks = []
     for row in (line.split() for line in text.splitlines()):
-        if len(row) == 6 and row[3] == "00" and not CLUSTER_INTERFACES.match(row[5]):
+        if len(row) == 6 and row[3] == "00" and row[5] != "lo":
             address = ipaddress.IPv6Address(int(row[0], 16))
             networks.append({"cidr": str(ipaddress.IPv6Network((address, int(row[2], 16)), strict=False)), "interface": row[5]})
     return networks

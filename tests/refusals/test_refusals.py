@@ -233,7 +233,10 @@ def test_scale_sets_and_no_credential(play: Callable[..., Run], inventory: Inven
 def test_several_control_planes_without_an_endpoint(play: Callable[..., Run], inventory: Inventory) -> None:
     del variables(inventory)["fleet_api_endpoint"]
     inventory["all"]["children"]["control_plane"]["hosts"]["cp-2"] = {}
-    assert "2 control plane hosts" in only(play(inventory), "api_endpoint_missing", "fleet_api_endpoint")["found"]
+    run = play(inventory)
+    run.refused()
+    assert "2 control plane hosts" in run.finding("api_endpoint_missing", "fleet_api_endpoint")["found"]
+    assert run.finding("control_planes_unsupported", "control plane")["found"] == "2 hosts (cp-1, cp-2)"
 
 
 def test_drives(play: Callable[..., Run], inventory: Inventory) -> None:

@@ -138,22 +138,34 @@ def test_credentials(auth: Any, expected: list[str]) -> None:
     assert codes(_inventory.credential_findings(auth)) == expected
 
 
+ONE = {"a": "192.0.2.11"}
+TWO = {**ONE, "b": "192.0.2.12"}
+
+
 @pytest.mark.parametrize(
-    ("endpoint", "control_plane", "expected"),
+    ("endpoint", "addresses", "expected"),
     [
-        ("192.0.2.1:6443", ["a", "b"], []),
-        ("[2001:db8::1]:6443", ["a"], []),
-        ("api.example.org:443", ["a"], []),
-        (None, ["a"], []),
-        (None, [], ["api_endpoint_missing"]),
-        ("", ["a", "b"], ["api_endpoint_missing"]),
-        ("https://192.0.2.1:6443", ["a"], ["api_endpoint_invalid"]),
-        ("192.0.2.1", ["a"], ["api_endpoint_invalid"]),
-        ("192.0.2.1:99999", ["a"], ["api_endpoint_invalid"]),
+        ("192.0.2.1:6443", TWO, []),
+        ("api.example.org:443", {"a": "127.0.0.1"}, []),
+        (None, ONE, []),
+        (None, {"a": "fd00:10::11"}, []),
+        (None, {"a": "127.0.0.1"}, ["api_endpoint_missing"]),
+        (None, {"a": "bastion_alias"}, ["api_endpoint_missing"]),
+        (None, {}, ["api_endpoint_missing"]),
+        ("", TWO, ["api_endpoint_missing"]),
+        ("192.0.2.1", ONE, ["api_endpoint_invalid"]),
+        ("127.0.0.1:6443", ONE, ["api_endpoint_invalid"]),
     ],
 )
-def test_endpoints(endpoint: Any, control_plane: list[str], expected: list[str]) -> None:
-    assert codes(_inventory.endpoint_findings(endpoint, control_plane)) == expected
+def test_endpoints(endpoint: Any, addresses: dict[str, str], expected: list[str]) -> None:
+    assert codes(_inventory.endpoint_findings(endpoint, addresses)) == expected
+
+
+@pytest.mark.parametrize(
+    ("hosts", "expected"), [(0, []), (1, []), (2, ["control_planes_unsupported"]), (3, ["control_planes_unsupported"])]
+)
+def test_more_control_planes_than_one(hosts: int, expected: list[str]) -> None:
+    assert codes(_inventory.control_plane_findings([f"cp-{number}" for number in range(hosts)])) == expected
 
 
 def test_scale_sets_are_refused() -> None:
