@@ -68,13 +68,26 @@ def value_findings(name: str, value: Any, spec: Mapping[str, Any], role: str) ->
     pruned = _without_unknown_keys(name, value, spec, hint, findings)
     if value is None and not spec.get("required"):
         return findings
-    validator = ArgumentSpecValidator({name: {**_without_defaults(spec), "required": False}})
     secrets = set(_secrets(value, bool(_SECRET.search(name) or spec.get("no_log"))))
-    for message in validator.validate({name: pruned}).error_messages:
-        for secret in secrets:
-            message = message.replace(secret, "********")
-        findings.append(Finding("variable_invalid", name, message[:300], _described(spec), hint))
+    for path, part, option in [(name, pruned, {**spec, "required": False}), *_optional_dictionaries(name, pruned, spec)]:
+        for message in ArgumentSpecValidator({path: _without_defaults(option)}).validate({path: part}).error_messages:
+            for secret in secrets:
+                message = message.replace(secret, "********")
+            findings.append(Finding("variable_invalid", path, message[:300], _described(option), hint))
     return findings
+
+
+def _optional_dictionaries(path: str, value: Any, spec: Mapping[str, Any]) -> Iterable[tuple[str, Any, Mapping[str, Any]]]:
+    """Options that may be something else (raw), where they are a dictionary: Ansible does not look at the suboptions of these."""
+    options = spec.get("options") or {}
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _optional_dictionaries(f"{path}[{index}]", item, spec)
+    elif isinstance(value, dict):
+        if spec.get("type") == "raw" and options:
+            yield path, value, {**spec, "type": "dict", "required": False}
+        for name, option in options.items():
+            yield from _optional_dictionaries(f"{path}.{name}", value.get(name), option)
 
 
 def _without_defaults(spec: Mapping[str, Any]) -> dict[str, Any]:

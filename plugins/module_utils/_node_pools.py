@@ -124,7 +124,14 @@ def pool_members(pools: Sequence[Mapping[str, Any]], groups: Mapping[str, Sequen
     ]
     if missing:
         raise ValueError("; ".join(missing) + f". Expected one of: {', '.join(sorted(groups))}. Add the group, or correct fleet_pools")
-    return [{**{key: value for key, value in pool.items() if key != "group"}, "nodes": list(groups[pool["group"]])} for pool in pools]
+    return [
+        {
+            **{key: value for key, value in pool.items() if key != "group"},
+            "engine": bool(pool.get("engine")),
+            "nodes": list(groups[pool["group"]]),
+        }
+        for pool in pools
+    ]
 
 
 def _pool_problems(pool: Mapping[str, Any]) -> list[str]:

@@ -10,11 +10,18 @@ GROUPS = {"all": ["a", "b"], "support_nodes": ["a"], "runner_nodes": []}
 
 
 def test_the_group_becomes_nodes() -> None:
-    """And everything else of the pool stays."""
+    """And everything else of the pool stays; of its engines, whether there are any."""
     result = pool_members(
-        [{"name": "support", "group": "support_nodes", "labels": {"k": "v"}}, {"name": "r", "group": "runner_nodes"}], GROUPS
+        [
+            {"name": "support", "group": "support_nodes", "labels": {"k": "v"}},
+            {"name": "r", "group": "runner_nodes", "engine": {"versions": ["0.21.8"]}},
+        ],
+        GROUPS,
     )
-    assert result == [{"name": "support", "labels": {"k": "v"}, "nodes": ["a"]}, {"name": "r", "nodes": []}]
+    assert result == [
+        {"name": "support", "labels": {"k": "v"}, "engine": False, "nodes": ["a"]},
+        {"name": "r", "engine": True, "nodes": []},
+    ]
     assert FilterModule().filters()["pool_members"] is pool_members
 
 

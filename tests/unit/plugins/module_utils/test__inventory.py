@@ -10,6 +10,11 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _inve
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._findings import Finding
 
 SPECS: dict[str, Any] = {
+    "disk_layout_cache": {
+        "type": "list",
+        "elements": "dict",
+        "options": {"on": {"type": "raw", "options": {"size": {"type": "int"}}}},
+    },
     "disk_layout_drives": {"type": "list", "elements": "str"},
     "disk_layout_mode": {"type": "str", "choices": ["auto", "single"]},
     "disk_layout_volumes": {
@@ -63,6 +68,9 @@ def test_variables_that_are_left_alone(name: str) -> None:
         ("disk_layout_volumes", [{"name": "a"}, {"name": "b", "siez": 1}], [("variable_key_unknown", "disk_layout_volumes[1].siez")]),
         ("disk_layout_volumes", [{"name": "a", "count": "many"}], [("variable_invalid", "disk_layout_volumes")]),
         ("auth_login", {"tokn": "x"}, [("variable_key_unknown", "auth_login.tokn")]),
+        ("disk_layout_cache", [{"on": True}, {"on": {"size": 3}}, {"on": "yes"}, {}], []),
+        ("disk_layout_cache", [{"on": {"siez": 3}}], [("variable_key_unknown", "disk_layout_cache[0].on.siez")]),
+        ("disk_layout_cache", [{}, {"on": {"size": "big"}}], [("variable_invalid", "disk_layout_cache[1].on")]),
     ],
 )
 def test_values(name: str, value: Any, expected: list[tuple[str, str]]) -> None:
