@@ -16,8 +16,8 @@ from lab.rootfs import TOOLS, Rootfs
 from lab.standins import PATH, Image
 from lab.standins import images as standin_images
 
-ENGINE = "registry.dagger.io/engine:v0.21.8"
-RUNNER = "docker.io/summerwind/actions-runner:v2.337.0-ubuntu-22.04"
+ENGINE = "registry.dagger.io/engine:v0.21.11"
+RUNNER = "docker.io/summerwind/actions-runner:v2.335.1-ubuntu-22.04"
 PAUSE_VERSION = "3.10.2"
 FLANNEL_CNI_TAG = "v1.9.1-flannel3"  # What flannel's chart asks for.
 

@@ -77,14 +77,15 @@ def _kubernetes(version: str) -> Program:
 PROGRAMS: dict[str, Program] = {
     program.name: program
     for program in (
-        _kubernetes("v1.36.3"),
+        # The newest of the pinned minor that is served as a module; what kubeadm deploys by itself is the same.
+        _kubernetes("v1.36.5"),
         Program(
             "containerd",
             "github.com/containerd/containerd/v2",
-            "v2.3.4",
+            "v2.3.7",
             ("cmd/containerd", "cmd/containerd-shim-runc-v2", "cmd/ctr"),
             tags="osusergo netgo static_build no_btrfs",
-            ldflags="-X github.com/containerd/containerd/v2/version.Version=v2.3.4",
+            ldflags="-X github.com/containerd/containerd/v2/version.Version=v2.3.7",
         ),
         Program(
             "runc",
@@ -97,7 +98,7 @@ PROGRAMS: dict[str, Program] = {
         Program(
             "cni-plugins",
             "github.com/containernetworking/plugins",
-            "v1.9.1",
+            "v1.10.0",
             tuple(
                 f"plugins/{kind}"
                 for kind in (

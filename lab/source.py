@@ -55,7 +55,8 @@ class Source:
     @property
     def pins(self) -> dict[str, str]:
         """Versions that differ from the collection's own, because the mirror cannot have those."""
-        return {} if self.upstream else {"cert_manager": PROGRAMS["cert-manager"].version.removeprefix("v")}
+        own = {"cert_manager": "cert-manager", "kubernetes": "kubernetes"}
+        return {} if self.upstream else {pin: PROGRAMS[program].version.removeprefix("v") for pin, program in own.items()}
 
     def announce(self) -> None:
         """Say what the fleet is made of."""

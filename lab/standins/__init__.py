@@ -18,7 +18,7 @@ from lab.programs import CACHE, BuildError
 
 SOURCE = Path(__file__).parent
 PROGRAMS = ("engine", "dagger", "github", "runner")
-DEFAULT_ENGINE_VERSION = "v0.21.8"
+DEFAULT_ENGINE_VERSION = "v0.21.11"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 RUNNER_ID = 1001
 

@@ -31,7 +31,7 @@ _raw:
   description: One version for each name, without a leading v.
   type: list
   elements: str
-  sample: ["1.36.3"]
+  sample: ["1.36.6"]
 """
 
 from typing import Any

@@ -14,10 +14,12 @@ import shutil
 import tarfile
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from ansible.module_utils.urls import open_url
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._artifacts import Wanted, select
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _published_sums
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._artifacts import Wanted, remembered, select
 
 PREFIX = ".runnerfleet-"
 
@@ -70,6 +72,14 @@ def write_state(path: str, state: Mapping[str, Any]) -> None:
     os.rename(text.name, path)
 
 
+def with_sum(want: Wanted, record: Mapping[str, Any] | None, timeout: int) -> Wanted:
+    """The same with its sum, which is asked for where it is only published and this version was not installed by it."""
+    if want.sha256:
+        return want
+    file = want.upstream.rpartition("/")[2]
+    return replace(want, sha256=remembered(want, record) or _published_sums.fetch(want.sum_from, file, timeout))
+
+
 def adopt(want: Wanted) -> dict[str, Any] | None:
     """The record of a file that is in place without a record, as after a lost state file."""
     if want.unpack or not os.path.isfile(want.path) or file_sha256(want.path) != want.sha256:
@@ -79,7 +89,14 @@ def adopt(want: Wanted) -> dict[str, Any] | None:
 
 def header(want: Wanted) -> dict[str, Any]:
     """The part of a record that does not depend on the installed files."""
-    return {"name": want.name, "version": want.version, "sha256": want.sha256, "members": list(want.members), "mode": want.mode}
+    return {
+        "name": want.name,
+        "version": want.version,
+        "sha256": want.sha256,
+        "sum_from": want.sum_from,
+        "members": list(want.members),
+        "mode": want.mode,
+    }
 
 
 def download(want: Wanted, timeout: int) -> str:
@@ -101,9 +118,9 @@ def download(want: Wanted, timeout: int) -> str:
     if total.hexdigest() != want.sha256:
         os.unlink(part)
         raise ArtifactError(
-            f"{want.name} {want.version}: {want.url} has the wrong content: expected sha256 {want.sha256}, found {total.hexdigest()}. "
-            f"Nothing was installed. Repair the file on the mirror, or, where the mirror repackages it on purpose, "
-            f"set fleet_mirror.checksums['{want.upstream}']"
+            f"{want.name} {want.version}: {want.url} has the wrong content: expected sha256 {want.sha256} ({want.sum_from}), "
+            f"found {total.hexdigest()}. Nothing was installed. Repair the file on the mirror, or, where the mirror repackages it "
+            f"on purpose, set fleet_mirror.checksums['{want.upstream}']"
         )
     return part
 

@@ -23,7 +23,8 @@ class Wanted:
     version: str
     url: str
     upstream: str
-    sha256: str
+    sha256: str  # empty until the published one was asked for
+    sum_from: str  # who says so: pinned, fleet_mirror.checksums, or the address where it is published
     path: str
     mode: int
     unpack: bool
@@ -50,10 +51,7 @@ def _wanted(artifact: Mapping[str, Any], destination: Mapping[str, Any], arch: s
     name, version = artifact["name"], artifact["version"]
     source = artifact["sources"].get(arch)
     if source is None:
-        raise ValueError(
-            f"{name} {version}: no sha256 is known for {arch} (known: {', '.join(artifact['sources'])}). "
-            f"Add its upstream address and sha256 to fleet_mirror.checksums"
-        )
+        raise ValueError(f"{name} {version}: there is no release file for {arch}, only for {', '.join(artifact['sources'])}")
     path = destination["path"]
     if not path.startswith("/"):
         raise ValueError(f"destinations.{name}.path must be absolute, found {path!r}")
@@ -62,12 +60,19 @@ def _wanted(artifact: Mapping[str, Any], destination: Mapping[str, Any], arch: s
         version=version,
         url=source["url"],
         upstream=source["upstream"],
-        sha256=source["sha256"],
+        sha256=source.get("sha256", ""),
+        sum_from=source.get("sum_from") or source.get("sums", ""),
         path=posixpath.normpath(path),
         mode=int(str(destination.get("mode") or "0755"), 8),
         unpack=bool(destination.get("unpack")),
         members=tuple(destination.get("members") or ("*",)),
     )
+
+
+def remembered(want: Wanted, record: Mapping[str, Any] | None) -> str:
+    """The published sum that a file of this version was checked against when it was installed, so that it need not be asked for again."""
+    same = record and (record.get("version"), record.get("sum_from")) == (want.version, want.sum_from)
+    return str(record["sha256"]) if record and same else ""
 
 
 def difference(want: Wanted, record: Mapping[str, Any] | None, look: Callable[[str, Mapping[str, Any]], str]) -> str:

@@ -292,20 +292,26 @@ def _by_name(inner: Check) -> Check:
     return check
 
 
-def _dagql_cache(path: str, value: Any, version: Version) -> None:
-    """The key came late, on two lines: 0.21.9 and 1.0.0-beta.10."""
-    before_one = version[0] < (1, 0, 0)
-    first = "0.21.9" if before_one else "1.0.0-beta.10"
-    if version < parse_version(first):
-        raise ValueError(f"{path} is known to engines from 0.21.9 on, and from 1.0.0-beta.10 on; this engine would not start with it")
-    _table({"maxEstimatedBytes": _count, "targetEstimatedBytes": _count})(path, value, version)
+def _since(zero: str, one: str, inner: Check) -> Check:
+    """A key that came late, on two lines: with `zero` before 1.0.0, with `one` from its pre-releases on."""
+
+    def check(path: str, value: Any, version: Version) -> None:
+        first = zero if version[0] < (1, 0, 0) else one
+        if version < parse_version(first):
+            raise ValueError(f"{path} is known to engines from {zero} on, and from {one} on; this engine would not start with it")
+        inner(path, value, version)
+
+    return check
 
 
 SPACES: dict[str, Check] = {"reservedSpace": _size, "maxUsedSpace": _size, "minFreeSpace": _size, "sweepSize": _size}
 POLICY: dict[str, Check] = {"all": _boolean, "filters": _strings, "keepDuration": _duration, **SPACES}
+DAGQL_CACHE = _since("0.21.9", "1.0.0-beta.10", _table({"maxEstimatedBytes": _count, "targetEstimatedBytes": _count}))
 ROOT: dict[str, Check] = {
     "logLevel": _log_level,
     "security": _table({"insecureRootCapabilities": _boolean}),
     "registries": _by_name(_table({"mirrors": _strings, "http": _boolean, "insecure": _boolean, "ca": _strings})),
-    "gc": _table({"enabled": _boolean, **SPACES, "policies": _each(_table(POLICY)), "dagqlCache": _dagql_cache}),
+    "gc": _table({"enabled": _boolean, **SPACES, "policies": _each(_table(POLICY)), "dagqlCache": DAGQL_CACHE}),
+    # Of the pre-releases of 1.0.0 it is not known which was the first to have it.
+    "telemetry": _since("0.21.10", "1.0.0", _table({"resourceMetrics": _boolean})),
 }

@@ -21,7 +21,7 @@ TRIES = 2  # starts on one checkpoint that may be cut short before it is held to
 _STAMP = "%Y%m%dT%H%M%SZ"
 _SAMPLE = re.compile(r"^([a-z_:]+)(?:\{[^}]*\})? ([-+0-9.eE]+|NaN)", re.MULTILINE)
 # Only these may be restored into another version of the engine; see the engine's schemaVersion.
-_SCHEMAS = (((0, 21), (1, 0), 16), ((1, 0), (2, 0), 17))
+_SCHEMAS = (((0, 21, 0, "", 0), 16), ((1, 0, 0, "beta", 8), 17), ((2, 0, 0, "", 0), None))
 
 T = TypeVar("T")
 
@@ -98,9 +98,13 @@ class Decision:
 
 def schema_of(version: str) -> int | None:
     """The schema of an engine version's cache, None where it is not known."""
-    found = re.match(r"(\d+)\.(\d+)", version)
-    number = (int(found.group(1)), int(found.group(2))) if found else (0, 0)
-    return next((schema for first, end, schema in _SCHEMAS if first <= number < end), None)
+    found = re.match(r"(\d+)\.(\d+)\.(\d+)(?:-([a-z]+)(?:\.(\d+))?)?$", version)
+    if not found:
+        return None
+    major, minor, patch = (int(part) for part in found.group(1, 2, 3))
+    # Pre-releases come before their release: alpha, beta and rc are all before "~".
+    number = (major, minor, patch, found.group(4) or "~", int(found.group(5) or 0))
+    return next((schema for first, schema in reversed(_SCHEMAS) if number >= first), None)
 
 
 def parse(kind: type[T], text: str) -> T | None:

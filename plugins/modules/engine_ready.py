@@ -42,7 +42,7 @@ EXAMPLES = r"""
   runnerfleet.baremetal.engine_ready:
     kubeconfig: "{{ fleet_kubeconfig }}"
     pools: [runner]
-    versions: ["0.21.8"]
+    versions: ["0.21.11"]
 """
 
 RETURN = r"""

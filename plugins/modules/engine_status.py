@@ -42,9 +42,9 @@ engines:
   elements: dict
   sample:
     - node: runner-1
-      version: 0.21.8
-      daemonset: dagger-engine-0-21-8
-      pod: dagger-engine-0-21-8-x7k2p
+      version: 0.21.11
+      daemonset: dagger-engine-0-21-11
+      pod: dagger-engine-0-21-11-x7k2p
       ready: true
       stale: []
       silent: false
@@ -52,13 +52,13 @@ engines:
       rolling: ""
       problem: ""
       figures: {clients: 0, entries: 41, bytes: 73400320}
-      checkpoints: [{name: 20260131T120000Z, version: 0.21.8, entries: 41, bytes: 73400320, method: btrfs}]
+      checkpoints: [{name: 20260131T120000Z, version: 0.21.11, entries: 41, bytes: 73400320, method: btrfs}]
 checkpoints:
   description: The checkpoints as text, a line each.
   returned: success
   type: list
   elements: str
-  sample: ["runner-1: 20260131T120000Z of engine 0.21.8: 41 entries, 73 MB, by btrfs"]
+  sample: ["runner-1: 20260131T120000Z of engine 0.21.11: 41 entries, 73 MB, by btrfs"]
 lines:
   description: The same as text, and a line with C(!) for what a person should look at.
   returned: success

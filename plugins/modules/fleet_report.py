@@ -46,8 +46,8 @@ fleet:
   sample:
     nodes:
       - {name: runner-1, pool: runner, roles: [runner], ready: true, schedulable: true, taints: ["runnerfleet.dev/pool=runner:NoSchedule"],
-         kubelet: v1.36.3, runtime: containerd://2.3.4, os: Debian GNU/Linux 13 (trixie), arch: amd64}
-    engines: [{name: dagger-engine-x7k2p, node: runner-1, image: "registry.dagger.io/engine:v0.21.8", ready: true}]
+         kubelet: v1.36.6, runtime: containerd://2.3.7, os: Debian GNU/Linux 13 (trixie), arch: amd64}
+    engines: [{name: dagger-engine-x7k2p, node: runner-1, image: "registry.dagger.io/engine:v0.21.11", ready: true}]
     runner_deployments: [{name: medium, pool: runner, scope: example-org, labels: [medium], desired: 2, available: 2}]
     runners: [{name: medium-abcde-fghij, node: runner-1, deployment: medium, phase: Running, ready: true}]
 msg:

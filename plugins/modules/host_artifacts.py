@@ -12,6 +12,8 @@ version_added: 0.1.0
 short_description: Install pinned release files on a host
 description:
   - Downloads release files, checks the sha256 of all of them, and only then puts them in place, each by one rename.
+  - Where the sum of a file is not known beforehand, the one that is published beside it is asked for, over TLS. It is remembered, so that
+    a later run asks for nothing.
   - Remembers what it installed in O(state_file). A later run downloads nothing as long as the files are still the ones that were installed.
 extends_documentation_fragment:
   - runnerfleet.baremetal.attributes
@@ -38,7 +40,9 @@ options:
         type: str
         required: true
       sources:
-        description: By architecture (V(amd64), V(arm64)), a dictionary with C(url), C(upstream) and C(sha256).
+        description:
+          - By architecture (V(amd64), V(arm64)), a dictionary with C(url), C(upstream), and either C(sha256) with C(sum_from) or C(sums),
+            the address of the published sum.
         type: dict
         required: true
   destinations:
@@ -75,11 +79,13 @@ EXAMPLES = r"""
 
 RETURN = r"""
 installed:
-  description: What was, or in check mode would be, installed, with the reason.
+  description:
+    - What was, or in check mode would be, installed, with the reason.
+    - C(sum_from) says where the sum came from, V(pinned), V(fleet_mirror.checksums), or the address where it is published.
   returned: always
   type: list
   elements: dict
-  sample: [{name: kubelet, version: 1.36.3, path: /usr/local/bin/kubelet, reason: not installed}]
+  sample: [{name: kubelet, version: 1.36.6, path: /usr/local/bin/kubelet, reason: not installed, sum_from: pinned}]
 """
 
 import fcntl
@@ -96,6 +102,7 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._artifact_fi
     install,
     look,
     read_state,
+    with_sum,
     write_state,
 )
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._artifacts import difference, wanted
@@ -110,6 +117,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
             os.makedirs(os.path.dirname(state_file), exist_ok=True)
             fcntl.flock(locked.enter_context(open(f"{state_file}.lock", "w", encoding="utf-8")), fcntl.LOCK_EX)
         state = read_state(state_file)
+        wants = [with_sum(want, state.get(want.name), module.params["timeout"]) for want in wants]
         reasons = {}
         for want in wants:
             reasons[want.name] = difference(want, state.get(want.name), look)
@@ -122,7 +130,10 @@ def run(module: AnsibleModule) -> dict[str, Any]:
             write_state(state_file, state)
     return {
         "changed": bool(pending),
-        "installed": [{"name": want.name, "version": want.version, "path": want.path, "reason": reasons[want.name]} for want in pending],
+        "installed": [
+            {"name": want.name, "version": want.version, "path": want.path, "reason": reasons[want.name], "sum_from": want.sum_from}
+            for want in pending
+        ],
         "diff": {
             "before": "".join(f"{want.path}: {want.name} {reasons[want.name] or want.version}\n" for want in wants),
             "after": "".join(f"{want.path}: {want.name} {want.version}\n" for want in wants),

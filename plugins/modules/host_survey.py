@@ -44,14 +44,14 @@ survey:
   type: dict
   sample:
     addresses: [192.0.2.31]
-    api_server: 1.36.3
+    api_server: 1.36.6
     arch: x86_64
     asked: [1790000000.1, 1790000000.6]
     cgroup_version: 2
     cluster_ca: ""
     cni_files: []
     drives: [{name: /dev/disk/by-id/nvme-A, device: /dev/nvme0n1, problem: ""}]
-    engines: [0.21.8]
+    engines: [0.21.11]
     epoch: 1790000000.3
     etcd_data: false
     hardware: {vcpus: 4, memory_bytes: 16589934592, drives: []}
@@ -59,7 +59,7 @@ survey:
     inhibit_delays: {/etc/systemd/logind.conf.d/unattended-upgrades-logind-maxdelay.conf: "30"}
     kernel: 6.12.0
     kernel_modules_missing: []
-    kubelet: 1.36.3
+    kubelet: 1.36.6
     listening: [22]
     machine_id: 5f0c7d8e9b1a4c2d8e7f6a5b4c3d2e1f
     member: false

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.urls import open_url
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _published_sums
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._findings import Finding
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._mirror import mirrored
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._pins import ARTIFACTS, artifacts
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._pins import artifacts
 
 TIMEOUT = 15
 THREADS = 8
@@ -52,15 +53,14 @@ def save(path: Path, verified: Mapping[str, str]) -> None:
 
 
 def needed(mirror: Mapping[str, Any], names: Iterable[str], versions: Mapping[str, str], archs: Iterable[str]) -> dict[str, str]:
-    """Mirror address -> sha256 of each file that hosts will fetch, and of every other file that the mirror's checksums name."""
+    """Mirror address -> sha256 of each file that hosts will fetch; one that is only published is asked for as the hosts will."""
     archs = set(archs)
     files = {}
     for artifact in artifacts(list(names), mirror, versions):
         for arch in sorted(archs):
-            source = artifact["sources"].get(arch)
-            if not source:
-                raise ValueError(f"no sha256 is known for {ARTIFACTS[artifact['name']].upstream(artifact['version'], arch)}")
-            files[source["url"]] = source["sha256"]
+            source = artifact["sources"][arch]
+            file = source["upstream"].rpartition("/")[2]
+            files[source["url"]] = source.get("sha256") or _published_sums.fetch(source["sums"], file, TIMEOUT)
     return files
 
 
@@ -147,8 +147,8 @@ def _files(
         wanted = [(url, sha256, False) for url, sha256 in files.items()]
         wanted += [(url, sha256, True) for url, sha256 in others(mirror, files, archs).items()]
     except ValueError as error:
-        hint = "set the sum in fleet_mirror.checksums, or ask for a version that is pinned"
-        return [Finding("mirror_checksum_unknown", "fleet_mirror.checksums", str(error), "a sha256 for each file", hint)]
+        found, _dot, hint = str(error).partition(". ")
+        return [Finding("mirror_checksum_unknown", "fleet_mirror.checksums", found, "a sha256 for each file", hint)]
     path = memory_path()
     verified = load(path)
     before = dict(verified)

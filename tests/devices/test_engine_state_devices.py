@@ -56,8 +56,8 @@ class Node:
         self.mount.mkdir()
         sh("mount", drive.node, str(self.mount))
         bench.cleanups.append(lambda: sh("umount", str(self.mount)))
-        self.settings: dict[str, Any] = {"version": "0.21.8", "cache": str(self.mount), "interval": 0, "min_free": 0}
-        self.base = self.mount / "0.21.8"
+        self.settings: dict[str, Any] = {"version": "0.21.11", "cache": str(self.mount), "interval": 0, "min_free": 0}
+        self.base = self.mount / "0.21.11"
         self.state = self.base / "state"
         self.clock = time.time()
 
@@ -90,7 +90,7 @@ class Node:
             (self.state / "worker" / str(number)).write_text(content)
 
     def mark(self, name: str, **more: Any) -> None:
-        marker = {"version": "0.21.8", "time": self.now(), "entries": FILES, "bytes": 4096, **more}
+        marker = {"version": "0.21.11", "time": self.now(), "entries": FILES, "bytes": 4096, **more}
         (self.base / f"{name}.json").write_text(json.dumps(marker))
 
     def stop_clean(self) -> None:
@@ -132,7 +132,7 @@ def test_a_clean_stop_gives_a_checkpoint_and_a_kill_gives_it_back(node: Node) ->
     node.begin("one", "two")
     assert [content(path / "state") for path in node.checkpoints()] == [{"one"}, {"two"}]
     described = json.loads((node.checkpoints()[-1] / "checkpoint.json").read_text())
-    assert described["clean"] and described["schema"] == 16 and described["node"] == "node-1" and described["version"] == "0.21.8"
+    assert described["clean"] and described["schema"] == 16 and described["node"] == "node-1" and described["version"] == "0.21.11"
     node.work("dirty")
     decision = node.prepare()
     assert decision and decision["action"] == "restore"

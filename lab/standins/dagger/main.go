@@ -12,6 +12,6 @@ import (
 )
 
 // version is the one of the engine image that this client lies in; set when building.
-var version = "v0.21.8"
+var version = "v0.21.11"
 
 func main() { os.Exit(client.Main(version)) }

@@ -12,7 +12,7 @@ import (
 )
 
 // version is the one of the engine that this stands in for; set when building.
-var version = "v0.21.8"
+var version = "v0.21.11"
 
 func main() {
 	engine.StepMain() // does not come back in the process of a step

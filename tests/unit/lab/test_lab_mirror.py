@@ -14,10 +14,9 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._pins import
 from lab import artifacts, charts, mirror, oci
 from lab.process import LabError
 from lab.programs import PROGRAMS
+from lab.source import Source
 from lab.standins import Image
 
-# The mirror builds cert-manager's last release whose commands are in its root module, and its own helm.
-OTHER_VERSIONS = {"cert_manager", "helm"}
 PROGRAM_OF_PIN = {
     "kubernetes": "kubernetes",
     "etcd": "etcd",
@@ -26,13 +25,27 @@ PROGRAM_OF_PIN = {
     "runc": "runc",
     "cni_plugins": "cni-plugins",
     "flannel": "flanneld",
+    "helm": "helm",
+    "cert_manager": "cert-manager",
     "arc_legacy": "actions-runner-controller",
 }
 
 
-@pytest.mark.parametrize("pin", sorted(set(PROGRAM_OF_PIN) - OTHER_VERSIONS))
-def test_programs_have_the_versions_that_the_collection_pins(pin: str) -> None:
-    assert PROGRAMS[PROGRAM_OF_PIN[pin]].version == f"v{PINS[pin].removesuffix('-0')}"
+@pytest.mark.parametrize("pin", PROGRAM_OF_PIN)
+def test_programs_have_the_versions_that_the_collection_pins_or_the_inventory_is_told(pin: str) -> None:
+    told = Source(upstream=False, why="", engine_image="").pins
+    assert PROGRAMS[PROGRAM_OF_PIN[pin]].version == f"v{told.get(pin, PINS[pin]).removesuffix('-0')}"
+
+
+def test_versions_that_the_mirror_has_otherwise(repository: Path) -> None:
+    inventory = (repository / "inventories/lab/group_vars/all/fleet.yml").read_text(encoding="utf-8")
+    assert all(f"lab.pins.{pin} | default(" in inventory for pin in Source(upstream=False, why="", engine_image="").pins)
+    assert Source(upstream=True, why="", engine_image="").pins == {}
+
+
+def test_another_patch_of_the_same_minor() -> None:
+    ours, pinned = PROGRAMS["kubernetes"].version.removeprefix("v"), PINS["kubernetes"]
+    assert ours.rpartition(".")[0] == pinned.rpartition(".")[0]
 
 
 def test_the_chart_has_the_version_that_the_collection_pins() -> None:
@@ -42,7 +55,8 @@ def test_the_chart_has_the_version_that_the_collection_pins() -> None:
 @pytest.mark.parametrize("name", ["kubelet", "kubeadm", "containerd", "runc", "cni_plugins"])
 def test_files_lie_where_the_collection_looks(name: str) -> None:
     artifact = ARTIFACTS[name]
-    assert artifact.upstream(PINS[artifact.pin], "amd64") in [file.url for file in artifacts.files("amd64")]
+    version = Source(upstream=False, why="", engine_image="").pins.get(artifact.pin, PINS[artifact.pin])
+    assert artifact.upstream(version, "amd64") in [file.url for file in artifacts.files("amd64")]
 
 
 def test_mirror_path_drops_the_scheme() -> None:
@@ -56,7 +70,7 @@ def test_images_have_the_names_that_the_roles_ask_for(repository: Path) -> None:
     assert "registry.k8s.io/pause:" in defaults
     assert PINS["pause"] == images.PAUSE_VERSION
     assert f"registry.dagger.io/engine:v{PINS['engine']}" == images.ENGINE
-    assert f"docker.io/summerwind/actions-runner:v{PINS['runner']}-ubuntu-22.04" == images.RUNNER
+    assert f"docker.io/summerwind/actions-runner:v{PINS['runner_legacy']}-ubuntu-22.04" == images.RUNNER
 
 
 def test_chart_versions_are_put_in_and_nothing_else() -> None:

@@ -62,7 +62,7 @@ func newFleet(t *testing.T) *fleet {
 	stop, ended := make(chan os.Signal, 1), make(chan error, 1)
 	go func() {
 		ended <- engine.Serve(engine.Options{
-			Version: "v0.21.8", Config: filepath.Join(base, "none.json"), Root: filepath.Join(base, "state"), Socket: socket, Group: 0,
+			Version: "v0.21.11", Config: filepath.Join(base, "none.json"), Root: filepath.Join(base, "state"), Socket: socket, Group: 0,
 		}, stop)
 	}()
 	t.Cleanup(func() {

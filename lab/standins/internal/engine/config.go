@@ -23,6 +23,12 @@ type Config struct {
 	Security   *Security           `json:"security"`
 	Registries map[string]Registry `json:"registries"`
 	GC         GC                  `json:"gc"`
+	Telemetry  *Telemetry          `json:"telemetry"`
+}
+
+// Telemetry is what the engine says of itself, from 0.21.10 on.
+type Telemetry struct {
+	ResourceMetrics *bool `json:"resourceMetrics"`
 }
 
 // Security is the part of engine.json on privileges.
@@ -50,7 +56,14 @@ type Limits struct {
 type GC struct {
 	Enabled *bool `json:"enabled"`
 	Limits
-	Policies []Policy `json:"policies"`
+	Policies   []Policy    `json:"policies"`
+	DagqlCache *DagqlCache `json:"dagqlCache"`
+}
+
+// DagqlCache bounds what the engine keeps in memory, from 0.21.9 on.
+type DagqlCache struct {
+	MaxEstimatedBytes    int64 `json:"maxEstimatedBytes"`
+	TargetEstimatedBytes int64 `json:"targetEstimatedBytes"`
 }
 
 // Policy is one policy of the garbage collector.

@@ -16,7 +16,8 @@ func TestReadConfig(t *testing.T) {
 		"empty":             {`{}`, ""},
 		"all keys":          {allKeys, ""},
 		"unknown key":       {`{"garbage": {}}`, `json: unknown field "garbage"`},
-		"a later key":       {`{"gc": {"dagqlCache": {"maxEstimatedBytes": 1}}}`, `json: unknown field "dagqlCache"`},
+		"a later typo":   {`{"gc": {"dagqlCache": {"bytes": 1}}}`, `json: unknown field "bytes"`},
+		"a wrong switch":    {`{"telemetry": {"resourceMetrics": "on"}}`, "cannot unmarshal"},
 		"nested typo":       {`{"gc": {"policies": [{"keepduration": "6h", "reserved": 1}]}}`, `json: unknown field "reserved"`},
 		"wrong size":        {`{"gc": {"maxUsedSpace": "many"}}`, "invalid size"},
 		"part of a percent": {`{"gc": {"maxUsedSpace": "1.5%"}}`, "invalid size"},
@@ -48,8 +49,10 @@ const allKeys = `{
   "registries": {"docker.io": {"mirrors": ["mirror:5000"], "http": true, "insecure": false, "ca": ["/ca.pem"]}},
   "gc": {
     "enabled": true, "reservedSpace": 1000, "maxUsedSpace": "90%", "minFreeSpace": "200GB", "sweepSize": "10%",
-    "policies": [{"all": true, "filters": ["type==exec.cachemount"], "keepDuration": 21600, "maxUsedSpace": "1.5TiB"}]
-  }
+    "policies": [{"all": true, "filters": ["type==exec.cachemount"], "keepDuration": 21600, "maxUsedSpace": "1.5TiB"}],
+    "dagqlCache": {"maxEstimatedBytes": 4000000000, "targetEstimatedBytes": 3000000000}
+  },
+  "telemetry": {"resourceMetrics": true}
 }`
 
 func TestCheckClient(t *testing.T) {

@@ -77,7 +77,7 @@ func newFixture(t *testing.T) *fixture {
 		t.Fatal(err)
 	}
 	f := &fixture{t: t, rootfs: rootfs, options: engine.Options{
-		Version: "v0.21.8", Config: filepath.Join(base, "engine.json"), Root: filepath.Join(base, "state"),
+		Version: "v0.21.11", Config: filepath.Join(base, "engine.json"), Root: filepath.Join(base, "state"),
 		Socket: "unix://" + filepath.Join(base, "run", "engine.sock"), Group: 1001, MetricsInterval: 50 * time.Millisecond,
 	}}
 	f.start()
@@ -118,7 +118,7 @@ type output struct{ stdout, progress string }
 func (f *fixture) dagger(arguments ...string) (output, error) {
 	var stdout, stderr bytes.Buffer
 	cli := client.Client{
-		Version: "v0.21.8", Host: f.options.Socket, Stdout: &stdout, Stderr: &stderr, Patience: 5 * time.Second, Longest: time.Second,
+		Version: "v0.21.11", Host: f.options.Socket, Stdout: &stdout, Stderr: &stderr, Patience: 5 * time.Second, Longest: time.Second,
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
@@ -142,7 +142,7 @@ func (f *fixture) must(middle string) output {
 func TestSocketAndVersion(t *testing.T) {
 	f := newFixture(t)
 	result, err := f.dagger("core", "version")
-	if err != nil || result.stdout != "v0.21.8\n" {
+	if err != nil || result.stdout != "v0.21.11\n" {
 		t.Errorf("%q %v", result.stdout, err)
 	}
 	info, err := os.Stat(strings.TrimPrefix(f.options.Socket, "unix://"))
@@ -294,7 +294,7 @@ func waitFor(t *testing.T, what string, holds func() bool) {
 func TestStopWaitsForAttachedClients(t *testing.T) {
 	f := newFixture(t)
 	var progress lockedBuffer
-	cli := client.Client{Version: "v0.21.8", Host: f.options.Socket, Stdout: io.Discard, Stderr: &progress, Patience: time.Second}
+	cli := client.Client{Version: "v0.21.11", Host: f.options.Socket, Stdout: io.Discard, Stderr: &progress, Patience: time.Second}
 	ctx, end := context.WithCancel(context.Background())
 	defer end()
 	gone := make(chan error, 1)
@@ -370,7 +370,7 @@ func TestMetrics(t *testing.T) {
 }
 
 func TestClientWithoutAHost(t *testing.T) {
-	cli := client.Client{Version: "v0.21.8", Stdout: io.Discard, Stderr: io.Discard}
+	cli := client.Client{Version: "v0.21.11", Stdout: io.Discard, Stderr: io.Discard}
 	if err := cli.Do(context.Background(), []string{"core", "version"}); err == nil || !strings.Contains(err.Error(), client.RunnerHost) {
 		t.Errorf("got %v", err)
 	}

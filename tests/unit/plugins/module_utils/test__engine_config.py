@@ -25,6 +25,7 @@ KEYS = yaml.safe_load(Path(__file__).with_name("engine_keys.yml").read_text(enco
 KNOWN = {
     **{version: set(KEYS["first"]["keys"]) for version in KEYS["first"]["versions"]},
     **{version: {*KEYS["first"]["keys"], *KEYS["later"]["keys"]} for version in KEYS["later"]["versions"]},
+    **{version: {key for part in KEYS.values() for key in part["keys"]} for version in KEYS["latest"]["versions"]},
 }
 VALUES = {
     "logLevel": "info",
@@ -32,7 +33,7 @@ VALUES = {
     "keepDuration": "6h",
     "mirrors": ["192.0.2.2:5000/docker.io"],
     "ca": ["/ca.pem"],
-    **dict.fromkeys(("insecureRootCapabilities", "http", "insecure", "enabled", "all"), True),
+    **dict.fromkeys(("insecureRootCapabilities", "http", "insecure", "enabled", "all", "resourceMetrics"), True),
 }
 MATRIX = Path(__file__).parents[4] / "plugins/plugin_utils/version_matrix.yml"
 MIRROR = {"url": "http://192.0.2.2", "registry": "192.0.2.2:5000", "registry_plain_http": True}

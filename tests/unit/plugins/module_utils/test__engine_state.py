@@ -135,7 +135,12 @@ def test_is_usable(other: dict[str, Any], usable: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "schema"), [("0.21.8", 16), ("0.21.10", 16), ("1.0.0-beta.10", 17), ("1.4.2", 17), ("0.20.8", None), ("main", None)]
+    ("version", "schema"),
+    [
+        *[(version, 16) for version in ("0.21.0", "0.21.11", "1.0.0-alpha", "1.0.0-beta", "1.0.0-beta.1", "1.0.0-beta.7")],
+        *[(version, 17) for version in ("1.0.0-beta.8", "1.0.0-beta.10", "1.0.0-beta.21", "1.0.0-rc.1", "1.0.0", "1.4.2")],
+        *[(version, None) for version in ("0.20.8", "2.0.0", "main", "", "0.21", "2.0.0-beta.1")],
+    ],
 )
 def test_schema_of(version: str, schema: int | None) -> None:
     assert decide.schema_of(version) == schema

@@ -67,6 +67,7 @@ def arguments(server: tuple[str, Path, list[str]], tmp_path: Path) -> dict[str, 
     artifacts = []
     for name, file in (("runc", "runc"), ("containerd", "containerd.tgz")):
         source = {"url": f"{url}/{file}", "upstream": f"https://upstream/{file}", "sha256": hashlib.sha256(files[file]).hexdigest()}
+        source["sum_from"] = "pinned"
         artifacts.append({"name": name, "version": "1.0", "sources": {"amd64": source, "arm64": source}})
     return {
         "artifacts": artifacts,
@@ -171,3 +172,72 @@ def test_new_version_replaces(run_module: RunModule, arguments: dict[str, Any], 
     result = run_module(host_artifacts.main, arguments)
     assert [item["reason"] for item in result["installed"]] == ["version 1.0 is installed"]
     assert (tmp_path / "sbin/runc").read_bytes() == b"runc 2"
+
+
+@pytest.fixture
+def published(arguments: dict[str, Any], https: Any, tmp_path: Path) -> dict[str, Any]:
+    """The same, with the sum of runc only published."""
+    total = hashlib.sha256(b"runc 1").hexdigest()
+    (https.directory / "runc.sha256sum").write_text(f"{'0' * 64}  other\n{total}  runc\n")
+    source = {
+        "url": arguments["artifacts"][0]["sources"]["amd64"]["url"],
+        "upstream": "https://upstream/runc",
+        "sums": f"{https.url}/runc.sha256sum",
+    }
+    arguments["artifacts"][0]["sources"] = {"amd64": source, "arm64": source}
+    return arguments
+
+
+def test_a_published_sum_is_asked_for_once(run_module: RunModule, published: dict[str, Any], https: Any, tmp_path: Path) -> None:
+    result = run_module(host_artifacts.main, published)
+    assert [item["sum_from"] for item in result["installed"]] == [f"{https.url}/runc.sha256sum", "pinned"]
+    assert (tmp_path / "sbin/runc").read_bytes() == b"runc 1"
+    for check in (True, False):
+        assert not run_module(host_artifacts.main, published, check=check)["changed"]
+    assert https.requests == ["/runc.sha256sum"]
+
+
+def test_a_published_sum_that_does_not_fit_stops_everything(run_module: RunModule, published: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "mirror/runc").write_bytes(b"changed on its way")
+    result = run_module(host_artifacts.main, published)
+    assert result["failed"] and "has the wrong content" in result["msg"] and "/runc.sha256sum)" in result["msg"]
+    assert not [name for name in tree(tmp_path) if name.startswith(("bin", "sbin"))]
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_without_any_sum_nothing_is_fetched(
+    run_module: RunModule, published: dict[str, Any], https: Any, server: Any, tmp_path: Path, check: bool
+) -> None:
+    (https.directory / "runc.sha256sum").unlink()
+    result = run_module(host_artifacts.main, published, check=check)
+    assert result["failed"] and "404" in result["msg"] and "fleet_mirror.checksums" in result["msg"]
+    assert server[2] == [] and not [name for name in tree(tmp_path) if name.startswith(("bin", "sbin"))]
+
+
+def test_another_version_is_asked_for_anew(run_module: RunModule, published: dict[str, Any], https: Any, tmp_path: Path) -> None:
+    run_module(host_artifacts.main, published)
+    (tmp_path / "mirror/runc").write_bytes(b"runc 2")
+    (https.directory / "runc-2").write_text(hashlib.sha256(b"runc 2").hexdigest())
+    published["artifacts"][0]["version"] = "2.0"
+    for source in published["artifacts"][0]["sources"].values():
+        source["sums"] = f"{https.url}/runc-2"
+    assert [item["name"] for item in run_module(host_artifacts.main, published)["installed"]] == ["runc"]
+    assert https.requests == ["/runc.sha256sum", "/runc-2"]
+    assert (tmp_path / "sbin/runc").read_bytes() == b"runc 2"
+
+
+def test_a_pinned_sum_replaces_a_repackaged_file_and_the_other_way(
+    run_module: RunModule, published: dict[str, Any], https: Any, tmp_path: Path
+) -> None:
+    """A file that was installed by another sum of the same version is not taken for the published one."""
+    repackaged = hashlib.sha256(b"repackaged").hexdigest()
+    (tmp_path / "mirror/runc").write_bytes(b"repackaged")
+    source = published["artifacts"][0]["sources"]["amd64"]
+    source.update(sha256=repackaged, sum_from="fleet_mirror.checksums")
+    run_module(host_artifacts.main, published)
+    assert https.requests == []
+    (tmp_path / "mirror/runc").write_bytes(b"runc 1")
+    del source["sha256"], source["sum_from"]
+    assert run_module(host_artifacts.main, published)["changed"]
+    assert https.requests == ["/runc.sha256sum"]
+    assert (tmp_path / "sbin/runc").read_bytes() == b"runc 1"

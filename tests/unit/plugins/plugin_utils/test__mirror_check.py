@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._pins import ARTIFACTS, PINS
@@ -18,9 +20,32 @@ def test_files_of_the_architectures_that_hosts_have() -> None:
     assert len(_mirror_check.needed(MIRROR, ["runc"], {}, ["amd64", "arm64"])) == 2
 
 
-def test_a_version_without_a_known_sum_is_refused() -> None:
+def test_a_published_sum_is_not_taken_without_tls() -> None:
     (finding,) = [item for item in _mirror_check._files(MIRROR, ["runc"], {"runc": "9.9.9"}, {"amd64"}, True) if item]
-    assert finding.code == "mirror_checksum_unknown" and "9.9.9" in finding.found
+    assert finding.code == "mirror_checksum_unknown" and "9.9.9/runc.sha256sum" in finding.found and "not https" in finding.found
+    assert finding.hint.startswith("Set the sum of runc.amd64 in fleet_mirror.checksums")
+
+
+@pytest.mark.parametrize(
+    ("content", "sums", "code"),
+    [
+        pytest.param(b"runc", "{}  runc.amd64\n", "", id="right"),
+        pytest.param(b"other", "{}  runc.amd64\n", "mirror_checksum_wrong", id="another file"),
+        pytest.param(b"runc", "{}  runc.arm64\n", "mirror_checksum_unknown", id="of another machine"),
+        pytest.param(b"runc", None, "mirror_checksum_unknown", id="not mirrored"),
+    ],
+)
+def test_a_published_sum_behind_the_mirror(
+    https: Any, content: bytes, sums: str | None, code: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(https.directory))
+    directory = https.directory / "github.com/opencontainers/runc/releases/download/v9.9.9"
+    directory.mkdir(parents=True)
+    (directory / "runc.amd64").write_bytes(content)
+    if sums:
+        (directory / "runc.sha256sum").write_text(sums.format(hashlib.sha256(b"runc").hexdigest()))
+    told = _mirror_check.mirror_findings({"url": https.url}, ["runc"], {"runc": "9.9.9"}, ["amd64"], True)
+    assert [finding.code for finding in told] == ([code] if code else [])
 
 
 def test_other_files_that_the_mirror_names() -> None:
