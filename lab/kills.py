@@ -16,15 +16,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import kubernetes
-from kubernetes.stream import stream
 
 from lab.process import LabError, run, ssh_options
 from lab.prove import ENGINE_NAMESPACE
 from lab.prove_world import LiveWorld
-from lab.rollouts import Load
+from lab.rollouts import SELECTOR, Load, printed
 from lab.settings import current_fleet
 
-SELECTOR = "app.kubernetes.io/name=dagger-engine"
 PATIENCE = 300
 
 
@@ -61,13 +59,7 @@ class Engine:
 
     def pipeline(self, name: str) -> str:
         """Run a pipeline that prints the time of its one real run."""
-        pod = self.ready()
-        line = f'/busybox,sh,-c,"/busybox sleep 1; /busybox date +%s; echo {name}"'
-        command = ["dagger", "-c", f"container | with-rootfs $(host | directory /bin) | with-exec -- {line} | stdout"]
-        where = (pod.metadata.name, ENGINE_NAMESPACE)
-        core = kubernetes.client.CoreV1Api(kubernetes.client.ApiClient(self.core.api_client.configuration))  # stream changes its client
-        answer: str = stream(core.connect_get_namespaced_pod_exec, *where, container="engine", command=command, stdout=True, stderr=False)
-        return answer.strip()
+        return printed(self.core.api_client, self.ready().metadata.name, name)
 
     def restart(self) -> None:
         """A clean stop, and a new pod, whose kubelet does not hold earlier ends against it."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import fcntl
+import re
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+_ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
 
 
 class LabError(RuntimeError):
@@ -25,6 +28,11 @@ def run(
     if check and done.returncode:
         raise LabError(f"`{' '.join(command)}` failed ({done.returncode}):\n{(done.stderr or done.stdout)[-2000:]}")
     return done
+
+
+def plain(text: str) -> str:
+    """Text without a terminal's codes: a real dagger writes colours into files and pipes as well, with --progress=plain too."""
+    return _ESCAPE.sub("", text)
 
 
 def output(*command: str) -> str:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from lab.process import LabError
+from lab.process import LabError, plain
 from lab.settings import Fleet, current_fleet
 
 POOL_LABEL = "node-restriction.kubernetes.io/runnerfleet-pool"
@@ -74,7 +74,7 @@ class Job:
     @property
     def evidence(self) -> dict[str, dict[str, str]]:
         """The lines that begin with `proof`, by their first word: `proof run=1 ...` is "run=1"."""
-        lines = re.findall(r"^proof (\S+) ?(.*)$", self.log, re.MULTILINE)
+        lines = re.findall(r"^proof (\S+) ?(.*)$", plain(self.log), re.MULTILINE)
         return {head: dict(re.findall(r"(\w+)=\[([^\]]*)\]", rest)) for head, rest in lines}
 
 
@@ -171,7 +171,7 @@ def check_jobs(node: Node, jobs: Sequence[Job]) -> str:
     for job in jobs:
         if job.conclusion != "success":
             return f"job {job.number} ended with {job.conclusion!r}, its log:\n" + "\n".join(
-                f"    {line}" for line in job.log.splitlines()[-15:]
+                f"    {line}" for line in plain(job.log).splitlines()[-15:]
             )
         seen = job.evidence
         place = seen.get("place", {})

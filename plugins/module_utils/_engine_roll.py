@@ -12,11 +12,12 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_rollout import (
-    KEPT,
+    COMPARED,
+    CacheVerdict,
     NodePlan,
     Progress,
     RolloutError,
@@ -24,12 +25,16 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_roll
     ended,
     farewell,
     is_ready,
-    lost_cache,
-    not_restored,
+    judge_cache,
+    judge_restore,
     owner,
+    plan,
+    wanted_revisions,
+    with_intended,
 )
 
 CONTAINER = "engine"
+OBSERVE_TIMEOUT = 30  # seconds that the cluster gets to look at a DaemonSet that was changed
 
 
 @dataclass(frozen=True)
@@ -39,9 +44,9 @@ class Limits:
     drain: int
     start: int
     end_jobs: bool
-    kept_percent: int
+    min_kept_percent: int
     restoring: bool  # the engines are to come back from checkpoints
-    settle: int  # until the figures of an engine that was started count: it renews them every 5 minutes
+    proof: int  # until what an engine says of its cache after a start counts: it renews its figures every minute, and runs its canary
     interval: float = 2
 
 
@@ -53,7 +58,7 @@ class Outcome:
     problem: str = ""
     lost: bool = False
     seconds: float = 0
-    engines: list[dict[str, Any]] = field(default_factory=list)  # per engine: daemonset, exit code, before, after
+    engines: list[dict[str, Any]] = field(default_factory=list)  # per engine: daemonset, exit code, cache, reason, before, after
 
 
 class NodeRoll:
@@ -124,7 +129,7 @@ class NodeRoll:
                 self.cluster.mark(self.node, None)  # nothing was stopped
             raise
         engines = {
-            item.daemonset: {"uid": item.uid, "pod": item.pod, "grace": item.grace, **_kept(before.get(item.uid, {}))} for item in stale
+            item.daemonset: {"uid": item.uid, "pod": item.pod, "grace": item.grace, **_compared(before.get(item.uid, {}))} for item in stale
         }
         progress = progress.at("stop", engines={**(rest or {}), **engines})
         self.cluster.mark(self.node, progress)
@@ -178,28 +183,29 @@ class NodeRoll:
         self.cluster.mark(self.node, progress.at("start"))
         problems = []
         for name, entry in progress.engines.items():
-            before = _kept(entry)
-            after, problem = self._compare(name, before)
+            before = _compared(entry)
+            after, verdict = self._compare(name, before)
             code = self.codes[name]
-            if not problem and code and before:
-                problem = f"it ended with exit code {code} when it was stopped, expected 0"
-            self.outcome.engines.append({"daemonset": name, "exit_code": code, "before": before, "after": _kept(after)})
-            if problem:
-                problems.append(f"{name}: {problem}")
+            if verdict.cache != "lost" and code and before:
+                verdict = CacheVerdict("lost", f"it ended with exit code {code} when it was stopped, expected 0")
+            figures = {"before": before, "after": _compared(after)}
+            self.outcome.engines.append({"daemonset": name, "exit_code": code, "cache": verdict.cache, "reason": verdict.reason, **figures})
+            if verdict.cache == "lost":
+                problems.append(f"{name}: {verdict.reason}")
         if problems:
             self.outcome.lost = True
             self.cluster.mark(self.node, progress.at("lost", problem="; ".join(problems)))
             raise RolloutError(f"its cache was lost: {'; '.join(problems)}")
         self.cluster.mark(self.node, None)
 
-    def _compare(self, daemonset: str, before: Mapping[str, float]) -> tuple[dict[str, float], str]:
-        """The figures of the engine that was started, and why its cache counts as lost. They may lag behind, but not come back."""
-        deadline = time.monotonic() + self.limits.settle
+    def _compare(self, daemonset: str, before: Mapping[str, float]) -> tuple[dict[str, float], CacheVerdict]:
+        """The figures of the engine that was started, and what they say of its cache. They may lag behind."""
+        deadline = time.monotonic() + self.limits.proof
         while True:
             after = self._answer(daemonset)
-            problem = not_restored(before, after) if self.limits.restoring else lost_cache(before, after, self.limits.kept_percent)
-            if not problem or time.monotonic() >= deadline:
-                return after, problem
+            verdict = judge_restore(before, after) if self.limits.restoring else judge_cache(before, after, self.limits.min_kept_percent)
+            if verdict.cache == "kept" or time.monotonic() >= deadline:
+                return after, verdict
             time.sleep(self.limits.interval)
 
     def _answer(self, daemonset: str) -> dict[str, float]:
@@ -210,7 +216,7 @@ class NodeRoll:
             for pod in found:
                 if is_ready(pod):
                     gauges = self.cluster.gauges(pod["metadata"]["name"])
-                    if "entries" in gauges:
+                    if "clients" in gauges:
                         return dict(gauges)
             if time.monotonic() >= deadline:
                 names = ", ".join(pod["metadata"]["name"] for pod in found) or "none"
@@ -219,6 +225,28 @@ class NodeRoll:
                     "Its node keeps runners away. See the pod's events and log, mend what they name, and run again"
                 )
             time.sleep(self.limits.interval)
+
+
+def look(cluster: Any, params: dict[str, Any], intended: list[dict[str, Any]]) -> list[NodePlan]:
+    """Plan for the nodes; a DaemonSet that was changed a moment ago has no new template yet."""
+    deadline = time.monotonic() + OBSERVE_TIMEOUT
+    while True:
+        try:
+            templates = wanted_revisions(cluster.daemonsets(), cluster.revisions())
+            break
+        except RolloutError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(1)
+    if params["drain_only"] and not params["nodes"]:
+        raise ValueError("drain_only: found no nodes, expected the names of those to drain")
+    nodes = [node for node in cluster.nodes() if not params["nodes"] or node["metadata"]["name"] in params["nodes"]]
+    unknown = sorted({*params["nodes"], *params["accept_cache_loss"]} - {node["metadata"]["name"] for node in nodes})
+    if unknown:
+        raise ValueError(f"found no engine node {', '.join(unknown)} in the pools {', '.join(params['pools'])}. Correct the names")
+    templates = with_intended(templates, intended)
+    plans = plan(nodes, cluster.engine_pods(), templates, params["restart_older_than"])
+    return [replace(item, drain_only=True, stale=(), progress=None) for item in plans] if params["drain_only"] else plans
 
 
 def roll(cluster: Any, batches: Sequence[Sequence[NodePlan]], limits: Limits) -> list[Outcome]:
@@ -240,5 +268,5 @@ def _uids(progress: Progress) -> list[str]:
     return [str(entry["uid"]) for entry in progress.engines.values()]
 
 
-def _kept(figures: Mapping[str, Any]) -> dict[str, float]:
-    return {key: figures[key] for key in KEPT if key in figures}
+def _compared(figures: Mapping[str, Any]) -> dict[str, float]:
+    return {key: figures[key] for key in COMPARED if key in figures}

@@ -23,8 +23,10 @@ UNREGISTERED = "actions-runner/unregistration-complete-timestamp"
 # Gauges of the engine, and of what watches its state, by the name that a figure has here.
 GAUGES = {
     "clients": "dagger_connected_clients",
-    "entries": "dagger_local_cache_entries",
     "bytes": "dagger_local_cache_total_disk_size_bytes",
+    "canary": "runnerfleet_engine_canary",
+    "persisted_results": "runnerfleet_engine_persisted_results",
+    "persisted_bytes": "runnerfleet_engine_persisted_bytes",
     "clean": "runnerfleet_engine_state_clean",
     "restores": "runnerfleet_engine_restores_total",
     "wipes": "runnerfleet_engine_wipes_total",
@@ -35,7 +37,9 @@ GAUGES = {
     "size": "runnerfleet_engine_cache_filesystem_size_bytes",
     "free": "runnerfleet_engine_cache_filesystem_free_bytes",
 }
-KEPT = ("entries", "bytes", "restores", "wipes", "missed")  # what is compared before and after
+# What is compared before and after. An engine's count of entries is no part of it: open and recent sessions are most of that.
+COMPARED = ("bytes", "canary", "persisted_results", "persisted_bytes", "restores", "wipes", "missed")
+DOUBLED = 2  # an engine may count a cache with up to twice the bytes, and not so after its next start
 
 
 class RolloutError(Exception):
@@ -127,27 +131,59 @@ def read_gauges(text: str) -> dict[str, float]:
     return figures
 
 
-def lost_cache(before: Mapping[str, float], after: Mapping[str, float], kept_percent: int) -> str:
-    """Why the cache counts as lost, empty when it came through. The collector of garbage may take a share while the engine stops."""
-    for key, what in (("wipes", "the engine dropped its cache"), ("restores", "the state was put back from a checkpoint")):
-        if after.get(key, 0) > before.get(key, 0):
-            return f"{what} at its start"
-    if after.get("missed", 0) > before.get("missed", 0):
-        return "the engine was not stopped clean"
-    for key, unit in (("entries", "entries"), ("bytes", "bytes")):
-        had, has = before.get(key), after.get(key)
-        if had and has is None:
-            return f"it had {had:.0f} {unit} before and its metrics do not say how many now"
-        if had and has is not None and has * 100 < had * kept_percent:
-            return f"it has {has:.0f} {unit}, expected at least {kept_percent} % of the {had:.0f} from before"
-    return ""
+@dataclass(frozen=True)
+class CacheVerdict:
+    """What became of a cache over a stop and a start."""
+
+    cache: str  # kept, lost, or not known
+    reason: str = ""
 
 
-def not_restored(before: Mapping[str, float], after: Mapping[str, float]) -> str:
-    """Why an engine that was to come back from a checkpoint did not, empty when it did."""
+def judge_cache(before: Mapping[str, float], after: Mapping[str, float], min_kept_percent: int) -> CacheVerdict:
+    """Whether a cache came through. What is not known yet may become known: figures lag behind a start, by a minute at most.
+
+    An engine keeps its cache as a whole or drops it as a whole, so one step that is known to have been in it stands for all: the canary.
+    Bytes show what else is missing, with a margin: the collector of garbage takes a share while the engine stops.
+    """
+    if not before:
+        return CacheVerdict("not known", "the engine said nothing of its cache before the stop")
+    for key, what in (
+        ("wipes", "the engine dropped its cache at its start"),
+        ("restores", "the state was put back from a checkpoint"),
+        ("missed", "the engine was not stopped clean"),
+    ):
+        if key in before and after.get(key, 0) > before[key]:
+            return CacheVerdict("lost", what)
+    if after.get("canary") == 0:
+        return CacheVerdict("lost", "the canary step, which was cached before the stop, had to run anew")
+    if before.get("persisted_results") and after.get("persisted_results") == 0:
+        return CacheVerdict("lost", f"it wrote no result down when it stopped, expected about {before['persisted_results']:.0f}")
+    for key, had in _expected_bytes(before, after).items():
+        has = after.get(key)
+        if has is None:
+            return CacheVerdict("lost", f"it had {had:.0f} bytes before and its metrics do not say how many now")
+        if has * 100 * DOUBLED < had * min_kept_percent:
+            expected = f"at least {min_kept_percent} % of half of the {had:.0f} from before, since an engine may count them twice"
+            return CacheVerdict("lost", f"it has {has:.0f} bytes, expected {expected}")
+    if "canary" not in after:
+        return CacheVerdict("not known", "it did not say whether its canary step was cached; nothing speaks for a loss")
+    return CacheVerdict("kept")
+
+
+def _expected_bytes(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
+    """What must be there afterwards, by figure. Of what was written at the stop before this one, some may have been pruned since."""
+    expected = {"bytes": before.get("bytes", 0)}
+    if "persisted_bytes" in before and "persisted_bytes" in after:
+        expected["persisted_bytes"] = min(before["persisted_bytes"], expected["bytes"])
+    return {key: value for key, value in expected.items() if value}
+
+
+def judge_restore(before: Mapping[str, float], after: Mapping[str, float]) -> CacheVerdict:
+    """Whether an engine came back from a checkpoint, as it was asked to."""
     if after.get("wipes", 0) > before.get("wipes", 0):
-        return "its cache was dropped, and no checkpoint took its place"
-    return "" if after.get("restores", 0) > before.get("restores", 0) else "no checkpoint was restored"
+        return CacheVerdict("lost", "its cache was dropped, and no checkpoint took its place")
+    restored = after.get("restores", 0) > before.get("restores", 0)
+    return CacheVerdict("kept") if restored else CacheVerdict("lost", "no checkpoint was restored")
 
 
 def wanted_revisions(

@@ -13,7 +13,9 @@ from typing import Any
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_ready import TAINT
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_rollout import is_ready, owner, plan, version
 
-COLUMNS = ("node", "engine", "state", "clients", "entries", "cache", "free", "checkpoint", "wiped", "restored")
+COLUMNS = ("node", "engine", "state", "clients", "cache", "persisted", "canary", "free", "checkpoint", "wiped", "restored")
+
+CANARY = {1: "cached", 0: "RUN ANEW", None: "-"}  # of the step that the pod runs after each start
 
 
 def engines(
@@ -63,6 +65,8 @@ def concerns(entry: Mapping[str, Any]) -> list[str]:
         found.append("keeps new runners away")
     if entry["stale"]:
         found.append(f"runs as it was before a change: {'; '.join(entry['stale'])}")
+    if figures.get("canary") == 0:
+        found.append("its canary step was not cached when it started: it had lost its cache")
     if "size" in figures and figures.get("free", 0) * 20 < figures["size"]:
         found.append("its cache filesystem is nearly full")
     return found
@@ -82,9 +86,7 @@ def checkpoints(entries: Sequence[Mapping[str, Any]]) -> list[str]:
     lines = []
     for entry in entries:
         for item in entry["checkpoints"]:
-            what = f"{item.get('entries')} entries, {size(item.get('bytes'))}, by {item.get('method')}" + (
-                ", bad" if item.get("bad") else ""
-            )
+            what = f"{size(item.get('bytes'))}, by {item.get('method')}" + (", bad" if item.get("bad") else "")
             lines.append(f"{entry['node']}: {item.get('name')} of engine {item.get('version')}: {what}")
         if entry["pod"] and not entry["checkpoints"]:
             lines.append(f"{entry['node']}: no checkpoint of engine {entry['version']}")
@@ -109,7 +111,26 @@ def _row(entry: Mapping[str, Any], now: float) -> tuple[str, ...]:
     if figures.get("checkpoints"):
         age = (now - figures["checkpoint_time"]) / 3600 if figures.get("checkpoint_time") else None
         checkpoint = f"{figures['checkpoints']:.0f}" + (f", {age:.1f} h old" if age is not None else "")
-    counts = [f"{figures[key]:.0f}" if key in figures else "-" for key in ("clients", "entries")]
-    marks = [f"{figures[key]:.0f}" if key in figures else "-" for key in ("wipes", "restores")]
-    label = entry["version"] or "none"
-    return (entry["node"], label, state, *counts, size(figures.get("bytes")), size(figures.get("free")), checkpoint, *marks)
+    clients = _count(figures, "clients")
+    cache = (size(figures.get("bytes")), _persisted(figures), CANARY[figures.get("canary")], size(figures.get("free")))
+    return (
+        entry["node"],
+        entry["version"] or "none",
+        state,
+        clients,
+        *cache,
+        checkpoint,
+        _count(figures, "wipes"),
+        _count(figures, "restores"),
+    )
+
+
+def _persisted(figures: Mapping[str, float]) -> str:
+    """What the engine wrote down when it was last stopped clean."""
+    if "persisted_results" not in figures:
+        return size(figures.get("persisted_bytes"))
+    return f"{size(figures.get('persisted_bytes'))}, {figures['persisted_results']:.0f} results"
+
+
+def _count(figures: Mapping[str, float], key: str) -> str:
+    return f"{figures[key]:.0f}" if key in figures else "-"

@@ -14,8 +14,12 @@ description:
   - Rolls the engine pods that run an older template than their DaemonSet. Where nothing differs, nothing is stopped.
   - On each node, new runners are kept away by the taint C(runnerfleet.dev/engine-not-ready), idle ones are taken off the service's list by
     their own controller, and busy ones finish their job. When the engines have no client left they are stopped with all the time they need.
-    Once they answer again, their caches are compared with what they were before, and the taint is lifted.
-  - A node whose cache did not come through stops the roll and keeps its taint, until it is named in O(accept_lost).
+    Once they answer again, their caches are proven, and the taint is lifted.
+  - A cache is proven by its canary, a step that the pod runs after each start. Cached, the cache came through; run anew, it did not.
+    Beside it count the pod's counters of restores, wipes and unclean stops, and the bytes (O(min_kept_percent)). The engine's number of
+    entries is no proof, since it counts open and recent sessions. Where the canary says nothing and nothing speaks for a loss, the roll
+    goes on and warns.
+  - A node whose cache did not come through stops the roll and keeps its taint, until it is named in O(accept_cache_loss).
   - How far a node is stands in its annotation C(runnerfleet.dev/engine-rollout). A run that was killed is finished by the next one.
 options:
   runner_namespace:
@@ -64,15 +68,21 @@ options:
     description: Seconds to wait until an engine that was started answers. One with a large cache takes a while.
     type: int
     default: 1800
-  kept_percent:
-    description: How much of the entries and the bytes must be left after the stop. Engines collect garbage when they stop, a sweep at most.
+  min_kept_percent:
+    description:
+      - Share of the bytes that must be left after the stop. Engines collect garbage when they stop, a sweep at most.
+      - It is taken of half of the bytes from before, since an engine may count a cache twice and no longer does so after its next start.
     type: int
     default: 80
+  proof_timeout:
+    description: Seconds to wait, once an engine answers, until its canary and its figures say what became of its cache.
+    type: int
+    default: 120
   restoring:
     description: Whether the engines were asked to come back from a checkpoint, so that this is what has to be seen.
     type: bool
     default: false
-  accept_lost:
+  accept_cache_loss:
     description: Nodes whose lost cache is known. They let runners in again.
     type: list
     elements: str
@@ -103,14 +113,16 @@ planned:
   elements: str
   sample: ["runner-1: engine pod dagger-engine-0-21-8-x7k2p: metadata.annotations.runnerfleet.dev/engine-config changed"]
 rolled:
-  description: The nodes that were rolled or drained, with the figures of each engine's cache before and after.
+  description:
+    - The nodes that were rolled or drained. For each engine its C(cache), V(kept) or V(not known) with a C(reason), and the figures
+      before and after.
   returned: always
   type: list
   elements: dict
   sample:
     - node: runner-1
       seconds: 21.4
-      engines: [{daemonset: dagger-engine-0-21-8, exit_code: 0, before: {entries: 41, bytes: 73400}, after: {entries: 41, bytes: 73400}}]
+      engines: [{daemonset: dagger-engine-0-21-8, exit_code: 0, cache: kept, before: {bytes: 73400}, after: {bytes: 73400, canary: 1}}]
 lost:
   description: Nodes whose cache did not come through, in this run or an earlier one.
   returned: always
@@ -125,8 +137,7 @@ silent:
   sample: []
 """
 
-import time
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -135,13 +146,12 @@ from ansible_collections.kubernetes.core.plugins.module_utils.k8s.client import 
 from ansible_collections.kubernetes.core.plugins.module_utils.k8s.core import AnsibleK8SModule
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _engine_rollout as rollout
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_cluster import EngineCluster
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_roll import Limits, roll
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_roll import Limits, look, roll
 
 INTERVAL = 2
-SETTLE = 60
-LIMITS = {"drain": "drain_timeout", "start": "start_timeout", **{name: name for name in ("end_jobs", "kept_percent", "restoring")}}
-DIGEST = 30  # seconds that the cluster gets to look at a DaemonSet that was changed
-ADVICE = "These nodes keep new runners away. See the engine's log there; to go on with a cold cache, name the nodes in accept_lost."
+LIMITS = {"end_jobs": "end_jobs", "min_kept_percent": "min_kept_percent", "restoring": "restoring"}
+LIMITS.update({name: f"{name}_timeout" for name in ("drain", "start", "proof")})
+ADVICE = "These nodes keep new runners away. See the engine's log there; to go on with a cold cache, name the nodes in accept_cache_loss."
 
 
 def connect(module: AnsibleK8SModule) -> EngineCluster:
@@ -150,33 +160,14 @@ def connect(module: AnsibleK8SModule) -> EngineCluster:
     return EngineCluster(get_api_client(module).client.client, params["pools"], params["namespace"], params["runner_namespace"])
 
 
-def look(cluster: EngineCluster, params: dict[str, Any], intended: list[dict[str, Any]]) -> list[rollout.NodePlan]:
-    """Plan for the nodes; a DaemonSet that was changed a moment ago has no new template yet."""
-    deadline = time.monotonic() + DIGEST
-    while True:
-        try:
-            templates = rollout.wanted_revisions(cluster.daemonsets(), cluster.revisions())
-            break
-        except rollout.RolloutError:
-            if time.monotonic() >= deadline:
-                raise
-            time.sleep(1)
-    if params["drain_only"] and not params["nodes"]:
-        raise ValueError("drain_only: found no nodes, expected the names of those to drain")
-    nodes = [node for node in cluster.nodes() if not params["nodes"] or node["metadata"]["name"] in params["nodes"]]
-    unknown = sorted({*params["nodes"], *params["accept_lost"]} - {node["metadata"]["name"] for node in nodes})
-    if unknown:
-        raise ValueError(f"found no engine node {', '.join(unknown)} in the pools {', '.join(params['pools'])}. Correct the names")
-    templates = rollout.with_intended(templates, intended)
-    plans = rollout.plan(nodes, cluster.engine_pods(), templates, params["restart_older_than"])
-    return [replace(item, drain_only=True, stale=(), progress=None) for item in plans] if params["drain_only"] else plans
-
-
 def run(module: AnsibleK8SModule, cluster: EngineCluster) -> dict[str, Any]:
     """Plan and roll; a `msg` in the result means that it failed."""
     params = module.params
+    if not 0 <= params["min_kept_percent"] <= 100:
+        raise ValueError(f"min_kept_percent: found {params['min_kept_percent']}, expected 0 to 100")
     plans = look(cluster, params, params["intended"] if module.check_mode else [])
-    known = [item.node for item in plans if item.progress and item.progress.lost and item.node in params["accept_lost"]]
+    at_once = rollout.at_once(params["max_unavailable"], len(plans))
+    known = [item.node for item in plans if item.progress and item.progress.lost and item.node in params["accept_cache_loss"]]
     if known and not module.check_mode:
         for node in known:
             cluster.mark(node, None)
@@ -196,10 +187,9 @@ def run(module: AnsibleK8SModule, cluster: EngineCluster) -> dict[str, Any]:
         reasons = "; ".join(f"{item.node}: {item.progress.problem}" for item in lost if item.progress)
         result.update(changed=bool(known), msg=f"A cache was lost in an earlier roll, so that nothing is rolled: {reasons}. {ADVICE}")
         return result
-    at_once = rollout.at_once(params["max_unavailable"], len(plans))
     if module.check_mode:
         return result
-    limits = Limits(**{name: params[option] for name, option in LIMITS.items()}, settle=SETTLE, interval=INTERVAL)
+    limits = Limits(**{name: params[option] for name, option in LIMITS.items()}, interval=INTERVAL)
     outcomes = roll(cluster, rollout.batches(todo, params["canary"], at_once), limits)
     result["rolled"] = [asdict(outcome) for outcome in outcomes if not outcome.problem]
     problems = [outcome for outcome in outcomes if outcome.problem]
@@ -227,9 +217,10 @@ def main() -> None:
         "drain_timeout": {"type": "int", "default": 7200},
         "end_jobs": {"type": "bool", "default": False},
         "start_timeout": {"type": "int", "default": 1800},
-        "kept_percent": {"type": "int", "default": 80},
+        "min_kept_percent": {"type": "int", "default": 80},
+        "proof_timeout": {"type": "int", "default": 120},
         "restoring": {"type": "bool", "default": False},
-        "accept_lost": {"type": "list", "elements": "str", "default": []},
+        "accept_cache_loss": {"type": "list", "elements": "str", "default": []},
     }
     module = AnsibleK8SModule(module_class=AnsibleModule, argument_spec=spec, supports_check_mode=True)
     try:
@@ -243,6 +234,10 @@ def main() -> None:
         module.fail_json(**result)
     if result["silent"]:
         module.warn(f"passed over, their kubelets do not report: {', '.join(result['silent'])}")
+    for item in result["rolled"]:
+        for engine in item["engines"]:
+            if engine["cache"] == "not known":
+                module.warn(f"{item['node']}: {engine['daemonset']}: it is not known whether its cache came through: {engine['reason']}")
     module.exit_json(**result)
 
 

@@ -35,8 +35,10 @@ EXAMPLES = r"""
 RETURN = r"""
 engines:
   description:
-    - One entry an engine, and one for a node that has none. C(figures) has what the metrics say of C(clients), C(entries), C(bytes),
-      C(clean), C(wipes), C(restores), C(missed), C(checkpoints), C(checkpoint_bytes), C(checkpoint_time), C(size) and C(free).
+    - One entry an engine, and one for a node that has none. C(figures) has what the metrics say of C(clients), C(bytes),
+      C(canary) (1 where the step that the pod runs after each start was cached, 0 where it ran anew), C(persisted_bytes) and
+      C(persisted_results) of the last clean stop, C(clean), C(wipes), C(restores), C(missed), C(checkpoints), C(checkpoint_bytes),
+      C(checkpoint_time), C(size) and C(free).
   returned: success
   type: list
   elements: dict
@@ -51,14 +53,14 @@ engines:
       barred: false
       rolling: ""
       problem: ""
-      figures: {clients: 0, entries: 41, bytes: 73400320}
-      checkpoints: [{name: 20260131T120000Z, version: 0.21.11, entries: 41, bytes: 73400320, method: btrfs}]
+      figures: {clients: 0, bytes: 73400320, canary: 1, persisted_results: 4333}
+      checkpoints: [{name: 20260131T120000Z, version: 0.21.11, bytes: 73400320, method: btrfs}]
 checkpoints:
   description: The checkpoints as text, a line each.
   returned: success
   type: list
   elements: str
-  sample: ["runner-1: 20260131T120000Z of engine 0.21.11: 41 entries, 73 MB, by btrfs"]
+  sample: ["runner-1: 20260131T120000Z of engine 0.21.11: 73 MB, by btrfs"]
 lines:
   description: The same as text, and a line with C(!) for what a person should look at.
   returned: success

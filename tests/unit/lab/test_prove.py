@@ -196,3 +196,17 @@ def test_evidence_is_read_from_the_log() -> None:
     job = Job(1, "completed", "success", "pod", "runner-1", "noise\n" + log("runner-1"))
     assert job.evidence["place"] == {"node": "runner-1", "host": "pod", "engine": prove.SOCKET}
     assert job.evidence["run=2"] == {"seconds": "0", "marked": "2", "stdout": "170 nonce "}
+
+
+@pytest.mark.parametrize(
+    "colour",
+    [
+        pytest.param(lambda line: f"\x1b[0m\x1b[1;32m{line}\x1b[0m", id="around each line"),
+        pytest.param(lambda line: line.replace("[", "[\x1b[38;5;4m").replace("]", "\x1b[m]"), id="inside the brackets"),
+        pytest.param(lambda line: f"\x1b[2K\x1b]0;dagger\x07{line}\x1b]8;;\x1b\\", id="a title and a link"),
+    ],
+)
+def test_evidence_is_read_from_a_log_in_colours(colour: Callable[[str], str]) -> None:
+    """A real client writes them whatever it writes to."""
+    text = "".join(f"{colour(line)}\n" for line in log("runner-1").splitlines())
+    assert Job(1, "completed", "success", "pod", log=text).evidence == Job(1, "completed", "success", "pod", log=log("runner-1")).evidence

@@ -107,10 +107,10 @@ def test_a_mark_gives_up_on_a_busy_node_and_tells_other_errors(api: Api, cluster
 
 def test_gauges_of_both_ports(api: Api, cluster: EngineCluster) -> None:
     """A port that does not answer is left out; a lack of rights is not."""
-    api.answers[f"GET {POD}:9090/proxy/metrics"] = ["dagger_local_cache_entries 4\n"]
-    assert cluster.gauges("p") == {"entries": 4}
+    api.answers[f"GET {POD}:9090/proxy/metrics"] = ["dagger_connected_clients 4\n"]
+    assert cluster.gauges("p") == {"clients": 4}
     api.answers[f"GET {POD}:9091/proxy/metrics"] = ["runnerfleet_engine_wipes_total 1\n"]
-    assert cluster.gauges("p") == {"entries": 4, "wipes": 1}
+    assert cluster.gauges("p") == {"clients": 4, "wipes": 1}
     api.answers[f"GET {POD}:9090/proxy/metrics"] = [Refused(403)]
     with pytest.raises(Refused):
         cluster.gauges("p")

@@ -9,6 +9,7 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_read
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_rollout import (
     UNREGISTER,
     UNREGISTERED,
+    CacheVerdict,
     NodePlan,
     Progress,
     RolloutError,
@@ -16,8 +17,8 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_roll
     batches,
     changes,
     farewell,
-    lost_cache,
-    not_restored,
+    judge_cache,
+    judge_restore,
     plan,
     read_gauges,
     read_progress,
@@ -29,9 +30,11 @@ METRICS = """\
 # HELP dagger_connected_clients Number of currently connected clients
 # TYPE dagger_connected_clients gauge
 dagger_connected_clients 2
-dagger_local_cache_entries 41
+dagger_local_cache_entries 4333
 dagger_local_cache_total_disk_size_bytes 7.340032e+07
-dagger_local_cache_entries_of_others 7
+dagger_local_cache_total_disk_size_bytes_of_others 7
+runnerfleet_engine_canary{node="runner-1",version="0.21.8",instance="0"} 1
+runnerfleet_engine_persisted_results{node="runner-1",version="0.21.8",instance="0"} 4333
 runnerfleet_engine_wipes_total{node="runner-1",version="0.21.8",instance="0"} 1
 runnerfleet_engine_wipes_total{node="runner-1",version="0.21.8",instance="1"} 2
 runnerfleet_engine_checkpoints{node="a } b"} 3
@@ -77,29 +80,82 @@ TEMPLATES = {"ds": {"old": engine(), "new": engine(image="engine:v2", config="b"
 
 def test_gauges_are_summed_over_their_labels_and_others_left_out() -> None:
     """Instances are summed; what is no figure of ours is not read."""
-    assert read_gauges(METRICS) == {"clients": 2, "entries": 41, "bytes": 73400320, "wipes": 3, "checkpoints": 3}
-    assert read_gauges("dagger_local_cache_entries -1\ndagger_connected_clients x\n") == {}
+    assert read_gauges(METRICS) == {
+        "clients": 2,
+        "bytes": 73400320,
+        "canary": 1,
+        "persisted_results": 4333,
+        "wipes": 3,
+        "checkpoints": 3,
+    }
+    assert read_gauges("dagger_local_cache_total_disk_size_bytes -1\ndagger_connected_clients x\n") == {}
+
+
+QUIET = {"wipes": 1, "restores": 2, "missed": 3}  # counters of a state with a past
+
+
+def figures(size: float, entries: int = 0, **more: float) -> dict[str, float]:
+    """What an engine said; its entries, as the real one counted them, are read from its page like everything else."""
+    lines = [f"dagger_local_cache_entries {entries}", f"dagger_local_cache_total_disk_size_bytes {size}"]
+    names = {"wipes": "wipes_total", "restores": "restores_total", "missed": "clean_stop_missed_total"}
+    lines += [f"runnerfleet_engine_{names.get(key, key)} {value}" for key, value in {**QUIET, **more}.items()]
+    return read_gauges("\n".join(lines) + "\n")
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "said"),
+    ("before", "after", "expected"),
     [
-        pytest.param({"entries": 40, "bytes": 900}, {"entries": 40, "bytes": 900}, "", id="all of it"),
-        pytest.param({"entries": 40, "bytes": 900}, {"entries": 36, "bytes": 800}, "", id="a sweep of the collector"),
-        pytest.param({"entries": 40, "bytes": 900}, {"entries": 0, "bytes": 0}, "it has 0 entries", id="none of it"),
-        pytest.param({"entries": 40, "bytes": 900}, {"entries": 40, "bytes": 100}, "it has 100 bytes", id="a tenth of it"),
-        pytest.param({"entries": 40}, {}, "do not say how many now", id="nobody knows"),
-        pytest.param({}, {"entries": 3}, "", id="it was dead before"),
-        pytest.param({"entries": 0, "bytes": 0}, {"entries": 0, "bytes": 0}, "", id="a new engine"),
-        pytest.param({"entries": 4, "wipes": 1}, {"entries": 9, "wipes": 2}, "dropped its cache", id="wiped and filled again"),
-        pytest.param({"entries": 4, "restores": 0}, {"entries": 4, "restores": 1}, "from a checkpoint", id="restored"),
-        pytest.param({"entries": 4}, {"entries": 4, "missed": 1}, "not stopped clean", id="not stopped clean"),
+        # A real engine v0.21.8: whole caches, all of them called lost by their entries.
+        pytest.param(figures(20779008, 6482), figures(20779008, 4333, canary=1), CacheVerdict("kept"), id="three sessions before"),
+        pytest.param(figures(20779008, 7915), figures(20779008, 4354, canary=1), CacheVerdict("kept"), id="a session at the tick"),
+        pytest.param(figures(2000000, 9606), figures(4000000, 4335, canary=1), CacheVerdict("kept"), id="three sessions at the tick"),
+        pytest.param(figures(4000000, 4333), figures(2000000, 4333, canary=1), CacheVerdict("kept"), id="counted twice before"),
+        pytest.param(figures(20779008, 6223), figures(20779008, 4333, canary=1), CacheVerdict("kept"), id="probes only"),
+        pytest.param(figures(0, 4325), figures(0, 4325, canary=1), CacheVerdict("kept"), id="nothing was cached"),
+        # And real losses, some of which the probes' sessions had filled up again.
+        pytest.param(figures(2000000, 4325), figures(0, 4325, canary=0), "canary step", id="wiped and refilled"),
+        pytest.param(figures(2000000, 4325), figures(0, 4325, canary=1), "it has 0 bytes", id="wiped, whatever the canary says"),
+        pytest.param(figures(2000000, 4325), figures(0, 7877), "it has 0 bytes", id="wiped, with a session there, no canary"),
+        pytest.param(figures(2000000), figures(2000000, wipes=2, canary=1), "dropped its cache", id="the engine's log said so"),
+        pytest.param(figures(2000000), figures(2000000, restores=3, canary=1), "from a checkpoint", id="restored"),
+        pytest.param(figures(2000000), figures(2000000, missed=4, canary=1), "not stopped clean", id="exit 0, and not clean"),
+        pytest.param(figures(10**9), figures(399999999, canary=1), "expected at least 80 % of half", id="less than the margin allows"),
+        pytest.param(figures(10**9), figures(400000000, canary=1), CacheVerdict("kept"), id="just what the margin allows"),
+        pytest.param(
+            figures(2000000, persisted_results=4333),
+            figures(2000000, persisted_results=0, canary=1),
+            "wrote no result",
+            id="nothing written",
+        ),
+        pytest.param(
+            figures(10**9, persisted_bytes=9e8), figures(10**9, persisted_bytes=1e8, canary=1), "it has 100000000", id="a tenth written"
+        ),
+        pytest.param(
+            figures(10**8, persisted_bytes=9e8), figures(10**8, persisted_bytes=1e8, canary=1), CacheVerdict("kept"), id="pruned since"
+        ),
+        pytest.param(
+            figures(10**8, persisted_results=9999),
+            figures(10**8, persisted_results=4325, canary=1),
+            CacheVerdict("kept"),
+            id="fewer results",
+        ),
+        pytest.param(figures(2000000), {**QUIET, "canary": 1}, "do not say how many now", id="no page of the engine"),
+        # What cannot be known is called so.
+        pytest.param(figures(2000000), figures(4000000), "not known", id="no canary in this state yet"),
+        pytest.param({}, figures(2000000, canary=0), "not known", id="it was dead before"),
+        pytest.param({"bytes": 2000000.0}, figures(2000000, canary=1), CacheVerdict("kept"), id="counters that were not known before"),
+        pytest.param({"bytes": 0.0}, {"bytes": 0.0}, "not known", id="a new engine beside an old program"),
     ],
 )
-def test_a_lost_cache_is_seen(before: dict[str, float], after: dict[str, float], said: str) -> None:
-    """And one that came through is not called lost."""
-    found = lost_cache(before, after, 80)
-    assert (said in found) if said else found == ""
+def test_what_became_of_a_cache(before: dict[str, float], after: dict[str, float], expected: CacheVerdict | str) -> None:
+    """By the canary, the counters and the bytes; never by entries."""
+    found = judge_cache(before, after, 80)
+    if isinstance(expected, CacheVerdict):
+        assert found == expected
+    elif expected == "not known":
+        assert found.cache == expected and found.reason
+    else:
+        assert found.cache == "lost" and expected in found.reason
 
 
 @pytest.mark.parametrize(
@@ -112,7 +168,8 @@ def test_a_lost_cache_is_seen(before: dict[str, float], after: dict[str, float],
 )
 def test_a_restore_has_to_be_seen(after: dict[str, float], said: str) -> None:
     """Where one was asked for."""
-    assert said in not_restored({"restores": 1}, after) and bool(said) == bool(not_restored({"restores": 1}, after))
+    found = judge_restore({"restores": 1}, after)
+    assert found.cache == ("lost" if said else "kept") and said in found.reason
 
 
 @pytest.mark.parametrize(
@@ -158,7 +215,7 @@ def test_a_roll_that_began_is_finished_first() -> None:
 
 def test_progress_survives_its_annotation() -> None:
     """And what cannot be read begins anew."""
-    progress = Progress("stop", "T", "", {"ds": {"uid": "u", "pod": "p", "entries": 4.0}})
+    progress = Progress("stop", "T", "", {"ds": {"uid": "u", "pod": "p", "bytes": 4.0}})
     assert read_progress(node("a", progress)) == progress
     assert read_progress(node("a")) is None
     for text in ("{", "[]", '{"step": "stop", "more": 1}'):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,8 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_read
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_rollout import Progress
 from ansible_collections.runnerfleet.baremetal.plugins.modules import engine_status
 
-FIGURES = {"clients": 1, "entries": 41, "bytes": 73.4e6, "size": 8e9, "free": 6e9, "checkpoints": 2, "checkpoint_time": 3600, "wipes": 0}
+FIGURES = {"clients": 1, "bytes": 73.4e6, "size": 8e9, "free": 6e9, "checkpoints": 2, "checkpoint_time": 3600, "wipes": 0}
+PROVEN = {**FIGURES, "canary": 1, "persisted_results": 4333, "persisted_bytes": 20.8e6}
 
 
 def node(name: str, *, barred: bool = False, progress: Progress | None = None, ready: str = "True") -> dict[str, Any]:
@@ -38,7 +40,7 @@ TEMPLATES = {"ds": {"old": {"image": "a"}, "new": {"image": "b"}}}
 NODES = [
     node("a"),
     node("b", barred=True),
-    node("c", barred=True, progress=Progress("lost", "T", "it has 0 entries")),
+    node("c", barred=True, progress=Progress("lost", "T", "it has 0 bytes")),
     node("d", ready="Unknown"),
     node("e"),
 ]
@@ -47,14 +49,18 @@ PODS = [pod("a"), pod("b", ready="False"), pod("c"), pod("d"), pod("e", "old")]
 
 def test_the_table() -> None:
     """A line an engine, and one for what is wrong with it."""
-    found = status.engines(NODES, PODS, TEMPLATES, {"engine-a": FIGURES, "engine-e": {"size": 8e9, "free": 1e8}}, {})
-    lines = status.table(found, now=7200)
-    assert lines[0].split() == list(status.COLUMNS)
-    assert lines[1].split() == ["a", "0.21.8", "ready", "1", "41", "73", "MB", "6", "GB", "2,", "1.0", "h", "old", "0", "-"]
+    gauges = {"engine-a": FIGURES, "engine-b": PROVEN, "engine-c": {"canary": 0}, "engine-e": {"size": 8e9, "free": 1e8}}
+    lines = status.table(status.engines(NODES, PODS, TEMPLATES, gauges, {}), now=7200)
+    assert re.split("  +", lines[0]) == list(status.COLUMNS)
+    cells = [re.split("  +", line) for line in lines[1:4]]
+    assert cells[0] == ["a", "0.21.8", "ready", "1", "73 MB", "-", "-", "6 GB", "2, 1.0 h old", "0", "-"]
+    assert cells[1][4:8] == ["73 MB", "21 MB, 4333 results", "cached", "6 GB"]
+    assert cells[2][4:8] == ["-", "-", "RUN ANEW", "-"]
     assert [line for line in lines if line.startswith("!")] == [
         "! b 0.21.8: does not answer",
         "! b 0.21.8: keeps new runners away",
-        "! c 0.21.8: in a roll-out at step lost: it has 0 entries",
+        "! c 0.21.8: in a roll-out at step lost: it has 0 bytes",
+        "! c 0.21.8: its canary step was not cached when it started: it had lost its cache",
         "! d 0.21.8: the node's kubelet does not report",
         "! e 0.21.8: runs as it was before a change: image changed",
         "! e 0.21.8: its cache filesystem is nearly full",
@@ -92,7 +98,7 @@ class Memory:
         return FIGURES if name == "engine-a" else {}
 
     def state(self, name: str) -> dict[str, Any]:
-        made = {"name": "20260131T120000Z", "version": "0.21.8", "entries": 41, "bytes": 73.4e6, "method": "btrfs"}
+        made = {"name": "20260131T120000Z", "version": "0.21.8", "entries": 4333, "bytes": 73.4e6, "method": "btrfs"}
         return {"checkpoints": [made, {**made, "name": "20260130T120000Z", "bad": True}]} if name == "engine-a" else {}
 
 
@@ -104,8 +110,8 @@ def test_the_module_asks_every_engine_and_changes_nothing(
     result = run_module(engine_status.main, {"pools": ["runner"]})
     assert not result["changed"] and len(result["engines"]) == 5 and result["engines"][0]["figures"] == FIGURES
     assert result["checkpoints"][:3] == [
-        "a: 20260131T120000Z of engine 0.21.8: 41 entries, 73 MB, by btrfs",
-        "a: 20260130T120000Z of engine 0.21.8: 41 entries, 73 MB, by btrfs, bad",
+        "a: 20260131T120000Z of engine 0.21.8: 73 MB, by btrfs",
+        "a: 20260130T120000Z of engine 0.21.8: 73 MB, by btrfs, bad",
         "b: no checkpoint of engine 0.21.8",
     ]
 
