@@ -6,20 +6,17 @@
 
 from __future__ import annotations
 
-import re
 import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _survey
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _api_names, _survey
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._findings import Finding, named
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "arm64": "arm64", "amd64": "amd64"}
 PORTS = {"control_plane": (2379, 2380, 6443, 10250, 10257, 10259), "support": (10250,), "runner": (10250,)}
-# A node's name is a DNS subdomain: what kubeadm and the API server accept.
-_NODE_NAME = re.compile(r"(?=.{1,253}$)[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*")
 
 
 @dataclass(frozen=True)
@@ -51,9 +48,10 @@ def host_findings(host: Host) -> list[Finding]:
 
 
 def _name(host: Host) -> list[Finding]:
-    if _NODE_NAME.fullmatch(host.name):
+    problem = _api_names.object_and_label(host.name)  # of the label kubernetes.io/hostname
+    if not problem:
         return []
-    expected = "a DNS name in lower case (a-z, 0-9, - and ., at most 63 characters between dots), since the node is called so"
+    expected = f"{problem}: the node is called so"
     return [Finding("hostname_invalid", host.name, "its name in the inventory", expected, "rename the host in the inventory")]
 
 

@@ -11,23 +11,21 @@ owner only, so an annotation names the taints that were set from here; the pool 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._api_values import (
+    POOL_LABEL,
+    POOL_TAINT,
+    ROLE_LABEL,
+    START_TAINT,
+    label_text,
+    pool_problems,
+)
+
 FIELD_MANAGER = "runnerfleet"
-POOL_LABEL = "node-restriction.kubernetes.io/runnerfleet-pool"
-ROLE_LABEL = "node-role.kubernetes.io/"
-POOL_TAINT = "runnerfleet.dev/pool"
-START_TAINT = "runnerfleet.dev/engine-not-ready"
 CLAIMS = "runnerfleet.dev/taints"
-EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
-
-_NAME = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
-_VALUE = re.compile(f"({_NAME})?")
-_KEY = re.compile(f"([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?{_NAME}")
-
 
 @dataclass(frozen=True)
 class Taint:
@@ -81,7 +79,7 @@ def wanted_nodes(pools: Sequence[Mapping[str, Any]]) -> dict[str, Wanted]:
     seen: set[str] = set()
     for pool in pools:
         name = str(pool["name"])
-        problems += _pool_problems(pool) + ([f"pool {name} is stated twice, expected once"] if name in seen else [])
+        problems += [str(problem) for problem in pool_problems(f"pool {name}", pool)] + ([f"pool {name} is stated twice, expected once"] if name in seen else [])
         seen.add(name)
         wanted = Wanted(pool_labels(pool), pool_taints(pool))
         for node in pool["nodes"]:
@@ -96,8 +94,7 @@ def wanted_nodes(pools: Sequence[Mapping[str, Any]]) -> dict[str, Wanted]:
 
 def pool_labels(pool: Mapping[str, Any]) -> dict[str, str]:
     """Labels of a pool's nodes."""
-    # YAML makes a truth value of a bare true, and people mean the word.
-    own = {str(key): str(value).lower() if isinstance(value, bool) else str(value) for key, value in (pool.get("labels") or {}).items()}
+    own = {str(key): label_text(value) for key, value in (pool.get("labels") or {}).items()}
     return {**own, POOL_LABEL: str(pool["name"]), f"{ROLE_LABEL}{pool['name']}": ""}
 
 
@@ -132,27 +129,6 @@ def pool_members(pools: Sequence[Mapping[str, Any]], groups: Mapping[str, Sequen
         }
         for pool in pools
     ]
-
-
-def _pool_problems(pool: Mapping[str, Any]) -> list[str]:
-    name = str(pool["name"])
-    problems = [] if re.fullmatch(_NAME, name) else [f"pool {name!r}: its name must be usable as a label's value"]
-    for key, value in (pool.get("labels") or {}).items():
-        if key in (POOL_LABEL, f"{ROLE_LABEL}{name}"):
-            problems.append(f"pool {name}: the label {key} is set by itself, remove it from labels")
-        elif not _KEY.fullmatch(str(key)) or not _VALUE.fullmatch(str(value)):
-            problems.append(f"pool {name}: found the label {key}={value}, expected [prefix/]name=value of at most 63 characters each")
-    taints = pool.get("taints") or []
-    for taint in taints:
-        key, value, effect = taint["key"], str(taint.get("value") or ""), taint["effect"]
-        if key in (POOL_TAINT, START_TAINT):
-            problems.append(f"pool {name}: the taint {key} is set by itself, remove it from taints (engine: true asks for it)")
-        elif not _KEY.fullmatch(key) or not _VALUE.fullmatch(value) or effect not in EFFECTS:
-            wanted = f"a key, a value of at most 63 characters, and one of {', '.join(EFFECTS)}"
-            problems.append(f"pool {name}: found the taint {key}={value}:{effect}, expected {wanted}")
-    if len({_name(taint) for taint in taints}) < len(taints):
-        problems.append(f"pool {name}: found two taints of the same key and effect, expected one")
-    return problems
 
 
 def plan_node(node: Mapping[str, Any], wanted: Wanted) -> Plan:

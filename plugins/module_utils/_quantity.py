@@ -13,6 +13,7 @@ from typing import Any, Callable, TypeVar
 
 EXPECTED = "a quantity such as 8GB, 7.5Gi or 1500m"
 EXPECTED_CPU = "a number of CPUs such as 2 or 1500m"
+EXPECTED_API = "a quantity of Kubernetes such as 8Gi, 500M or 1500m"
 
 _SMALL = {"n": Fraction(1, 1000**3), "u": Fraction(1, 1000**2), "m": Fraction(1, 1000)}
 _LARGE = {letter: (1000**power, 1024**power) for power, letter in enumerate("KMGTPE", 1)}
@@ -27,6 +28,8 @@ _SUFFIXES = {
 _NUMBER = r"[+]?(?:[0-9]{1,40}(?:\.[0-9]{0,40})?|\.[0-9]{1,40})"
 _EXPONENT = r"[eE]([+-]?[0-9]{1,2})"
 _QUANTITY = re.compile(rf"({_NUMBER})(?:{_EXPONENT}| ?([A-Za-z]{{0,3}}))")
+# What the API takes unchanged: no B, no K, no blank.
+_API = re.compile(rf"(?:{_NUMBER})(?:[eE][+-]?[0-9]{{1,2}}|[numkMGTPE]|[KMGTPE]i)?")
 _T = TypeVar("_T")
 
 
@@ -45,6 +48,21 @@ def _parse(value: Any) -> tuple[Fraction, str]:
 def quantity(value: Any) -> Fraction:
     """The exact value of 8GB, 7.5Gi, 1500m, 1e3 or a plain number; raises ValueError with the reason."""
     return _parse(value)[0]
+
+
+def kubernetes(value: Any) -> Fraction:
+    """The value of what is handed to the API or to the kubelet as it is. They take fewer forms than people write, and none below zero."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not _API.fullmatch(repr(value) if number else value if isinstance(value, str) else ""):
+        raise ValueError(f"found {value!r}, expected {EXPECTED_API}")
+    return quantity(value)
+
+
+def kubernetes_cpu(value: Any) -> Fraction:
+    """The same for CPUs, of which a size is none."""
+    number = kubernetes(value)
+    to_millicpu(value)
+    return number
 
 
 def to_bytes(value: Any) -> int:

@@ -1,0 +1,259 @@
+# Copyright (c) 2026 runnerfleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Which variables go to the API, to the kubelet or to GitHub as they are, and whether those would take them. Private to the collection.
+
+What the collection reads itself, such as floors of a machine or drives' sizes, may be written as people do (8GB) and is not here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Callable
+
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _api_names
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._quantity import kubernetes, kubernetes_cpu, percentage
+
+NAME_HINT = "correct it: the API or GitHub would refuse it later"
+QUANTITY_HINT = "write it as Kubernetes does, such as 8Gi, 500M or 1500m: it goes there unchanged"
+OWNERS = {"repository": _api_names.repository, "organization": _api_names.organization, "enterprise": _api_names.enterprise}
+RESERVABLE = ("cpu", "memory", "ephemeral-storage", "pid")
+SIGNALS = re.compile(r"(memory|nodefs|imagefs|containerfs|pid|allocatableMemory)\.available|(nodefs|imagefs|containerfs)\.inodesFree")
+POOL_LABEL = "node-restriction.kubernetes.io/runnerfleet-pool"
+ROLE_LABEL = "node-role.kubernetes.io/"
+POOL_TAINT = "runnerfleet.dev/pool"
+START_TAINT = "runnerfleet.dev/engine-not-ready"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that would be refused: where it stands, what was found and what was expected."""
+
+    path: str
+    found: str
+    expected: str
+    code: str = "variable_invalid"
+
+    def __str__(self) -> str:
+        return f"{self.path}: found {self.found}, expected {self.expected}"
+
+    @property
+    def hint(self) -> str:
+        """What to do about it."""
+        return QUANTITY_HINT if self.code == "quantity_invalid" else NAME_HINT
+
+
+Rule = Callable[[str, Any], Iterator[Problem]]
+
+
+def _is(check: Callable[[Any], str]) -> Rule:
+    """A rule of one name."""
+
+    def rule(path: str, value: Any) -> Iterator[Problem]:
+        expected = check(value)
+        if expected:
+            yield Problem(path, repr(value), expected)
+
+    return rule
+
+
+def _quantity(path: str, value: Any, parse: Callable[[Any], Fraction] = kubernetes) -> Iterator[Problem]:
+    try:
+        parse(value)
+    except ValueError as error:
+        found, _comma, expected = str(error).removeprefix("found ").rpartition(", expected ")
+        yield Problem(path, found, expected, "quantity_invalid")
+
+
+def _cpu(path: str, value: Any) -> Iterator[Problem]:
+    yield from _quantity(path, value, kubernetes_cpu)
+
+
+def _amount(path: str, name: str, value: Any) -> Iterator[Problem]:
+    yield from (_cpu if name == "cpu" else _quantity)(path, value)
+
+
+def _labels(path: str, value: Any) -> Iterator[Problem]:
+    for key, text in value.items() if isinstance(value, Mapping) else ():
+        for expected in filter(None, (_api_names.label_key(key), _api_names.label_value(label_text(text)))):
+            yield Problem(f"{path}.{key}", f"the label {key}={text}", expected)
+
+
+def _taints(path: str, value: Any) -> Iterator[Problem]:
+    taints = [taint for taint in value or () if isinstance(taint, Mapping)]
+    for index, taint in enumerate(taints):
+        key, text, effect = taint.get("key"), taint.get("value") or "", taint.get("effect")
+        for expected in filter(None, (_api_names.label_key(key), _api_names.label_value(text), _api_names.effect(effect))):
+            yield Problem(f"{path}[{index}]", f"the taint {key}={text}:{effect}", expected)
+    for (key, effect), times in Counter((taint.get("key"), taint.get("effect")) for taint in taints).items():
+        if times > 1:
+            yield Problem(path, f"two taints of the same key and effect, {key}:{effect}", "one")
+
+
+def label_text(value: Any) -> str:
+    """A label's value as it is written: YAML makes a truth value of a bare true, and people mean the word."""
+    if value is None:
+        return ""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _pools(path: str, value: Any) -> Iterator[Problem]:
+    for index, pool in enumerate(value or ()):
+        if isinstance(pool, Mapping) and "name" in pool:
+            yield from pool_problems(f"{path}[{index}]", pool)
+
+
+def pool_problems(path: str, pool: Mapping[str, Any]) -> Iterator[Problem]:
+    """One entry of fleet_pools."""
+    name = str(pool["name"])
+    # A pool is a label's value on its nodes; one with engines is part of the names of their objects too.
+    expected = (_api_names.dns_label if pool.get("engine") else _api_names.label_value)(name) if name else "a name"
+    if expected:
+        yield Problem(f"{path}.name", repr(pool["name"]), expected)
+    yield from _labels(f"{path}.labels", pool.get("labels") or {})
+    for key in pool.get("labels") or {}:
+        if key in (POOL_LABEL, f"{ROLE_LABEL}{name}"):
+            yield Problem(f"{path}.labels.{key}", f"the label {key}", "none of that key: it is set by itself")
+    yield from _taints(f"{path}.taints", pool.get("taints"))
+    for taint in pool.get("taints") or ():
+        if isinstance(taint, Mapping) and taint.get("key") in (POOL_TAINT, START_TAINT):
+            yield Problem(f"{path}.taints", f"the taint {taint['key']}", "none of that key: it is set by itself, where engine says so")
+    engine = pool.get("engine")
+    for key, rule in (("cpu", _cpu), ("memory", _quantity)):
+        if isinstance(engine, Mapping) and engine.get(key) not in (None, ""):
+            yield from rule(f"{path}.engine.{key}", engine[key])
+
+
+def _resources(path: str, value: Any) -> Iterator[Problem]:
+    """Requests and limits of a container, in a kind of its own: such a kind takes no numbers with a point."""
+    parts = value if isinstance(value, Mapping) else {}
+    for part in parts:
+        if part not in ("requests", "limits", "claims"):
+            yield Problem(f"{path}.{part}", f"the key {part}", "requests or limits")
+    amounts: dict[str, dict[str, Fraction]] = {"requests": {}, "limits": {}}
+    for part, known in amounts.items():
+        for name, amount in (parts.get(part) or {}).items() if isinstance(parts.get(part) or {}, Mapping) else ():
+            where = f"{path}.{part}.{name}"
+            if name not in ("cpu", "memory", "ephemeral-storage") and not name.startswith("hugepages-") and "/" not in name:
+                yield Problem(where, f"the resource {name}", "cpu, memory, ephemeral-storage, hugepages-<size> or one with a domain")
+                continue
+            if isinstance(amount, float):
+                yield Problem(where, f"the number {amount}", f"a text, such as '{amount}' in quotes", "quantity_invalid")
+                continue
+            problems = list(_amount(where, name, amount))
+            yield from problems
+            if not problems:
+                known[name] = kubernetes(amount)
+    for name, limit in amounts["limits"].items():
+        request = amounts["requests"].get(name, limit)
+        whole = name.startswith("hugepages-") or "/" in name
+        if request > limit or (whole and request != limit):
+            found = f"{parts['requests'][name]} requested and a limit of {parts['limits'][name]}"
+            expected = "the same as the limit" if whole else "a request of at most the limit"
+            yield Problem(f"{path}.requests.{name}", found, expected, "quantity_invalid")
+
+
+def _reserved(path: str, value: Any) -> Iterator[Problem]:
+    for name, amount in value.items() if isinstance(value, Mapping) else ():
+        if name not in RESERVABLE:
+            yield Problem(f"{path}.{name}", f"the resource {name}", f"one of {', '.join(RESERVABLE)}")
+        else:
+            yield from _amount(f"{path}.{name}", name, amount)
+
+
+def _thresholds(path: str, value: Any) -> Iterator[Problem]:
+    for signal, amount in value.items() if isinstance(value, Mapping) else ():
+        if not SIGNALS.fullmatch(str(signal)):
+            yield Problem(f"{path}.{signal}", f"the signal {signal}", "one of the kubelet's, such as memory.available or nodefs.available")
+        elif isinstance(amount, str) and amount.endswith("%"):
+            try:
+                percentage(amount)
+            except ValueError as error:
+                yield Problem(f"{path}.{signal}", repr(amount), str(error).rpartition("expected ")[2], "quantity_invalid")
+        else:
+            yield from _quantity(f"{path}.{signal}", amount)
+
+
+def _environment(path: str, value: Any) -> Iterator[Problem]:
+    for name in value if isinstance(value, Mapping) else ():
+        expected = _api_names.environment(name)
+        if expected:
+            yield Problem(f"{path}.{name}", repr(name), expected)
+
+
+def _runner_pools(path: str, value: Any) -> Iterator[Problem]:
+    entries = [entry for entry in value or () if isinstance(entry, Mapping)]
+    for index, entry in enumerate(entries):
+        yield from _runner_pool(f"{path}[{index}]", entry)
+    for name, times in Counter(str(entry.get("name")) for entry in entries).items():
+        if times > 1:
+            yield Problem(path, f"{times} entries of the name {name}", "names that are unique")
+
+
+def _runner_pool(path: str, entry: Mapping[str, Any]) -> Iterator[Problem]:
+    yield from _is(_api_names.object_and_label)(f"{path}.name", entry.get("name"))
+    owners = [kind for kind in OWNERS if entry.get(kind)]
+    if len(owners) != 1:
+        yield Problem(path, f"{' and '.join(owners) or 'no owner'} for {entry.get('name')}", f"exactly one of {', '.join(OWNERS)}")
+    for kind in owners:
+        yield from _is(OWNERS[kind])(f"{path}.{kind}", entry[kind])
+    if entry.get("group") and owners == ["repository"]:
+        yield Problem(f"{path}.group", f"the runner group {entry['group']!r}", "none: a repository has no runner groups")
+    for index, label in enumerate(entry.get("labels") or ()):
+        yield from _is(_api_names.runner_label)(f"{path}.labels[{index}]", label)
+    if isinstance(entry.get("replicas"), int) and entry["replicas"] < 0:
+        yield Problem(f"{path}.replicas", str(entry["replicas"]), "0 or more")
+    yield from _resources(f"{path}.resources", entry.get("resources") or {})
+
+
+def _github_auth(path: str, value: Any) -> Iterator[Problem]:
+    if isinstance(value, Mapping) and value.get("secret"):
+        yield from _is(_api_names.dns_subdomain)(f"{path}.secret", value["secret"])
+
+
+RULES: dict[str, Rule] = {
+    "control_plane_taints": _taints,
+    "dagger_engine_cpu": _cpu,
+    "dagger_engine_environment": _environment,
+    "dagger_engine_memory": _quantity,
+    "dagger_engine_monitor_labels": _labels,
+    "dagger_engine_namespace": _is(_api_names.dns_label),
+    "dagger_engine_runner_namespace": _is(_api_names.dns_label),
+    "fleet_arc_namespace": _is(_api_names.dns_label),
+    "fleet_cert_manager_namespace": _is(_api_names.dns_label),
+    "fleet_dagger_namespace": _is(_api_names.dns_label),
+    "fleet_pools": _pools,
+    "fleet_runner_namespace": _is(_api_names.dns_label),
+    "kubernetes_host_eviction_hard": _thresholds,
+    "kubernetes_host_kube_reserved": _reserved,
+    "kubernetes_host_system_reserved": _reserved,
+    "runner_controller_github_auth": _github_auth,
+    "runner_controller_node_selector": _labels,
+    "cert_manager_node_selector": _labels,
+    "runner_pools_namespace": _is(_api_names.dns_label),
+    "runner_pools_pools": _runner_pools,
+    "runner_pools_resources": _resources,
+}
+
+
+def problems(name: str, value: Any) -> list[Problem]:
+    """What the API, the kubelet or GitHub would refuse of a variable of this name; nothing for a variable that none of them gets."""
+    if value in (None, "") or name not in RULES:
+        return []
+    return list(RULES[name](name, value))
+
+
+def runner_pool_problems(entries: Sequence[Mapping[str, Any]], engine_pools: Sequence[str], path: str = "runner_pools_pools") -> list[Problem]:
+    """All that is wrong with runner pools: by themselves, and with the pools of nodes that they name."""
+    found = list(_runner_pools(path, entries))
+    for index, entry in enumerate(entries):
+        pool = entry.get("pool")
+        if pool and pool not in engine_pools:
+            expected = f"one of the pools with engines: {', '.join(engine_pools) or 'there is none'}"
+            found.append(Problem(f"{path}[{index}].pool", repr(pool), expected))
+    return found
