@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _host_rules, _inventory, _sizing
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _api_values, _host_rules, _inventory, _sizing
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._findings import Finding, in_order, summary, table
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._hardware import hardware_from
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._pins import PINS
@@ -98,6 +98,7 @@ class ActionModule(ActionBase):
         findings += _inventory.pool_findings(groups, pools, control_plane, options["external_control_plane"])
         findings += _inventory.place_findings(played, groups, pools, control_plane, "ansible_limit" in task_vars)
         findings += self._variables(hosts, kinds, specs, options["ignored_variables"])
+        findings += self._runner_pool_findings(hosts[played[0]], pools)
         findings += self._fleet_findings(fleet, {} if options["external_control_plane"] else leaders)
         # A host that stands in a pool too is misplaced, and told as such.
         pooled = {host for pool in pools for host in groups.get(str(pool.get("group")), ())}
@@ -150,6 +151,7 @@ class ActionModule(ActionBase):
                 if key not in judged:
                     role, spec = known[name]
                     judged[key] = _inventory.value_findings(name, value, spec, "preflight -e fleet" if role == SHARED else role)
+                    judged[key] = judged[key] or _inventory.api_findings(_api_values.problems(name, value))
                 findings += judged[key]
             for role, options in specs.items():
                 if kinds[host] in KINDS.get(role, {kinds[host]}) and role != SHARED:
@@ -164,6 +166,13 @@ class ActionModule(ActionBase):
             *_inventory.flavour_findings(fleet["runner_controller_flavour"] or _inventory.FLAVOURS[0]),
             *self._endpoint_findings(fleet, control_plane),
         ]
+
+    def _runner_pool_findings(self, first: Variables, pools: list[Mapping[str, Any]]) -> list[Finding]:
+        """Runner pools that name no pool of nodes with engines."""
+        entries = first.value("runner_pools_pools")[0]
+        named = [entry for entry in entries if isinstance(entry, Mapping)] if isinstance(entries, list) else []
+        engine_pools = [str(pool.get("name")) for pool in pools if pool.get("engine")]
+        return _inventory.api_findings(_api_values.unknown_pools("runner_pools_pools", named, engine_pools))
 
     def _endpoint_findings(self, fleet: dict[str, Any], control_plane: dict[str, Variables]) -> list[Finding]:
         typed = {name: variables.value(ENDPOINT)[0] for name, variables in control_plane.items() if ENDPOINT in variables.raw}
@@ -247,6 +256,9 @@ class ActionModule(ActionBase):
                 )
             except ValueError as error:
                 name, _colon, found = str(error).partition(": ")
+                told = [problem.code for key, value in values.items() for problem in _api_values.problems(key, value)]
+                if "quantity_invalid" in told:
+                    continue
                 hint = "write it as Kubernetes does (8Gi, 1500m) or as machines are sold (8GB)"
                 findings.append(Finding("quantity_invalid", f"{name} ({host.name})", found, "a quantity", hint))
         return findings

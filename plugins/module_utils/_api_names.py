@@ -56,7 +56,11 @@ def label_key(value: Any) -> str:
 def label_value(value: Any) -> str:
     """Values of labels and of taints."""
     text = str(value)
-    return "" if not text or _NAME.fullmatch(text) else "at most 63 letters, digits, -, _ and ., a letter or a digit at both ends"
+    return (
+        ""
+        if not text or _NAME.fullmatch(text)
+        else "a label's value: at most 63 letters, digits, -, _ and ., none of these three at an end"
+    )
 
 
 def effect(value: Any) -> str:

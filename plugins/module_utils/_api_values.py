@@ -248,12 +248,16 @@ def problems(name: str, value: Any) -> list[Problem]:
     return list(RULES[name](name, value))
 
 
-def runner_pool_problems(entries: Sequence[Mapping[str, Any]], engine_pools: Sequence[str], path: str = "runner_pools_pools") -> list[Problem]:
-    """All that is wrong with runner pools: by themselves, and with the pools of nodes that they name."""
-    found = list(_runner_pools(path, entries))
-    for index, entry in enumerate(entries):
-        pool = entry.get("pool")
-        if pool and pool not in engine_pools:
-            expected = f"one of the pools with engines: {', '.join(engine_pools) or 'there is none'}"
-            found.append(Problem(f"{path}[{index}].pool", repr(pool), expected))
-    return found
+def unknown_pools(path: str, entries: Sequence[Mapping[str, Any]], engine_pools: Sequence[str]) -> list[Problem]:
+    """Entries of runner_pools_pools whose pool of nodes has no engines, or is none."""
+    expected = f"one of the pools with engines: {', '.join(engine_pools) or 'there is none'}"
+    return [
+        Problem(f"{path}[{index}].pool", repr(entry["pool"]), expected)
+        for index, entry in enumerate(entries)
+        if entry.get("pool") and entry["pool"] not in engine_pools
+    ]
+
+
+def runner_pool_problems(entries: Sequence[Mapping[str, Any]], engine_pools: Sequence[str]) -> list[Problem]:
+    """All that is wrong with runner pools, by themselves and with the pools of nodes that they name."""
+    return [*_runner_pools("runner_pools_pools", entries), *unknown_pools("runner_pools_pools", entries, engine_pools)]

@@ -17,6 +17,7 @@ from typing import Any
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _endpoint
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._api_values import Problem
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._findings import Finding, named
 
 COLLECTION = "runnerfleet.baremetal"
@@ -88,6 +89,11 @@ def _optional_dictionaries(path: str, value: Any, spec: Mapping[str, Any]) -> It
             yield path, value, {**spec, "type": "dict", "required": False}
         for name, option in options.items():
             yield from _optional_dictionaries(f"{path}.{name}", value.get(name), option)
+
+
+def api_findings(problems: Iterable[Problem]) -> list[Finding]:
+    """What those would refuse to whom a value goes as it is."""
+    return [Finding(problem.code, problem.path, problem.found, problem.expected, problem.hint) for problem in problems]
 
 
 def _without_defaults(spec: Mapping[str, Any]) -> dict[str, Any]:

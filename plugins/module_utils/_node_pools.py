@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._api_names import EFFECTS as EFFECTS
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._api_values import (
     POOL_LABEL,
     POOL_TAINT,
@@ -26,6 +27,7 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._api_values 
 
 FIELD_MANAGER = "runnerfleet"
 CLAIMS = "runnerfleet.dev/taints"
+
 
 @dataclass(frozen=True)
 class Taint:
@@ -79,7 +81,8 @@ def wanted_nodes(pools: Sequence[Mapping[str, Any]]) -> dict[str, Wanted]:
     seen: set[str] = set()
     for pool in pools:
         name = str(pool["name"])
-        problems += [str(problem) for problem in pool_problems(f"pool {name}", pool)] + ([f"pool {name} is stated twice, expected once"] if name in seen else [])
+        problems += [str(problem) for problem in pool_problems(f"pool {name}", pool)]
+        problems += [f"pool {name} is stated twice, expected once"] if name in seen else []
         seen.add(name)
         wanted = Wanted(pool_labels(pool), pool_taints(pool))
         for node in pool["nodes"]:
