@@ -1,6 +1,7 @@
 """Programs that stand in for what the lab cannot have: the Dagger engine's image, GitHub, and the official runner's image.
 
-They are Go programs without dependencies. `docs/stand-ins.md` says what each does and where it is weaker than the real thing.
+They are Go programs; the engine's alone needs a library, for the database that it leaves.
+`docs/stand-ins.md` says what each does and where it is weaker than the real thing.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ def _sources() -> list[Path]:
     return sorted(
         path
         for path in SOURCE.rglob("*")
-        if path.name == "go.mod" or (path.suffix == ".go" and "testdata" not in path.parts and not path.name.endswith("_test.go"))
+        if path.name in ("go.mod", "go.sum")
+        or (path.suffix == ".go" and "testdata" not in path.parts and not path.name.endswith("_test.go"))
     )
 
 

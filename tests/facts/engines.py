@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import time
 import uuid
@@ -22,7 +24,7 @@ STAND_INS = Path(__file__).resolve().parents[2] / "lab/standins"
 RUNNER_HOST = "_EXPERIMENTAL_DAGGER_RUNNER_HOST"
 # The root of the image becomes the root of the process. It has to be a mount: a step makes its mounts private, and begins with the root.
 CHROOT = """
-mount --bind "$0" "$0"
+mount --rbind "$0" "$0"
 mount -t proc proc "$0/proc"
 mount --bind /dev "$0/dev"
 exec chroot "$0" /usr/local/bin/dagger-engine "$@"
@@ -33,7 +35,6 @@ LACKS = {
     "process": "the engine's process is not ours to start and stop: give an ENGINE_IMAGE instead of an ENGINE_SOCKET",
     "old client": "no older dagger is given: set ENGINE_OLD_CLIENT to one of 0.18",
     "collector": "the stand-in checks the collector's settings and does not collect",
-    "schema": "only the stand-in's mark of a clean stop can be edited; the real one is in a database",
 }
 
 
@@ -164,10 +165,8 @@ class Process:
         (self.etc / "engine.json").unlink(missing_ok=True)
         if config is not None:
             (self.etc / "engine.json").write_text(config if isinstance(config, str) else json.dumps(config), encoding="utf-8")
-        settings = {"_EXPERIMENTAL_DAGGER_METRICS_ADDR": self.metrics_address, **(environment or {})}
-        command, variables = self.command(argv, settings)
-        with open(self.base / "log", "ab") as log:
-            self.process = subprocess.Popen(command, env={**os.environ, **variables}, stdout=log, stderr=log)
+        self.launch(*argv, environment=environment)
+        assert self.process
         if answers:
             wait_for("the engine's socket", lambda: self.socket.exists() or self.process is None or self.process.poll() is not None)
             assert self.process.poll() is None, self.log
@@ -175,6 +174,13 @@ class Process:
             assert code == 0, self.log
         else:
             self.ended(30)
+
+    def launch(self, *argv: str, environment: dict[str, str] | None = None) -> None:
+        """Start its process, and wait for nothing."""
+        settings = {"_EXPERIMENTAL_DAGGER_METRICS_ADDR": self.metrics_address, **(environment or {})}
+        command, variables = self.command(argv, settings)
+        with open(self.base / "log", "ab") as log:
+            self.process = subprocess.Popen(command, env={**os.environ, **variables}, stdout=log, stderr=log)
 
     def ended(self, seconds: float = 120) -> int:
         """Its exit code, once it has ended."""
@@ -208,6 +214,30 @@ class Process:
         """The samples on its page."""
         return samples(self.metrics_address)
 
+    @property
+    def database(self) -> Path:
+        """What the engine persists at its stop."""
+        return self.state / "dagql-cache.db"
+
+    def query(self, statement: str, *values: str) -> list[Any]:
+        """The first row of an answer."""
+        with contextlib.closing(sqlite3.connect(self.database)) as found:
+            row = found.execute(statement, values).fetchone()
+            found.commit()
+        return list(row or ())
+
+    def meta(self, key: str) -> str | None:
+        """A value of the database's table of that name."""
+        return next(iter(self.query("select value from meta where key = ?", key)), None)
+
+    def set_meta(self, key: str, value: str) -> None:
+        """Change one, while no engine runs."""
+        self.query("update meta set value = ? where key = ?", value, key)
+
+    def results(self) -> int:
+        """How many results are persisted."""
+        return int(self.query("select count(*) from results")[0])
+
     def close(self) -> None:
         """Leave nothing behind."""
         if self.process and self.process.poll() is None:
@@ -217,7 +247,7 @@ class Process:
 class StandIn(Process):
     """The lab's engine, in a root filesystem that looks like its image's."""
 
-    can: ClassVar = frozenset({"metrics", "process", "old client", "schema"})
+    can: ClassVar = frozenset({"metrics", "process", "old client"})
 
     def command(self, argv: tuple[str, ...], environment: dict[str, str]) -> tuple[list[str], dict[str, str]]:
         for directory in ("proc", "dev", "tmp"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -104,15 +103,16 @@ def test_a_dropped_cache_is_counted_nowhere(engine: Process, client: Client, pip
     assert engine.metrics()["dagger_local_cache_corrupt_db_reset"] == 0
 
 
-@pytest.mark.fact("dagql/cache.go:89 and :133", needs=(*NEEDS, "schema"))
+@pytest.mark.fact("dagql/cache.go:89 and :133", needs=NEEDS)
 def test_a_cache_of_another_schema_is_dropped(engine: Process, client: Client, pipeline: Words) -> None:
     engine.start()
     first = ran(client, pipeline())
     engine.stop()
-    mark = engine.state / "clean_shutdown"
-    assert json.loads(mark.read_text(encoding="utf-8")) == {"clean_shutdown": 1, "schema_version": 16}
-    mark.write_text('{"clean_shutdown": 1, "schema_version": 17}', encoding="utf-8")
+    assert (engine.meta("clean_shutdown"), engine.meta("schema_version")) == ("1", "16")
+    engine.set_meta("schema_version", "17")
     engine.start()
+    assert "schema version mismatch; wiping" in engine.log
+    assert "reason=dagql_schema_mismatch" in engine.log
     assert ran(client, pipeline()) != first
 
 

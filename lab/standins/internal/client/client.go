@@ -10,11 +10,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"time"
 
 	"runnerfleet.lab/standins/internal/pipeline"
@@ -36,8 +39,10 @@ type Client struct {
 	Host    string
 	Stdout  io.Writer
 	Stderr  io.Writer
-	// How long to try to connect: the real one goes on for ten minutes, at most thirty seconds apart.
+	// How long to try to connect, and how long between two tries: as gRPC does, each is 1.6 times as long as the one before, give or take a
+	// fifth. The real one goes on for ten minutes, with a second at first and half a minute at most.
 	Patience time.Duration
+	First    time.Duration
 	Longest  time.Duration
 }
 
@@ -45,9 +50,11 @@ type Client struct {
 func Main(version string) int {
 	client := &Client{
 		Version: version, Host: os.Getenv(RunnerHost), Stdout: os.Stdout, Stderr: os.Stderr,
-		Patience: 10 * time.Minute, Longest: 30 * time.Second,
+		Patience: 10 * time.Minute, First: time.Second, Longest: 30 * time.Second,
 	}
-	if err := client.Do(context.Background(), os.Args[1:]); err != nil {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	if err := client.Do(ctx, os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "Error:", err)
 		return 1
 	}
@@ -110,7 +117,7 @@ func (c *Client) prune(ctx context.Context, what string) error {
 	if err := conn.Send(wire.Message{Kind: wire.Prune, Text: what}); err != nil {
 		return err
 	}
-	_, err = c.answer(conn)
+	_, err = c.answer(ctx, conn)
 	return err
 }
 
@@ -123,16 +130,48 @@ func (c *Client) connect(ctx context.Context) (*wire.Conn, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	raw, err := c.dial(ctx, network, target)
+	deadline := time.Now().Add(c.Patience)
+	for pause := c.First; ; pause = min(pause*16/10, c.Longest) {
+		conn, engine, err := c.greet(ctx, network, target)
+		if !errors.Is(err, errAway) {
+			return conn, engine, err
+		}
+		wait := pause*8/10 + rand.N(pause*4/10+1)
+		if time.Now().Add(wait).After(deadline) {
+			return nil, "", fmt.Errorf("no engine at %s after %s: %w", c.Host, c.Patience, err)
+		}
+		fmt.Fprintf(c.Stderr, "1   : connect: %v, trying again in %s\n", err, wait.Round(time.Millisecond))
+		select {
+		case <-ctx.Done():
+			return nil, "", ctx.Err()
+		case <-time.After(wait):
+		}
+	}
+}
+
+// errAway: nobody is there, or whoever is takes nobody new.
+var errAway = errors.New("the engine is away")
+
+func (c *Client) greet(ctx context.Context, network, target string) (*wire.Conn, string, error) {
+	raw, err := (&net.Dialer{}).DialContext(ctx, network, target)
 	if err != nil {
-		return nil, "", err
+		return nil, "", fmt.Errorf("%w: %w", errAway, err)
 	}
 	conn := wire.NewConn(raw)
 	context.AfterFunc(ctx, func() { conn.Close() })
-	if err := conn.Send(wire.Message{Kind: wire.Hello, Version: c.Version}); err != nil {
-		return nil, "", err
+	if conn.Send(wire.Message{Kind: wire.Hello, Version: c.Version}) != nil {
+		conn.Close()
+		return nil, "", errAway
 	}
-	answer, err := c.answer(conn)
+	answer, err := conn.Receive()
+	switch {
+	case err != nil:
+		err = fmt.Errorf("%w: %w", errAway, err)
+	case answer.Kind == wire.Failure:
+		err = errors.New(answer.Text)
+	case answer.Kind == wire.Shutdown:
+		err = fmt.Errorf("%w: %s", errAway, answer.Text)
+	}
 	if err != nil {
 		conn.Close()
 		return nil, "", err
@@ -140,36 +179,16 @@ func (c *Client) connect(ctx context.Context) (*wire.Conn, string, error) {
 	return conn, answer.Version, nil
 }
 
-func (c *Client) dial(ctx context.Context, network, target string) (net.Conn, error) {
-	deadline := time.Now().Add(c.Patience)
-	pause := 100 * time.Millisecond
-	for {
-		raw, err := (&net.Dialer{}).DialContext(ctx, network, target)
-		if err == nil {
-			return raw, nil
-		}
-		if time.Now().Add(pause).After(deadline) {
-			return nil, fmt.Errorf("no engine at %s after %s: %w", c.Host, c.Patience, err)
-		}
-		fmt.Fprintf(c.Stderr, "1   : connect: %v, trying again in %s\n", err, pause)
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-time.After(pause):
-		}
-		pause = min(2*pause, c.Longest)
-	}
-}
-
-// answer waits for the engine's next word. After "shutdown" there is none: the real client stays attached as well, until it or the engine is ended.
-func (c *Client) answer(conn *wire.Conn) (wire.Message, error) {
+// answer waits for the engine's next word. After "shutdown" there is none: the real client stays attached as well, until it or the engine is
+// ended. And when its engine dies it says so and hangs, until somebody ends it.
+func (c *Client) answer(ctx context.Context, conn *wire.Conn) (wire.Message, error) {
 	for {
 		message, err := conn.Receive()
 		switch {
-		case errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed):
-			return message, fmt.Errorf("the engine closed the connection")
 		case err != nil:
-			return message, fmt.Errorf("connection to the engine: %w", err)
+			fmt.Fprintln(c.Stderr, `! Post "http://dagger/query": unexpected EOF`)
+			<-ctx.Done()
+			return message, ctx.Err()
 		case message.Kind == wire.Failure:
 			return message, errors.New(message.Text)
 		case message.Kind == wire.Shutdown:
@@ -194,7 +213,7 @@ func (c *Client) run(ctx context.Context, script string) error {
 	defer conn.Close()
 	fmt.Fprintf(c.Stderr, "1   : connect to engine %s DONE [%.1fs]\n", engine, time.Since(started).Seconds())
 	for index, directory := range parsed.Directory {
-		if parsed.Operations[index].Tree, err = c.upload(conn, directory); err != nil {
+		if parsed.Operations[index].Tree, err = c.upload(ctx, conn, directory); err != nil {
 			return err
 		}
 	}
@@ -202,7 +221,7 @@ func (c *Client) run(ctx context.Context, script string) error {
 		return err
 	}
 	for {
-		message, err := c.answer(conn)
+		message, err := c.answer(ctx, conn)
 		if err != nil {
 			return err
 		}
@@ -214,7 +233,7 @@ func (c *Client) run(ctx context.Context, script string) error {
 	}
 }
 
-func (c *Client) upload(conn *wire.Conn, directory string) (string, error) {
+func (c *Client) upload(ctx context.Context, conn *wire.Conn, directory string) (string, error) {
 	started := time.Now()
 	name := fmt.Sprintf("host.directory(path: %q)", directory)
 	fmt.Fprintf(c.Stderr, "2   : %s\n", name)
@@ -225,7 +244,7 @@ func (c *Client) upload(conn *wire.Conn, directory string) (string, error) {
 	if err := conn.Send(wire.Message{Kind: wire.Upload, Tree: tree}); err != nil {
 		return "", err
 	}
-	answer, err := c.answer(conn)
+	answer, err := c.answer(ctx, conn)
 	if err != nil {
 		return "", err
 	}
@@ -248,20 +267,22 @@ func (c *Client) upload(conn *wire.Conn, directory string) (string, error) {
 		delete(missing, entry.Digest)
 		state = "DONE"
 	}
-	fmt.Fprintf(c.Stderr, "2   : %s %s [%.1fs]\n", name, state, time.Since(started).Seconds())
+	fmt.Fprintf(c.Stderr, "2   : \x1b[1m%s\x1b[0m \x1b[34m%s\x1b[0m \x1b[2m[%.1fs]\x1b[0m\n", name, state, time.Since(started).Seconds())
 	return wire.TreeKey(tree), nil
 }
 
+// show writes colours whatever it writes to, as the real one does with --progress=plain.
 func (c *Client) show(step wire.Step) {
 	number := step.Index + 3
 	switch step.State {
 	case "started":
-		fmt.Fprintf(c.Stderr, "%-4d: %s\n", number, step.Name)
+		fmt.Fprintf(c.Stderr, "%-4d: \x1b[1m%s\x1b[0m\n", number, step.Name)
 	case "output":
 		for _, line := range strings.Split(strings.TrimRight(step.Output, "\n"), "\n") {
-			fmt.Fprintf(c.Stderr, "%-4d: [%.1fs] | %s\n", number, step.Seconds, line)
+			fmt.Fprintf(c.Stderr, "%-4d: \x1b[2m[%.1fs]\x1b[0m \x1b[2m|\x1b[0m %s\n", number, step.Seconds, line)
 		}
 	default:
-		fmt.Fprintf(c.Stderr, "%-4d: %s %s [%.1fs]\n", number, step.Name, strings.ToUpper(step.State), step.Seconds)
+		state := strings.ToUpper(step.State)
+		fmt.Fprintf(c.Stderr, "%-4d: \x1b[1m%s\x1b[0m \x1b[34m%s\x1b[0m \x1b[2m[%.1fs]\x1b[0m\n", number, step.Name, state, step.Seconds)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -31,6 +32,8 @@ func TestMain(m *testing.M) {
 	engine.StepMain()
 	os.Exit(m.Run())
 }
+
+var colours = regexp.MustCompile("\x1b\\[[0-9;]*m")
 
 type fleet struct {
 	t           *testing.T
@@ -71,6 +74,12 @@ func newFleet(t *testing.T) *fleet {
 			t.Error(err)
 		}
 	})
+	for range 100 {
+		if _, err := os.Stat(filepath.Join(base, "run", "engine.sock")); err == nil {
+			break
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
 	home := filepath.Join(base, "runner")
 	if err := os.Mkdir(home, 0o755); err != nil {
 		t.Fatal(err)
@@ -150,7 +159,7 @@ cat out.1
 	for _, want := range []string{
 		"node=runner-1 runner=pod-1 repository=acme/app token=none", "withExec payload DONE", "withExec payload CACHED",
 	} {
-		if !strings.Contains(log, want) {
+		if !strings.Contains(colours.ReplaceAllString(log, ""), want) {
 			t.Errorf("no %q in:\n%s", want, log)
 		}
 	}

@@ -16,7 +16,7 @@ func TestReadConfig(t *testing.T) {
 		"empty":             {`{}`, ""},
 		"all keys":          {allKeys, ""},
 		"unknown key":       {`{"garbage": {}}`, `json: unknown field "garbage"`},
-		"a later typo":   {`{"gc": {"dagqlCache": {"bytes": 1}}}`, `json: unknown field "bytes"`},
+		"a later typo":      {`{"gc": {"dagqlCache": {"bytes": 1}}}`, `json: unknown field "bytes"`},
 		"a wrong switch":    {`{"telemetry": {"resourceMetrics": "on"}}`, "cannot unmarshal"},
 		"nested typo":       {`{"gc": {"policies": [{"keepduration": "6h", "reserved": 1}]}}`, `json: unknown field "reserved"`},
 		"wrong size":        {`{"gc": {"maxUsedSpace": "many"}}`, "invalid size"},

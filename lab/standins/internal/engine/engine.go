@@ -6,8 +6,11 @@
 package engine
 
 import (
+	"context"
+	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -32,7 +35,11 @@ type Options struct {
 	Group           int
 	MetricsAddress  string
 	MetricsInterval time.Duration
+	Moment          time.Duration // that the start takes, in which an end costs the cache
 }
+
+// Moment is the variable that says how long a start takes. A real one of an empty cache takes about as long as the default.
+const Moment = "_STAND_IN_START"
 
 type list []string
 
@@ -47,7 +54,7 @@ func (l *list) Set(value string) error {
 func Main(version string, arguments []string) int {
 	options, err := parse(version, arguments)
 	if err == nil {
-		stop := make(chan os.Signal, 1)
+		stop := make(chan os.Signal, 3)
 		signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
 		err = Serve(options, stop)
 	}
@@ -59,7 +66,12 @@ func Main(version string, arguments []string) int {
 }
 
 func parse(version string, arguments []string) (Options, error) {
-	options := Options{Version: version, Config: "/etc/dagger/engine.json", Socket: "unix:///run/dagger/engine.sock"}
+	options := Options{
+		Version: version, Config: "/etc/dagger/engine.json", Socket: "unix:///run/dagger/engine.sock", Moment: 400 * time.Millisecond,
+	}
+	if moment, err := time.ParseDuration(os.Getenv(Moment)); err == nil {
+		options.Moment = moment
+	}
 	flags := flag.NewFlagSet("dagger-engine", flag.ContinueOnError)
 	var addresses list
 	flags.Var(&addresses, "addr", "listening address, may be given several times")
@@ -123,15 +135,20 @@ func Serve(options Options, stop <-chan os.Signal) error {
 	}
 	slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: levels[config.LogLevel]})))
 	slog.Info("starting dagger engine stand-in", "version", options.Version, "root", options.Root)
-	store, err := OpenStore(options.Root)
+	ctx, cancel := context.WithCancelCause(context.Background())
+	forced := make(chan error, 1)
+	go listen(stop, cancel, forced)
+	store, err := OpenStore(ctx, options.Root, options.Moment)
 	if err != nil {
 		return err
 	}
 	server := NewServer(options.Version, store)
 	if options.MetricsAddress != "" {
-		if err := serveMetrics(options, server, store); err != nil {
+		page, err := serveMetrics(options, server, store)
+		if err != nil {
 			return err
 		}
+		defer page.Close()
 	}
 	addresses := options.Addresses
 	if !strings.Contains(strings.Join(addresses, " "), options.Socket) {
@@ -147,26 +164,48 @@ func Serve(options Options, stop <-chan os.Signal) error {
 			return err
 		}
 	}
-	signal := <-stop
-	slog.Info("got a signal", "signal", fmt.Sprint(signal))
-	server.Stop()
-	if err := store.Close(); err != nil {
+	<-ctx.Done()
+	slog.Info("got a signal", "signal", context.Cause(ctx))
+	stopped := make(chan struct{})
+	go func() {
+		server.Stop()
+		store.Close()
+		close(stopped)
+	}()
+	select {
+	case err := <-forced:
 		return err
+	case <-stopped:
+		slog.Info("stopped")
+		return nil
 	}
-	slog.Info("stopped clean")
-	return nil
 }
 
-func serveMetrics(options Options, server *Server, store *Store) error {
+// listen stops the engine at the first signal, and forces it out at the third.
+func listen(signals <-chan os.Signal, stop context.CancelCauseFunc, forced chan<- error) {
+	for count := 1; ; count++ {
+		signal, open := <-signals
+		if !open {
+			return
+		}
+		stop(errors.New(fmt.Sprint(signal)))
+		if count == 3 {
+			slog.Error("got 3 SIGTERM/SIGINTs, forcing shutdown")
+			forced <- errors.New("forced out")
+			return
+		}
+	}
+}
+
+func serveMetrics(options Options, server *Server, store *Store) (io.Closer, error) {
 	listener, err := net.Listen("tcp", options.MetricsAddress)
 	if err != nil {
-		return fmt.Errorf("metrics: %w", err)
+		return nil, fmt.Errorf("metrics: %w", err)
 	}
 	var size, entries atomic.Int64
 	update := func() {
-		bytes, count := store.Usage()
-		size.Store(bytes)
-		entries.Store(int64(count))
+		size.Store(store.Usage())
+		entries.Store(int64(store.Entries(server.Sessions())))
 	}
 	update()
 	go func() {
@@ -181,7 +220,7 @@ func serveMetrics(options Options, server *Server, store *Store) error {
 			name, help string
 			value      int64
 		}{
-			{"dagger_connected_clients", "Number of currently connected clients", server.connected.Load()},
+			{"dagger_connected_clients", "Number of currently connected clients", server.Connected()},
 			{"dagger_dagql_cache_entries", "Number of entries in the dagql cache", entries.Load()},
 			{"dagger_local_cache_total_disk_size_bytes", "Total disk space used by the local cache", size.Load()},
 			{"dagger_local_cache_entries", "Number of entries in the local cache", entries.Load()},
@@ -190,6 +229,7 @@ func serveMetrics(options Options, server *Server, store *Store) error {
 			fmt.Fprintf(answer, "# HELP %s %s\n# TYPE %s gauge\n%s %d\n", gauge.name, gauge.help, gauge.name, gauge.name, gauge.value)
 		}
 	})
-	go http.Serve(listener, mux)
-	return nil
+	page := &http.Server{Handler: mux}
+	go page.Serve(listener)
+	return page, nil
 }

@@ -7,6 +7,8 @@ package engine_test
 import (
 	"bytes"
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -14,6 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -79,6 +82,7 @@ func newFixture(t *testing.T) *fixture {
 	f := &fixture{t: t, rootfs: rootfs, options: engine.Options{
 		Version: "v0.21.11", Config: filepath.Join(base, "engine.json"), Root: filepath.Join(base, "state"),
 		Socket: "unix://" + filepath.Join(base, "run", "engine.sock"), Group: 1001, MetricsInterval: 50 * time.Millisecond,
+		Moment: 20 * time.Millisecond,
 	}}
 	f.start()
 	t.Cleanup(func() {
@@ -91,7 +95,7 @@ func newFixture(t *testing.T) *fixture {
 
 func (f *fixture) start() {
 	f.t.Helper()
-	f.stop, f.ended = make(chan os.Signal, 1), make(chan error, 1)
+	f.stop, f.ended = make(chan os.Signal, 3), make(chan error, 1)
 	stop, ended := f.stop, f.ended
 	go func() { ended <- engine.Serve(f.options, stop) }()
 	if _, err := f.dagger("core", "version"); err != nil {
@@ -113,18 +117,39 @@ func (f *fixture) end() {
 	f.stop = nil
 }
 
+// database runs statements on the persisted results of an engine that has ended, and gives back a value.
+func (f *fixture) database(statement string) (value string) {
+	f.t.Helper()
+	db, err := sql.Open("sqlite", filepath.Join(f.options.Root, "dagql-cache.db"))
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	defer db.Close()
+	if err := db.QueryRow(statement).Scan(&value); err != nil && !errors.Is(err, sql.ErrNoRows) {
+		f.t.Fatal(err)
+	}
+	return value
+}
+
+const clean = "SELECT value FROM meta WHERE key = 'clean_shutdown'"
+
 type output struct{ stdout, progress string }
 
 func (f *fixture) dagger(arguments ...string) (output, error) {
 	var stdout, stderr bytes.Buffer
 	cli := client.Client{
-		Version: "v0.21.11", Host: f.options.Socket, Stdout: &stdout, Stderr: &stderr, Patience: 5 * time.Second, Longest: time.Second,
+		Version: "v0.21.11", Host: f.options.Socket, Stdout: &stdout, Stderr: &stderr,
+		Patience: 5 * time.Second, First: 20 * time.Millisecond, Longest: time.Second,
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	err := cli.Do(ctx, arguments)
-	return output{stdout.String(), stderr.String()}, err
+	return output{stdout.String(), plain(stderr.String())}, err
 }
+
+var colours = regexp.MustCompile("\x1b\\[[0-9;]*m")
+
+func plain(text string) string { return colours.ReplaceAllString(text, "") }
 
 func (f *fixture) pipeline(middle string) (output, error) {
 	return f.dagger("--progress=plain", "-c", fmt.Sprintf("container | with-rootfs $(host | directory %s) | %s | stdout", f.rootfs, middle))
@@ -229,19 +254,16 @@ func TestCleanStopKeepsTheCache(t *testing.T) {
 }
 
 func TestUncleanStopDropsTheCache(t *testing.T) {
-	for name, spoil := range map[string]func(marker string) error{
-		"no marker": os.Remove,
-		"other schema": func(marker string) error {
-			return os.WriteFile(marker, []byte(`{"clean_shutdown":1,"schema_version":17}`), 0o600)
-		},
+	for name, spoil := range map[string]string{
+		"not marked":   "UPDATE meta SET value = '0' WHERE key = 'clean_shutdown'",
+		"other schema": "UPDATE meta SET value = '17' WHERE key = 'schema_version'",
+		"no mark":      "DELETE FROM meta",
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(t)
 			first := f.must("with-exec -- payload")
 			f.end()
-			if err := spoil(filepath.Join(f.options.Root, "clean_shutdown")); err != nil {
-				t.Fatal(err)
-			}
+			f.database(spoil)
 			f.start()
 			if again := f.must("with-exec -- payload"); again.stdout == first.stdout {
 				t.Error("the cache is still there")
@@ -253,13 +275,85 @@ func TestUncleanStopDropsTheCache(t *testing.T) {
 func TestMarkerIsGoneWhileTheEngineRuns(t *testing.T) {
 	f := newFixture(t)
 	f.end()
-	marker := filepath.Join(f.options.Root, "clean_shutdown")
-	if _, err := os.Stat(marker); err != nil {
-		t.Fatal(err)
+	if found := f.database(clean); found != "1" {
+		t.Fatalf("clean_shutdown is %q", found)
 	}
 	f.start()
-	if _, err := os.Stat(marker); !os.IsNotExist(err) {
-		t.Errorf("a killed engine would look clean: %v", err)
+	if found := f.database(clean); found != "0" {
+		t.Errorf("a killed engine would look clean: %q", found)
+	}
+}
+
+func TestResultsArePersistedAtTheStop(t *testing.T) {
+	f := newFixture(t)
+	f.must("with-exec -- payload")
+	count := "SELECT count(*) FROM results"
+	if found := f.database(count); found != "0" {
+		t.Errorf("%s results while it runs", found)
+	}
+	f.end()
+	if found := f.database(count); found != "4333" {
+		t.Errorf("%s results after the stop", found)
+	}
+}
+
+func TestAStopDuringTheStartDropsTheCache(t *testing.T) {
+	f := newFixture(t)
+	first := f.must("with-exec -- payload")
+	f.end()
+	f.options.Moment = 5 * time.Second
+	f.stop = make(chan os.Signal, 3)
+	f.stop <- syscall.SIGTERM
+	if err := engine.Serve(f.options, f.stop); err == nil || !strings.Contains(err.Error(), "still invalid after reset (dagql_open_failed)") {
+		t.Errorf("ended with %v", err)
+	}
+	if found := f.database("SELECT count(*) FROM results"); found != "0" {
+		t.Errorf("%s results are left", found)
+	}
+	f.options.Moment = 0
+	f.start()
+	if again := f.must("with-exec -- payload"); again.stdout == first.stdout {
+		t.Error("the cache is still there")
+	}
+}
+
+func TestACloseThatFailsEndsWithoutAnErrorAndWithoutTheMark(t *testing.T) {
+	f := newFixture(t)
+	f.end()
+	small := filepath.Join(t.TempDir(), "small")
+	if err := os.Mkdir(small, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mount("tmpfs", small, "tmpfs", 0, "size=512k"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { syscall.Unmount(small, syscall.MNT_DETACH) })
+	f.options.Root = small
+	f.start()
+	f.end()
+	if found := f.database(clean); found != "0" {
+		t.Errorf("clean_shutdown is %q", found)
+	}
+}
+
+func TestTheThirdSignalForcesItOut(t *testing.T) {
+	f := newFixture(t)
+	network, target, _ := strings.Cut(f.options.Socket, "://")
+	held, err := net.Dial(network, target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Close()
+	waitFor(t, "the client", func() bool { _, err := f.dagger("core", "version"); return err == nil })
+	for range 3 {
+		f.stop <- syscall.SIGTERM
+	}
+	if err := <-f.ended; err == nil {
+		t.Error("forced out, and no error")
+	}
+	f.stop = nil
+	if found := f.database(clean); found != "0" {
+		t.Errorf("clean_shutdown is %q", found)
 	}
 }
 
@@ -293,20 +387,23 @@ func waitFor(t *testing.T, what string, holds func() bool) {
 
 func TestStopWaitsForAttachedClients(t *testing.T) {
 	f := newFixture(t)
+	f.measured()
 	var progress lockedBuffer
-	cli := client.Client{Version: "v0.21.11", Host: f.options.Socket, Stdout: io.Discard, Stderr: &progress, Patience: time.Second}
+	cli := client.Client{Version: "v0.21.11", Host: f.options.Socket, Stdout: io.Discard, Stderr: &progress, Patience: time.Second, First: time.Second}
 	ctx, end := context.WithCancel(context.Background())
 	defer end()
 	gone := make(chan error, 1)
 	script := fmt.Sprintf("container | with-rootfs $(host | directory %s) | with-exec -- payload,sleep | stdout", f.rootfs)
 	go func() { gone <- cli.Do(ctx, []string{"-c", script}) }()
-	waitFor(t, "the step", func() bool { return strings.Contains(progress.String(), "| ") })
+	waitFor(t, "the step", func() bool { return strings.Contains(plain(progress.String()), "| ") })
 	f.stop <- syscall.SIGTERM
 	waitFor(t, "the news", func() bool { return strings.Contains(progress.String(), "engine is shutting down") })
 	if _, err := f.dagger("core", "version"); err == nil {
 		t.Error("a stopping engine took a new client")
 	}
-	marker := filepath.Join(f.options.Root, "clean_shutdown")
+	if found := f.gauge("dagger_connected_clients"); found != 0 {
+		t.Errorf("%d clients are on the gauge of an engine that stops", found)
+	}
 	select {
 	case err := <-gone:
 		t.Errorf("the client went by itself: %v", err)
@@ -314,8 +411,8 @@ func TestStopWaitsForAttachedClients(t *testing.T) {
 		t.Errorf("the engine did not wait: %v", err)
 	case <-time.After(300 * time.Millisecond):
 	}
-	if _, err := os.Stat(marker); err == nil {
-		t.Error("marked clean while a client is attached")
+	if found := f.database(clean); found != "0" {
+		t.Errorf("clean_shutdown is %q while a client is attached", found)
 	}
 	end()
 	select {
@@ -327,45 +424,91 @@ func TestStopWaitsForAttachedClients(t *testing.T) {
 		t.Fatal("the engine still waits")
 	}
 	f.stop = nil
-	if _, err := os.Stat(marker); err != nil {
-		t.Error(err)
+	if found := f.database(clean); found != "1" {
+		t.Errorf("clean_shutdown is %q", found)
 	}
 }
 
-func TestMetrics(t *testing.T) {
-	f := newFixture(t)
+// measured starts the engine anew, with a page of metrics.
+func (f *fixture) measured() {
+	f.t.Helper()
 	f.end()
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		f.t.Fatal(err)
 	}
 	f.options.MetricsAddress = free.Addr().String()
 	free.Close()
 	f.start()
-	f.must("with-exec -- payload,device")
-	time.Sleep(200 * time.Millisecond)
+}
+
+func (f *fixture) page() string {
+	f.t.Helper()
 	answer, err := http.Get("http://" + f.options.MetricsAddress + "/metrics")
 	if err != nil {
-		t.Fatal(err)
+		f.t.Fatal(err)
 	}
 	defer answer.Body.Close()
 	data, err := io.ReadAll(answer.Body)
 	if err != nil {
-		t.Fatal(err)
+		f.t.Fatal(err)
 	}
-	for _, gauge := range []string{
-		"dagger_connected_clients 0", "dagger_dagql_cache_entries ", "dagger_local_cache_entries ", "dagger_local_cache_corrupt_db_reset 0",
-	} {
-		if !strings.Contains(string(data), "\n"+gauge) {
-			t.Errorf("no %q in:\n%s", gauge, data)
+	return string(data)
+}
+
+func (f *fixture) gauge(name string) (value int64) {
+	f.t.Helper()
+	page := f.page()
+	for _, line := range strings.Split(page, "\n") {
+		if _, err := fmt.Sscanf(line, name+" %d", &value); err == nil {
+			return value
 		}
 	}
-	var size int64
-	for _, line := range strings.Split(string(data), "\n") {
-		fmt.Sscanf(line, "dagger_local_cache_total_disk_size_bytes %d", &size)
+	f.t.Fatalf("no %s in:\n%s", name, page)
+	return 0
+}
+
+func TestMetrics(t *testing.T) {
+	f := newFixture(t)
+	f.measured()
+	if found := f.gauge("dagger_local_cache_total_disk_size_bytes"); found != 0 {
+		t.Errorf("an empty cache has %d bytes", found)
 	}
+	f.must("with-exec -- payload,device")
+	const entries = "dagger_local_cache_entries"
+	waitFor(t, "entries of the session", func() bool { return f.gauge(entries) > 4325+8 })
+	waitFor(t, "the session's entries to go", func() bool { return f.gauge(entries) == 4325+8 })
+	for _, gauge := range []string{"dagger_connected_clients", "dagger_local_cache_corrupt_db_reset"} {
+		if found := f.gauge(gauge); found != 0 {
+			t.Errorf("%s is %d", gauge, found)
+		}
+	}
+	f.gauge("dagger_dagql_cache_entries")
+	size := f.gauge("dagger_local_cache_total_disk_size_bytes")
 	if size < 4<<20 {
 		t.Errorf("cache size is %d", size)
+	}
+	f.end()
+	f.start()
+	if found := f.gauge("dagger_local_cache_total_disk_size_bytes"); found < 19*size/10 {
+		t.Errorf("%d bytes, and %d after a restart", size, found)
+	}
+	if found := f.gauge(entries); found%3560 != (4325+8)%3560 {
+		t.Errorf("%d entries after a restart", found)
+	}
+}
+
+func TestAKnockingClientWaitsLongerEachTime(t *testing.T) {
+	var stderr bytes.Buffer
+	cli := client.Client{
+		Version: "v0.21.11", Host: "unix:///nowhere", Stderr: &stderr, Patience: time.Second, First: 10 * time.Millisecond, Longest: time.Minute,
+	}
+	if err := cli.Do(context.Background(), []string{"core", "version"}); err == nil || !strings.Contains(err.Error(), "no engine at") {
+		t.Errorf("got %v", err)
+	}
+	tries := strings.Count(stderr.String(), "trying again")
+	if tries < 6 || tries > 10 {
+		t.Errorf("%d tries in a second, from 10 ms on, each 1.6 times as far apart:\n%s", tries, stderr.String())
 	}
 }
 

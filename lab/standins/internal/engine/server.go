@@ -38,8 +38,12 @@ type Server struct {
 	listeners []net.Listener
 	clients   map[*wire.Conn]bool
 	attached  sync.WaitGroup
-	connected atomic.Int64
+	connected atomic.Int64 // sessions
+	leaving   atomic.Int64 // sessions that have ended, and still hold their entries
 }
+
+// linger is how long a session's entries stay after it.
+const linger = 3 * time.Second
 
 // NewServer makes a server that listens nowhere yet.
 func NewServer(version string, store *Store) *Server {
@@ -100,9 +104,21 @@ func (s *Server) accept(listener net.Listener) {
 		s.attached.Add(1)
 		s.mu.Unlock()
 		s.connected.Add(1)
+		s.store.Use()
 		go s.serve(conn)
 	}
 }
+
+// Connected is what the gauge says. Once the engine stops its sessions are gone, whoever goes on holding a connection.
+func (s *Server) Connected() int64 {
+	if s.isStopping() {
+		return 0
+	}
+	return s.connected.Load()
+}
+
+// Sessions is how many of them hold entries.
+func (s *Server) Sessions() int { return int(s.connected.Load() + s.leaving.Load()) }
 
 // Stop ends all work at once, tells attached clients and waits, without a deadline, until each of them is gone.
 func (s *Server) Stop() {
@@ -141,7 +157,9 @@ func (s *Server) serve(conn *wire.Conn) {
 		s.mu.Lock()
 		delete(s.clients, conn)
 		s.mu.Unlock()
+		s.leaving.Add(1)
 		s.connected.Add(-1)
+		time.AfterFunc(linger, func() { s.leaving.Add(-1) })
 		s.attached.Done()
 	}()
 	for {
@@ -193,6 +211,10 @@ func (s *Server) handle(conn *wire.Conn, message wire.Message) error {
 			if err := s.store.Prune(); err != nil {
 				return err
 			}
+		}
+		if message.Text != "all" {
+			// Steps that mounted a cache volume hold it: the policy for volumes frees nothing by itself.
+			slog.Info("dagql pruned result", "policy", "type==exec.cachemount", "reclaimedBytes", 0)
 		}
 		return conn.Send(wire.Message{Kind: wire.Result})
 	}

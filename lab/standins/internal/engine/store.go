@@ -5,6 +5,7 @@
 package engine
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,27 +15,31 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
+	"time"
 
 	"runnerfleet.lab/standins/internal/wire"
 )
 
-// schemaVersion of the cache on disk: another one means another line of the engine, and its cache is not kept.
-const schemaVersion = 16
+// What the real engine's gauge of entries counts: schema and type definitions that stay after the first session, those that each session
+// holds on top while it lasts, and a real step.
+const (
+	baseEntries    = 4325
+	sessionEntries = 3560
+	stepEntries    = 8
+)
 
 // Store is the local cache in the engine's state directory: uploaded files and directories, and the steps that ran.
 type Store struct {
 	root  string
 	lock  *os.File
+	db    *database
+	kept  bool // what is here was here before this engine
+	used  atomic.Bool
 	mu    sync.Mutex
 	steps map[string]*sync.Mutex
-}
-
-type marker struct {
-	CleanShutdown int `json:"clean_shutdown"`
-	SchemaVersion int `json:"schema_version"`
 }
 
 // StepResult is what a step left beside its root filesystem.
@@ -46,7 +51,8 @@ type StepResult struct {
 }
 
 // OpenStore locks the state directory, and drops the whole cache unless the last engine here closed it.
-func OpenStore(root string) (*Store, error) {
+// It takes a moment, and an end of the context within it costs the cache: the real one begins anew where its database cannot be opened.
+func OpenStore(ctx context.Context, root string, moment time.Duration) (*Store, error) {
 	if err := os.MkdirAll(root, 0o711); err != nil {
 		return nil, err
 	}
@@ -60,73 +66,145 @@ func OpenStore(root string) (*Store, error) {
 		return nil, fmt.Errorf("could not lock %s, another engine uses this state directory: %w", path, err)
 	}
 	store := &Store{root: root, lock: lock, steps: map[string]*sync.Mutex{}}
-	if err := store.keepOrDrop(); err != nil {
+	select {
+	case <-ctx.Done():
+	case <-time.After(moment):
+	}
+	if err := store.keepOrDrop(ctx); err != nil {
+		lock.Close()
 		return nil, err
 	}
-	for _, directory := range []string{"blobs", "trees", "steps", "work"} {
+	for _, directory := range cached {
 		if err := os.MkdirAll(store.path(directory), 0o700); err != nil {
 			return nil, err
 		}
 	}
-	return store, nil
+	return store, os.MkdirAll(store.path("work"), 0o700)
 }
+
+var cached = []string{"blobs", "trees", "steps"}
 
 func (s *Store) path(parts ...string) string {
 	return filepath.Join(append([]string{s.root, "worker"}, parts...)...)
 }
 
-func (s *Store) markerPath() string { return filepath.Join(s.root, "clean_shutdown") }
-
-func (s *Store) keepOrDrop() error {
-	var last marker
-	data, err := os.ReadFile(s.markerPath())
-	if err == nil {
-		err = json.Unmarshal(data, &last)
-	}
-	if removed := os.Remove(s.markerPath()); removed != nil && !errors.Is(removed, fs.ErrNotExist) {
-		return removed
-	}
-	reason := ""
-	switch {
-	case err != nil || last.CleanShutdown != 1:
-		reason = "unclean_shutdown"
-	case last.SchemaVersion != schemaVersion:
-		reason = "schema_version"
-	}
-	size, entries := s.Usage()
-	if reason != "" && entries > 0 {
-		slog.Warn("removing the whole local cache", "reason", reason, "entries", entries, "bytes", size)
-		return os.RemoveAll(s.path())
-	}
-	if entries > 0 {
-		slog.Info("local cache kept", "entries", entries, "bytes", size)
+func (s *Store) keepOrDrop(ctx context.Context) error {
+	reason, err := s.open(ctx)
+	if reason != "" {
+		slog.Warn("local cache state invalid; resetting worker and dagql persistence state", "reason", reason, "error", err)
+		if s.db != nil {
+			if err := s.db.remove(); err != nil {
+				return err
+			}
+		}
+		if err := os.RemoveAll(s.path()); err != nil {
+			return err
+		}
+		if reason, err = s.open(ctx); reason != "" {
+			return fmt.Errorf("failed to create engine: local cache state still invalid after reset (%s): %w", reason, err)
+		}
 	}
 	return os.RemoveAll(s.path("work"))
 }
 
-// Close writes the mark of a clean stop, as the very last thing.
-func (s *Store) Close() error {
+// open opens the database and takes its mark of a clean stop; the reason why what is here cannot be kept, empty where it can.
+func (s *Store) open(ctx context.Context) (reason string, err error) {
+	const failed = "dagql_open_failed"
+	quiet := context.WithoutCancel(ctx) // a real one fails when it writes, and leaves a database without meta
+	if s.db, err = openDatabase(quiet, s.root); err != nil {
+		return failed, err
+	}
+	schema, err := s.db.meta(quiet, "schema_version")
+	if err != nil {
+		return failed, fmt.Errorf("read schema_version metadata: %w", err)
+	}
+	clean, err := s.db.meta(quiet, "clean_shutdown")
+	if err != nil {
+		return failed, fmt.Errorf("read clean_shutdown metadata: %w", err)
+	}
+	if schema != "" && schema != schemaVersion {
+		slog.Warn("dagql persistence store schema version mismatch; wiping and cold-starting", "expected", schemaVersion, "actual", schema)
+		return "dagql_schema_mismatch", nil
+	}
+	if clean != "" && clean != "1" {
+		slog.Warn("dagql persistence store marked unclean; wiping and cold-starting", "cleanShutdown", clean)
+		return "dagql_unclean_shutdown", nil
+	}
+	results, err := s.db.results(quiet)
+	if err != nil {
+		return failed, err
+	}
+	if clean == "" && s.count() > 0 {
+		return failed, errors.New("a worker's state without its results")
+	}
+	s.kept = clean == "1" && s.count() > 0
+	s.used.Store(results > 0)
+	if err := s.db.setMeta(ctx, "schema_version", schemaVersion); err != nil {
+		return failed, fmt.Errorf("set persistence schema version: %w", err)
+	}
+	if err := s.db.setMeta(ctx, "clean_shutdown", "0"); err != nil {
+		return failed, fmt.Errorf("mark persistence unclean: %w", err)
+	}
+	return "", nil
+}
+
+// Close writes down what is in the cache, and the mark of a clean stop as the very last thing. What goes wrong is told, and nothing comes of
+// it: the real engine ends with 0 all the same.
+func (s *Store) Close() {
+	slog.Info("starting dagql cache close", "hasSQLDB", true, "hasPersistDB", true)
+	defer s.lock.Close()
+	err := s.sync()
+	if err == nil {
+		err = s.db.persist(s.Entries(0))
+	}
+	if err != nil {
+		slog.Error("failed to persist dagql cache during close", "err", err)
+		s.db.Close()
+		slog.Error("dagql cache close exiting with error", "err", err)
+		return
+	}
+	slog.Info("marking dagql cache clean shutdown")
+	if err := s.db.setMeta(context.Background(), "clean_shutdown", "1"); err != nil {
+		slog.Warn("failed to mark clean shutdown in persistence metadata", "err", err)
+	} else {
+		slog.Warn("successfully marked clean shutdown in persistence metadata")
+	}
+	if err := errors.Join(s.db.Close(), s.sync()); err != nil {
+		slog.Error("dagql cache close exiting with error", "err", err)
+	}
+	os.Remove(s.lock.Name())
+}
+
+func (s *Store) sync() error {
 	directory, err := os.Open(s.root)
 	if err != nil {
 		return err
 	}
 	defer directory.Close()
-	if err := syncfs(directory); err != nil {
-		return err
+	return syncfs(directory)
+}
+
+// Use notes that there was a session: what it leaves stays, whatever is pruned.
+func (s *Store) Use() { s.used.Store(true) }
+
+// Entries is the gauge of that name, with so many sessions.
+func (s *Store) Entries(sessions int) int {
+	entries := stepEntries*s.count() + sessionEntries*sessions
+	if s.used.Load() || sessions > 0 {
+		entries += baseEntries
 	}
-	data, _ := json.Marshal(marker{CleanShutdown: 1, SchemaVersion: schemaVersion})
-	if err := os.WriteFile(s.markerPath(), data, 0o600); err != nil {
-		return err
-	}
-	if err := syncfs(directory); err != nil {
-		return err
-	}
-	return s.lock.Close()
+	return entries
+}
+
+// count is how many steps are cached.
+func (s *Store) count() int {
+	items, _ := os.ReadDir(s.path("steps"))
+	return len(items)
 }
 
 // Prune removes every entry.
 func (s *Store) Prune() error {
-	for _, directory := range []string{"steps", "trees", "blobs"} {
+	for _, directory := range cached {
 		items, err := os.ReadDir(s.path(directory))
 		if err != nil {
 			return err
@@ -147,23 +225,25 @@ func syncfs(file *os.File) error {
 	return nil
 }
 
-// Usage is the bytes on disk and the number of entries of the cache.
-func (s *Store) Usage() (size int64, entries int) {
-	_ = filepath.WalkDir(s.path(), func(path string, item fs.DirEntry, err error) error {
-		if err != nil {
-			return nil // removed meanwhile
-		}
-		if info, err := item.Info(); err == nil {
-			if stat, ok := info.Sys().(*syscall.Stat_t); ok {
-				size += stat.Blocks * 512
+// Usage is the bytes of the cache, as the gauge shows them: about twice as much of what came through a restart.
+func (s *Store) Usage() (size int64) {
+	for _, directory := range cached {
+		_ = filepath.WalkDir(s.path(directory), func(path string, item fs.DirEntry, err error) error {
+			if err != nil || path == s.path(directory) {
+				return nil // removed meanwhile
 			}
-		}
-		if strings.Count(strings.TrimPrefix(path, s.path()), "/") == 2 {
-			entries++
-		}
-		return nil
-	})
-	return size, entries
+			if info, err := item.Info(); err == nil {
+				if stat, ok := info.Sys().(*syscall.Stat_t); ok {
+					size += stat.Blocks * 512
+				}
+			}
+			return nil
+		})
+	}
+	if s.kept {
+		size *= 2
+	}
+	return size
 }
 
 // MissingBlobs says which files of a directory are not in the cache.
