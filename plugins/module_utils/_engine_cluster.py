@@ -12,7 +12,6 @@ from typing import Any
 from urllib.parse import quote
 
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_ready import (
-    ROLL_ANNOTATION,
     stuck_container,
     with_taint,
     without_taint,
@@ -21,7 +20,9 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_roll
     UNREGISTER,
     Progress,
     RolloutError,
+    notes,
     read_gauges,
+    read_progress,
 )
 
 POOL_LABEL = "node-restriction.kubernetes.io/runnerfleet-pool"
@@ -90,7 +91,7 @@ class EngineCluster:
             now = self._json("GET", f"/api/v1/nodes/{node}")
             meta = {
                 "resourceVersion": now["metadata"]["resourceVersion"],
-                "annotations": {ROLL_ANNOTATION: progress.to_json() if progress else None},
+                "annotations": notes(read_progress(now), progress),
             }
             taints = with_taint(now) if progress or closed else without_taint(now)
             if self._patch_node(node, {"metadata": meta, "spec": {"taints": taints or None}}):

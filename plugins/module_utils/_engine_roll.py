@@ -12,11 +12,13 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_rollout import (
     COMPARED,
+    TIME,
     CacheVerdict,
     NodePlan,
     Progress,
@@ -34,6 +36,7 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_roll
 )
 
 CONTAINER = "engine"
+ADVICE = "These nodes keep new runners away. See the engine's log there; to go on with a cold cache, name the nodes in accept_cache_loss."
 OBSERVE_TIMEOUT = 30  # seconds that the cluster gets to look at a DaemonSet that was changed
 
 
@@ -45,9 +48,14 @@ class Limits:
     start: int
     end_jobs: bool
     min_kept_percent: int
-    restoring: bool  # the engines are to come back from checkpoints
+    request: str  # what the engines are to do when they start again: checkpoint, restore or none
+    checkpoint: str  # the one to restore
     proof: int  # until what an engine says of its cache after a start counts: it renews its figures every minute, and runs its canary
     interval: float = 2
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.min_kept_percent <= 100:
+            raise ValueError(f"min_kept_percent: found {self.min_kept_percent}, expected 0 to 100")
 
 
 @dataclass
@@ -71,6 +79,7 @@ class NodeRoll:
         self.node = plan.node
         self.outcome = Outcome(plan.node)
         self.codes: dict[str, int | None] = {}
+        self.progress: Progress | None = plan.progress
 
     def run(self) -> Outcome:
         """Finish what an earlier run began, then roll what is stale."""
@@ -85,22 +94,35 @@ class NodeRoll:
                 self._roll(stale)
         except RolloutError as error:
             self.outcome.problem = str(error)
+            self._withdraw()
         except Exception as error:
             # The client raises whatever its transport does. What is written down on the node lets the next run go on.
             reason = getattr(error, "reason", None) or error
             self.outcome.problem = f"the cluster's API did not answer as expected, run again: {type(error).__name__}: {str(reason)[:300]}"
+            with suppress(Exception):
+                self._withdraw()
         self.outcome.seconds = round(time.monotonic() - began, 1)
         return self.outcome
 
+    def _mark(self, progress: Progress | None, closed: bool = False) -> None:
+        """Write down how far the roll is, before that is done."""
+        self.progress = progress
+        self.cluster.mark(self.node, progress, closed)
+
+    def _withdraw(self) -> None:
+        """What the engines were asked to do at their next start does not outlive a roll that stopped."""
+        if self.progress and self.progress.asking:
+            self._mark(self.progress.at(self.progress.step, asking=False))
+
     def _empty(self) -> None:
         """Nobody uses the node any more, and it stays closed."""
-        self.cluster.mark(self.node, Progress(since=_now()))
+        self._mark(Progress(since=_now()))
         try:
             self._drain()
         except RolloutError:
-            self.cluster.mark(self.node, None)
+            self._mark(None)
             raise
-        self.cluster.mark(self.node, None, True)
+        self._mark(None, True)
 
     def _go_on(self, progress: Progress) -> None:
         """Engines that were still to be stopped are rolled anew, the others are waited for."""
@@ -113,26 +135,26 @@ class NodeRoll:
         elif progress.engines:
             self._finish(progress)
         elif not self.plan.stale:
-            self.cluster.mark(self.node, None)  # it had only begun to wait, and there is no reason left
+            self._mark(None)  # it had only begun to wait, and there is no reason left
 
     def _stale_now(self) -> list[Stale]:
         here = {pod["metadata"]["uid"] for pod in self.cluster.engine_pods(self.node)}
         return [item for item in self.plan.stale if item.uid in here]
 
     def _roll(self, stale: Sequence[Stale], rest: Mapping[str, Mapping[str, Any]] | None = None) -> None:
-        progress = Progress(since=_now())
-        self.cluster.mark(self.node, progress.at("drain", engines=rest or {}))
+        progress = Progress(since=_now(), request=self.limits.request.replace("none", ""), checkpoint=self.limits.checkpoint)
+        self._mark(progress.at("drain", engines=rest or {}))
         try:
             before = self._drain()
         except RolloutError:
             if not rest:
-                self.cluster.mark(self.node, None)  # nothing was stopped
+                self._mark(None)  # nothing was stopped
             raise
         engines = {
             item.daemonset: {"uid": item.uid, "pod": item.pod, "grace": item.grace, **_compared(before.get(item.uid, {}))} for item in stale
         }
-        progress = progress.at("stop", engines={**(rest or {}), **engines})
-        self.cluster.mark(self.node, progress)
+        progress = progress.at("stop", engines={**(rest or {}), **engines}, asking=bool(progress.request))
+        self._mark(progress)
         for pod in self.cluster.engine_pods(self.node):
             if pod["metadata"]["uid"] in _uids(progress):
                 self.cluster.remove(pod)
@@ -180,11 +202,11 @@ class NodeRoll:
             if not gone:
                 raise RolloutError(f"engine pod {entry['pod']} is still stopping after {grace} seconds, expected it to end. See its log")
             self.codes[name] = code
-        self.cluster.mark(self.node, progress.at("start"))
+        self._mark(progress.at("start"))
         problems = []
         for name, entry in progress.engines.items():
             before = _compared(entry)
-            after, verdict = self._compare(name, before)
+            after, verdict = self._compare(name, before, progress.request == "restore")
             code = self.codes[name]
             if verdict.cache != "lost" and code and before:
                 verdict = CacheVerdict("lost", f"it ended with exit code {code} when it was stopped, expected 0")
@@ -194,16 +216,16 @@ class NodeRoll:
                 problems.append(f"{name}: {verdict.reason}")
         if problems:
             self.outcome.lost = True
-            self.cluster.mark(self.node, progress.at("lost", problem="; ".join(problems)))
+            self._mark(progress.at("lost", problem="; ".join(problems), asking=False))
             raise RolloutError(f"its cache was lost: {'; '.join(problems)}")
-        self.cluster.mark(self.node, None)
+        self._mark(None)
 
-    def _compare(self, daemonset: str, before: Mapping[str, float]) -> tuple[dict[str, float], CacheVerdict]:
+    def _compare(self, daemonset: str, before: Mapping[str, float], restoring: bool) -> tuple[dict[str, float], CacheVerdict]:
         """The figures of the engine that was started, and what they say of its cache. They may lag behind."""
         deadline = time.monotonic() + self.limits.proof
         while True:
             after = self._answer(daemonset)
-            verdict = judge_restore(before, after) if self.limits.restoring else judge_cache(before, after, self.limits.min_kept_percent)
+            verdict = judge_restore(before, after) if restoring else judge_cache(before, after, self.limits.min_kept_percent)
             if verdict.cache == "kept" or time.monotonic() >= deadline:
                 return after, verdict
             time.sleep(self.limits.interval)
@@ -260,8 +282,31 @@ def roll(cluster: Any, batches: Sequence[Sequence[NodePlan]], limits: Limits) ->
     return outcomes
 
 
+def report(todo: Sequence[NodePlan], outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """What the module returns of a roll; a `msg` says that it stopped."""
+    problems = [outcome for outcome in outcomes if outcome.problem]
+    result: dict[str, Any] = {"rolled": [asdict(outcome) for outcome in outcomes if not outcome.problem]}
+    if problems:
+        result["lost"] = [outcome.node for outcome in problems if outcome.lost]
+        left = [item.node for item in todo if item.node not in {outcome.node for outcome in outcomes}]
+        result["msg"] = "The roll-out stopped: " + "; ".join(f"{outcome.node}: {outcome.problem}" for outcome in problems)
+        result["msg"] += f". Not begun: {', '.join(left) or 'none'}." + (f" {ADVICE}" if result["lost"] else "")
+    return result
+
+
+def without_checkpoint(cluster: Any, plans: Sequence[NodePlan], wanted: str) -> list[str]:
+    """The engines that say which checkpoints they have, and have not the one that they are to go back to."""
+    lines = []
+    for item in (entry for node in plans for entry in node.stale):
+        known = cluster.state(item.pod).get("checkpoints")
+        good = [str(entry["name"]) for entry in known or [] if wanted or not entry.get("bad")]
+        if known is not None and not (wanted in good or (good and not wanted)):
+            lines.append(f"{item.pod} has {', '.join(good) or 'none'}")
+    return lines
+
+
 def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    return time.strftime(TIME, time.gmtime())
 
 
 def _uids(progress: Progress) -> list[str]:

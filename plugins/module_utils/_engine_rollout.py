@@ -11,12 +11,17 @@ from __future__ import annotations
 
 import json
 import re
+import time
+from calendar import timegm
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_ready import ROLL_ANNOTATION, VERSION_LABEL
 
+# What a node's engines find there when they start next. A roll-out writes them with its own note, and takes them away with it.
+CHECKPOINT_ANNOTATION = "runnerfleet.dev/engine-checkpoint"  # take one, if the last is older than this time in seconds since 1970
+RESTORE_ANNOTATION = "runnerfleet.dev/engine-restore"  # <id> <checkpoint, or nothing for the newest>: obeyed once for an id
 HASH_LABEL = "controller-revision-hash"
 UNREGISTER = "actions-runner/unregistration-request-timestamp"
 UNREGISTERED = "actions-runner/unregistration-complete-timestamp"
@@ -39,6 +44,7 @@ GAUGES = {
 }
 # What is compared before and after. An engine's count of entries is no part of it: open and recent sessions are most of that.
 COMPARED = ("bytes", "canary", "persisted_results", "persisted_bytes", "restores", "wipes", "missed")
+TIME = "%Y-%m-%dT%H:%M:%SZ"
 DOUBLED = 2  # an engine may count a cache with up to twice the bytes, and not so after its next start
 
 
@@ -54,6 +60,9 @@ class Progress:
     since: str = ""
     problem: str = ""
     engines: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    request: str = ""  # what its engines are to do at their start: checkpoint or restore
+    checkpoint: str = ""  # the one to restore
+    asking: bool = False  # the request stands: from right before the stop until the engines have answered, or the roll has ended
 
     @property
     def lost(self) -> bool:
@@ -112,9 +121,21 @@ def read_progress(node: Mapping[str, Any]) -> Progress | None:
         return None
     try:
         found = json.loads(text)
-        return Progress(**{key: found[key] for key in ("step", "since", "problem", "engines") if key in found})
+        return Progress(**{item.name: found[item.name] for item in fields(Progress) if item.name in found})
     except (ValueError, TypeError):
         return Progress()
+
+
+def notes(before: Progress | None, now: Progress | None) -> dict[str, str | None]:
+    """The annotations of a node, None for those that go. A request stands in them only while its roll says so, whoever goes on with it."""
+    found: dict[str, str | None] = {ROLL_ANNOTATION: now.to_json() if now else None, RESTORE_ANNOTATION: None}
+    if before and before.request == "checkpoint" and before.asking:
+        found[CHECKPOINT_ANNOTATION] = None  # one that a person wrote is left alone
+    if now and now.asking and now.request == "restore":
+        found[RESTORE_ANNOTATION] = f"{now.since} {now.checkpoint}".rstrip()
+    elif now and now.asking:
+        found[CHECKPOINT_ANNOTATION] = str(timegm(time.strptime(now.since, TIME)))
+    return found
 
 
 def read_gauges(text: str) -> dict[str, float]:

@@ -78,10 +78,17 @@ options:
     description: Seconds to wait, once an engine answers, until its canary and its figures say what became of its cache.
     type: int
     default: 120
-  restoring:
-    description: Whether the engines were asked to come back from a checkpoint, so that this is what has to be seen.
-    type: bool
-    default: false
+  request:
+    description:
+      - What the engines are asked to do when they start again, in an annotation of their node from right before the stop until they answer.
+      - V(checkpoint) takes one, V(restore) goes back to O(checkpoint), and that this came about is what has to be seen.
+    type: str
+    choices: [none, checkpoint, restore]
+    default: none
+  checkpoint:
+    description: The checkpoint to go back to; empty for the newest. Where an engine lacks it nothing is stopped.
+    type: str
+    default: ""
   accept_cache_loss:
     description: Nodes whose lost cache is known. They let runners in again.
     type: list
@@ -128,16 +135,13 @@ lost:
   returned: always
   type: list
   elements: str
-  sample: []
 silent:
   description: Nodes that were passed over, since their kubelet stopped reporting.
   returned: always
   type: list
   elements: str
-  sample: []
 """
 
-from dataclasses import asdict
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -146,12 +150,18 @@ from ansible_collections.kubernetes.core.plugins.module_utils.k8s.client import 
 from ansible_collections.kubernetes.core.plugins.module_utils.k8s.core import AnsibleK8SModule
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _engine_rollout as rollout
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_cluster import EngineCluster
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_roll import Limits, look, roll
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_roll import (
+    ADVICE,
+    Limits,
+    look,
+    report,
+    roll,
+    without_checkpoint,
+)
 
 INTERVAL = 2
-LIMITS = {"end_jobs": "end_jobs", "min_kept_percent": "min_kept_percent", "restoring": "restoring"}
+LIMITS = {name: name for name in ("end_jobs", "min_kept_percent", "request", "checkpoint")}
 LIMITS.update({name: f"{name}_timeout" for name in ("drain", "start", "proof")})
-ADVICE = "These nodes keep new runners away. See the engine's log there; to go on with a cold cache, name the nodes in accept_cache_loss."
 
 
 def connect(module: AnsibleK8SModule) -> EngineCluster:
@@ -163,8 +173,7 @@ def connect(module: AnsibleK8SModule) -> EngineCluster:
 def run(module: AnsibleK8SModule, cluster: EngineCluster) -> dict[str, Any]:
     """Plan and roll; a `msg` in the result means that it failed."""
     params = module.params
-    if not 0 <= params["min_kept_percent"] <= 100:
-        raise ValueError(f"min_kept_percent: found {params['min_kept_percent']}, expected 0 to 100")
+    limits = Limits(**{name: params[option] for name, option in LIMITS.items()}, interval=INTERVAL)
     plans = look(cluster, params, params["intended"] if module.check_mode else [])
     at_once = rollout.at_once(params["max_unavailable"], len(plans))
     known = [item.node for item in plans if item.progress and item.progress.lost and item.node in params["accept_cache_loss"]]
@@ -185,19 +194,14 @@ def run(module: AnsibleK8SModule, cluster: EngineCluster) -> dict[str, Any]:
     }
     if lost:
         reasons = "; ".join(f"{item.node}: {item.progress.problem}" for item in lost if item.progress)
-        result.update(changed=bool(known), msg=f"A cache was lost in an earlier roll, so that nothing is rolled: {reasons}. {ADVICE}")
-        return result
+        return {**result, "changed": bool(known), "msg": f"A cache was lost in an earlier roll, nothing is rolled: {reasons}. {ADVICE}"}
+    if params["request"] == "restore" and (missing := without_checkpoint(cluster, todo, params["checkpoint"])):
+        raise ValueError(
+            f"checkpoint: expected {params['checkpoint'] or 'a good one'} on each engine: {'; '.join(missing)}. Nothing is stopped"
+        )
     if module.check_mode:
         return result
-    limits = Limits(**{name: params[option] for name, option in LIMITS.items()}, interval=INTERVAL)
-    outcomes = roll(cluster, rollout.batches(todo, params["canary"], at_once), limits)
-    result["rolled"] = [asdict(outcome) for outcome in outcomes if not outcome.problem]
-    problems = [outcome for outcome in outcomes if outcome.problem]
-    if problems:
-        result["lost"] = [outcome.node for outcome in problems if outcome.lost]
-        left = [item.node for item in todo if item.node not in {outcome.node for outcome in outcomes}]
-        result["msg"] = "The roll-out stopped: " + "; ".join(f"{outcome.node}: {outcome.problem}" for outcome in problems)
-        result["msg"] += f". Not begun: {', '.join(left) or 'none'}." + (f" {ADVICE}" if result["lost"] else "")
+    result.update(report(todo, roll(cluster, rollout.batches(todo, params["canary"], at_once), limits)))
     return result
 
 
@@ -219,7 +223,8 @@ def main() -> None:
         "start_timeout": {"type": "int", "default": 1800},
         "min_kept_percent": {"type": "int", "default": 80},
         "proof_timeout": {"type": "int", "default": 120},
-        "restoring": {"type": "bool", "default": False},
+        "request": {"type": "str", "choices": ["none", "checkpoint", "restore"], "default": "none"},
+        "checkpoint": {"type": "str", "default": ""},
         "accept_cache_loss": {"type": "list", "elements": "str", "default": []},
     }
     module = AnsibleK8SModule(module_class=AnsibleModule, argument_spec=spec, supports_check_mode=True)

@@ -92,7 +92,7 @@ def test_a_mark_is_one_write_of_taint_and_note(api: Api, cluster: EngineCluster)
     assert body["spec"]["taints"] == [other, {"key": TAINT, "effect": "NoSchedule"}]
     assert json.loads(body["metadata"]["annotations"][ROLL_ANNOTATION])["step"] == "drain" and body["metadata"]["resourceVersion"] == "1"
     cluster.mark("n", None)
-    assert api.asked[-1][2]["metadata"]["annotations"] == {ROLL_ANNOTATION: None} and api.asked[-1][2]["spec"]["taints"] == [other]
+    assert api.asked[-1][2]["metadata"]["annotations"][ROLL_ANNOTATION] is None and api.asked[-1][2]["spec"]["taints"] == [other]
 
 
 def test_a_mark_gives_up_on_a_busy_node_and_tells_other_errors(api: Api, cluster: EngineCluster) -> None:

@@ -215,7 +215,7 @@ def test_a_roll_that_began_is_finished_first() -> None:
 
 def test_progress_survives_its_annotation() -> None:
     """And what cannot be read begins anew."""
-    progress = Progress("stop", "T", "", {"ds": {"uid": "u", "pod": "p", "bytes": 4.0}})
+    progress = Progress("stop", "T", "", {"ds": {"uid": "u", "pod": "p", "bytes": 4.0}}, "restore", "c", True)
     assert read_progress(node("a", progress)) == progress
     assert read_progress(node("a")) is None
     for text in ("{", "[]", '{"step": "stop", "more": 1}'):

@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_ready import ROLL_ANNOTATION, TAINT, with_taint, without_taint
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_rollout import (
+    CHECKPOINT_ANNOTATION,
+    RESTORE_ANNOTATION,
     UNREGISTER,
     UNREGISTERED,
     Progress,
+    notes,
     read_progress,
 )
 from ansible_collections.runnerfleet.baremetal.plugins.modules import engine_rollout
@@ -36,6 +39,9 @@ class MemoryCluster:
         self.pods = {name: self._pod(name, "old", 0) for name in NODES}
         self.cached = dict.fromkeys(NODES, 40_000)  # bytes
         self.canary = dict.fromkeys(NODES, 1.0)
+        self.checkpoints: dict[str, list[dict[str, Any]]] = {}  # by pod, where it says so
+        self.restores = dict.fromkeys(NODES, 0)
+        self.obeyed: list[str] = []  # what engines found in their node's annotations when they started
         self.mute: set[str] = set()  # nodes whose pod never says what became of its canary
         self.jobs = dict.fromkeys(NODES, 0)
         self.idle: dict[str, dict[str, Any]] = {}
@@ -110,12 +116,17 @@ class MemoryCluster:
     def _gauges(self, pod: str) -> dict[str, float]:
         node = next(name for name, item in self.pods.items() if item["metadata"]["name"] == pod)
         canary = {} if node in self.mute else {"canary": self.canary[node]}
+        canary["restores"] = self.restores[node]
         return {"clients": float(self.jobs[node] > 0), "bytes": self.cached[node], **canary}
 
     def _mark(self, node: str, progress: Progress | None, closed: bool = False) -> None:
         item = self.node_objects[node]
         item["spec"]["taints"] = with_taint(item) if progress or closed else without_taint(item)
-        item["metadata"]["annotations"] = {ROLL_ANNOTATION: progress.to_json()} if progress else {}
+        found = item["metadata"]["annotations"] | notes(read_progress(item), progress)
+        item["metadata"]["annotations"] = {key: value for key, value in found.items() if value is not None}
+
+    def _state(self, pod: str) -> dict[str, Any]:
+        return {"checkpoints": self.checkpoints[pod]} if pod in self.checkpoints else {}
 
     def _unregister(self, pod: dict[str, Any]) -> None:
         pod["metadata"]["annotations"][UNREGISTER] = "T"
@@ -143,6 +154,9 @@ class MemoryCluster:
             if item["metadata"]["uid"] == uid:
                 assert item["metadata"].get("deletionTimestamp"), "waits for a pod that nobody has asked to stop"
                 self.starts += 1
+                found = self.node_objects[node]["metadata"]["annotations"]
+                self.obeyed += [f"{node} {key}={found[key]}" for key in (CHECKPOINT_ANNOTATION, RESTORE_ANNOTATION) if key in found]
+                self.restores[node] += RESTORE_ANNOTATION in found
                 self.pods[node] = self._pod(node, "new", self.starts)
                 if node in self.deaf:
                     self.pods[node]["status"]["conditions"] = []
@@ -174,7 +188,11 @@ def test_check_then_real_then_nothing(run_module: RunModule, cluster: MemoryClus
     real = run_module(engine_rollout.main, ARGUMENTS)
     assert (real["planned"], real["diff"]) == (foretold["planned"], foretold["diff"])
     assert [item["node"] for item in real["rolled"]] == list(NODES)
-    assert real["rolled"][1]["engines"][0]["before"] == {"bytes": 40000, "canary": 1} == real["rolled"][1]["engines"][0]["after"]
+    assert (
+        real["rolled"][1]["engines"][0]["before"]
+        == {"bytes": 40000, "canary": 1, "restores": 0}
+        == real["rolled"][1]["engines"][0]["after"]
+    )
     assert cluster.stale() == [] and cluster.barred() == [] and cluster.killed_jobs == [] and set(cluster.cached.values()) == {40_000}
     assert all(len(nodes) == 1 for nodes in cluster.down)
     again = run_module(engine_rollout.main, ARGUMENTS)
@@ -303,6 +321,103 @@ def test_a_restart_by_time_ends_where_it_was_reached(run_module: RunModule, clus
     asked = {**ARGUMENTS, "restart_older_than": "2026-01-01T00:00:03Z"}
     assert [item["node"] for item in run_module(engine_rollout.main, asked)["rolled"]] == ["runner-1", "runner-2"]
     assert not run_module(engine_rollout.main, asked)["changed"]
+
+
+def requests(cluster: MemoryCluster) -> list[str]:
+    """What stands in the nodes' annotations beside the roll's own note."""
+    return [key for node in cluster.node_objects.values() for key in node["metadata"]["annotations"] if key != ROLL_ANNOTATION]
+
+
+RESTORE = {**ARGUMENTS, "request": "restore", "restart_older_than": "2027-01-01T00:00:00Z", "checkpoint": "20260131T120000Z"}
+
+
+def test_a_request_is_there_when_an_engine_starts_and_only_then(run_module: RunModule, cluster: MemoryCluster) -> None:
+    """Node by node, with the roll's own note; a checkpoint by its time, a restore by a name of its own each time."""
+    result = run_module(engine_rollout.main, RESTORE)
+    assert "failed" not in result and {item["engines"][0]["cache"] for item in result["rolled"]} == {"kept"}
+    assert [item.split()[0] for item in cluster.obeyed] == list(NODES) and requests(cluster) == []
+    assert all(item.endswith("Z 20260131T120000Z") for item in cluster.obeyed)
+    cluster.obeyed.clear()
+    cluster.node_objects["runner-3"]["metadata"]["annotations"][CHECKPOINT_ANNOTATION] = "17"  # a person's, which is obeyed as well
+    run_module(engine_rollout.main, {**RESTORE, "request": "checkpoint", "nodes": ["runner-1", "runner-2"]})
+    assert [item.partition("=")[0] for item in cluster.obeyed] == [f"{node} {CHECKPOINT_ANNOTATION}" for node in ("runner-1", "runner-2")]
+    assert float(cluster.obeyed[0].partition("=")[2]) > 1.7e9
+    run_module(engine_rollout.main, {**RESTORE, "request": "none", "nodes": ["runner-3"]})
+    assert cluster.obeyed[-1] == f"runner-3 {CHECKPOINT_ANNOTATION}=17" and requests(cluster) == [CHECKPOINT_ANNOTATION]
+
+
+def test_a_restore_that_did_not_come_about_is_told(run_module: RunModule, cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine went on with what it had."""
+    monkeypatch.setattr(cluster, "restores", {**dict.fromkeys(NODES, 0)}, raising=False)
+    monkeypatch.setattr(cluster, "_gauges", lambda _pod: {"clients": 0.0, "bytes": 40_000.0, "canary": 1.0, "restores": 0.0}, raising=False)
+    result = run_module(engine_rollout.main, RESTORE)
+    assert "engines: no checkpoint was restored" in result["msg"] and requests(cluster) == [] and cluster.barred() == ["runner-1"]
+
+
+@pytest.mark.parametrize("request_", ["checkpoint", "restore"])
+@pytest.mark.parametrize("trouble", ["in use", "does not stop", "does not answer", "API at the stop", "API after the stop"])
+def test_a_request_does_not_outlive_a_roll_that_stopped(
+    request_: str, trouble: str, run_module: RunModule, cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever stopped it."""
+
+    def refuse(*_arguments: Any) -> Any:
+        raise ConnectionError("refused")
+
+    more: dict[str, Any] = {}
+    if trouble == "in use":
+        cluster.jobs["runner-1"], more = 10**6, {"drain_timeout": 0}
+    elif trouble == "does not stop":
+        monkeypatch.setattr(cluster, "_stopped", lambda *_arguments: (False, None), raising=False)
+    elif trouble == "does not answer":
+        cluster.deaf, more = {"runner-1"}, {"start_timeout": 0}
+    else:
+        monkeypatch.setattr(cluster, "_remove" if trouble == "API at the stop" else "_stopped", refuse, raising=False)
+    result = run_module(engine_rollout.main, {**RESTORE, "request": request_, **more})
+    assert result["failed"] and requests(cluster) == []
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before the call", "after the call"])
+def test_a_request_of_a_killed_run_goes_with_the_next_one(after: bool, run_module: RunModule, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plain roll-out finishes what was begun, and restores nothing that was not begun."""
+    monkeypatch.setattr(engine_rollout, "INTERVAL", 0)
+    for call in range(1, 200):
+        made = MemoryCluster()
+        made.kill, made.kill_after = call, after
+        monkeypatch.setattr(engine_rollout, "connect", lambda _module, made=made: made)
+        try:
+            run_module(engine_rollout.main, RESTORE)
+        except Killed:
+            pass
+        else:
+            return
+        asked = len(made.obeyed)
+        assert "failed" not in run_module(engine_rollout.main, ARGUMENTS), f"call {call}"
+        assert requests(made) == [] and made.barred() == [] and len(made.obeyed) <= asked + 1, f"call {call}"
+    raise AssertionError("a roll takes more calls than were tried")
+
+
+@pytest.mark.parametrize(
+    ("known", "wanted", "said"),
+    [
+        pytest.param([], "", "engine-runner-2-0 has none", id="none at all"),
+        pytest.param([{"name": "a", "bad": True}], "", "engine-runner-2-0 has none", id="only a bad one"),
+        pytest.param([{"name": "a"}], "b", "expected b on each engine: engine-runner-2-0 has a", id="another one"),
+        pytest.param([{"name": "a", "bad": True}], "a", "", id="a bad one by its name"),
+        pytest.param([{"name": "a"}], "", "", id="the newest"),
+        pytest.param(None, "b", "", id="it does not say"),
+    ],
+)
+@pytest.mark.parametrize("check", [True, False])
+def test_a_checkpoint_that_is_not_there_stops_nothing(
+    check: bool, known: Any, wanted: str, said: str, run_module: RunModule, cluster: MemoryCluster
+) -> None:
+    """The dry run says so too."""
+    if known is not None:
+        cluster.checkpoints = {"engine-runner-2-0": known}
+    result = run_module(engine_rollout.main, {**RESTORE, "checkpoint": wanted}, check=check)
+    assert said in result.get("msg", "") and ("failed" in result) == bool(said)
+    assert not said or (cluster.starts == 0 and requests(cluster) == [] and cluster.barred() == [])
 
 
 @pytest.mark.parametrize(
