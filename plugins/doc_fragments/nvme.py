@@ -14,7 +14,8 @@ options:
   drives:
     description:
       - The drives to use, each by a path below C(/dev/disk/by-id), by its wwid or by its serial.
-      - Kernel names such as C(/dev/nvme0n1) are refused, because they may mean another drive after the next boot.
+      - Kernel names such as C(/dev/nvme0n1) are refused, because they may mean another drive after the next boot; so is a name that
+        means two drives. A namespace that shows as several devices is one drive.
       - With O(layout=stripe) and O(stripe_with=lvm), one more drive than before extends the volume group, and one more with
         O(stripe_with=raid10) takes the place of a lost one.
     type: list
@@ -131,8 +132,8 @@ options:
     choices: [0, 512, 4096]
     default: 0
   wipe:
-    description: Drives, by a name that O(drives) accepts, whose content may be destroyed. Never covers a drive in use, and never one
-      that carries the wished volumes already.
+    description: Drives, each by a name that O(drives) accepts and that means it alone, whose content may be destroyed. Never covers a
+      drive in use, and never one that carries the wished volumes already.
     type: list
     elements: str
     default: []

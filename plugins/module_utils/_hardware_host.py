@@ -6,14 +6,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _hardware
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._hardware import Hardware, HardwareDrive
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme import MARK
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme import BOOT, Drive, foreign_use, is_reason
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_drives import Drives, Run, text
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._survey import parse_cpu_list, parse_meminfo
 
@@ -62,25 +61,19 @@ def _drives(run: Run, names: Sequence[str]) -> list[HardwareDrive]:
         except ValueError:
             continue  # the survey says which name means nothing, and why
     if not names:
-        # Hidden are the paths of a drive that has several; the drive itself is listed beside them.
-        nvme = [path for path in sorted((ROOT / "sys/block").glob("nvme*")) if text(path / "hidden") != "1"]
-        found = {path: next(iter(host.links(path.name)), f"/dev/{path.name}") for path in nvme}
-    return [_drive(host, path, name) for path, name in found.items()]
+        found = {path: next(iter(host.drive_of(path.name).links), f"/dev/{path.name}") for path in host.namespaces()[0]}
+    return [_drive(host.inspect(path, name, content=False), path, name) for path, name in found.items()]
 
 
-def _drive(host: Drives, sysfs: Path, name: str) -> HardwareDrive:
-    reasons = host.blocked(f"/dev/{sysfs.name}", sysfs, None)
-    boot = any(reason.startswith("boot drive") for reason in reasons)
+def _drive(drive: Drive, sysfs: Path, name: str) -> HardwareDrive:
     # What nvme_layout has set up is in use by us: a node that is finished passes again.
-    if reasons and not boot and "read-only" not in reasons and _ours(host.run, sysfs):
-        reasons = ()
     return HardwareDrive(
         name=name,
-        size_bytes=int(text(sysfs / "size") or 0) * 512,
-        model=" ".join(text(sysfs / "device/model").split()),
+        size_bytes=drive.size,
+        model=drive.model,
         transport=transport(sysfs),
-        in_use="; ".join(reasons),
-        boot=boot,
+        in_use="; ".join(foreign_use(drive)),
+        boot=any(is_reason(reason, BOOT) for reason in drive.blocked),
     )
 
 
@@ -90,15 +83,3 @@ def transport(sysfs: Path) -> str:
         return "nvme"
     path = os.path.realpath(sysfs)
     return next((name for part, name in BUSES if part in path), "")
-
-
-def _ours(run: Run, sysfs: Path) -> bool:
-    """Whether every partition carries our mark, by the table on the drive: a kernel without a GPT parser does not know names."""
-    if not any((entry / "partition").exists() for entry in sysfs.iterdir()):
-        return False
-    try:
-        status, out, _error = run(["sfdisk", "--json", f"/dev/{sysfs.name}"], handle_exceptions=False)
-    except OSError:
-        return False  # without the tool it was not us
-    names = [entry.get("name", "") for entry in json.loads(out)["partitiontable"].get("partitions", [])] if not status else []
-    return bool(names) and all(name.startswith(MARK) for name in names)

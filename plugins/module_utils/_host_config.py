@@ -54,10 +54,20 @@ def sysctl_value(value: Any) -> str:
 
 
 def sysctl_path(key: str) -> str:
-    """The file of a kernel parameter."""
-    if not re.fullmatch(r"[\w-]+(\.[\w-]+)+", key):
-        raise ValueError(f"sysctls: {key!r} is not the name of a kernel parameter; expected a form like net.ipv4.ip_forward")
-    return "/proc/sys/" + key.replace(".", "/")
+    """The file of a kernel parameter, in either notation of sysctl.d(5): the first separator, a dot or a slash, is the one that separates.
+
+    Behind a first dot, dots and slashes change places; behind a first slash, both stay as they are. So net.ipv4.conf.bond0/101.rp_filter
+    and net/ipv4/conf/bond0.101/rp_filter are the same.
+    """
+    first = next((character for character in key if character in "./"), "")
+    path = key.translate(str.maketrans("./", "/.")) if first == "." else key
+    parts = path.split("/")
+    if len(parts) < 2 or not all(re.fullmatch(r"[A-Za-z0-9_:@][A-Za-z0-9_.:@+~-]*", part) for part in parts):
+        raise ValueError(
+            f"sysctls: {key!r} is not the name of a kernel parameter; expected a form like net.ipv4.ip_forward, or with a dot inside "
+            "a name net/ipv4/conf/bond0.101/rp_filter"
+        )
+    return "/proc/sys/" + path
 
 
 def without_swap(fstab: str) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _host_config as pure
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _swap
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host import Host, HostError, read
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._kernel import loadable, present
 
@@ -40,6 +41,14 @@ class HostConfig(Host):
                 self.note(f"kernel module {name}", "not loaded\n", "loaded\n")
                 if self.real:
                     self.command("modprobe", name)
+
+    @staticmethod
+    def check_sysctls(values: Mapping[str, Any]) -> None:
+        """Every name is one, and no parameter is named in two notations."""
+        paths = sorted((pure.sysctl_path(key), key) for key in values)
+        for (path, key), (other_path, other) in zip(paths, paths[1:]):
+            if path == other_path:
+                raise HostError(f"sysctls: {key} and {other} are the same parameter ({path}): keep one of them")
 
     def sysctls(self, stem: str, values: Mapping[str, Any]) -> None:
         """Set kernel parameters now and at boot, and look whether they took."""
@@ -70,8 +79,18 @@ class HostConfig(Host):
         if found != wanted:
             raise HostError(f"set {key} to {wanted}, and the kernel says {found}: the value is not one that it takes")
 
+    @staticmethod
+    def refuse_swap() -> None:
+        """What no unit and no fstab stands behind has to be taken out by a person."""
+        fixed = [f"{source.name} {source.why}" for source in _swap.sources() if not source.links]
+        if fixed:
+            raise HostError(f"swap would be on again after the next boot: {'; '.join(fixed)}. Take that out, or let kubelet run with swap")
+
     def swap_off(self) -> None:
         """No swap, now and at boot."""
+        sources = _swap.sources()
+        for source in sources:
+            self.silence(source)
         swaps = (read("/proc/swaps") or "").splitlines()[1:]
         if swaps:
             self.note("swap", "\n".join(swaps) + "\n", "off\n")
@@ -80,15 +99,44 @@ class HostConfig(Host):
         fstab = read("/etc/fstab") or ""
         if pure.without_swap(fstab) != fstab:
             self.file("/etc/fstab", pure.without_swap(fstab), f"{os.stat('/etc/fstab').st_mode & 0o7777:04o}")
-        target = f"{UNIT_DIRECTORY}/swap.target"  # masked: systemd also finds swap by partition type and by zram-generator
-        if os.path.realpath(target) != "/dev/null":
-            self.note("swap.target", "not masked\n", "masked\n")
-            self.touched.add(target)
-            if self.real:
-                os.makedirs(UNIT_DIRECTORY, exist_ok=True)
-                if os.path.lexists(target):
-                    os.unlink(target)
-                os.symlink("/dev/null", target)
+        self.mask("swap.target")  # systemd also finds swap by partition type and by zram-generator
+
+    def silence(self, source: _swap.Source) -> None:
+        """Stop a unit or init script that turns swap on, and let nothing start it again."""
+        links = [link for link in source.links if link.startswith("/etc/") and os.path.islink(_swap.at(link))]
+        if not links and not any(link.startswith(("/usr/", "/lib/", "/run/")) for link in source.links):
+            return  # fstab and swap.target, which are dealt with as a whole
+        self.note(source.name, f"starts at boot and {source.why}: {', '.join(source.links)}\n", "disabled\n")
+        self.touched.update(source.links)
+        unit = os.path.basename(source.name)
+        if self.real:
+            if os.path.isdir("/run/systemd/system"):
+                self.module.run_command(["systemctl", "stop", unit])  # one that is not running, or no unit, is as good
+            for link in links:
+                os.unlink(_swap.at(link))
+        if self.real and len(links) < len(source.links):  # what the distribution links is only held back by a mask
+            self.link_to_nothing(unit)
+
+    def mask(self, unit: str) -> None:
+        """Let nothing start a unit."""
+        path = f"{UNIT_DIRECTORY}/{unit}"
+        if os.path.realpath(path) == "/dev/null":
+            return
+        self.note(unit, "not masked\n", "masked\n")
+        self.touched.add(path)
+        if self.real:
+            self.link_to_nothing(unit)
+
+    @staticmethod
+    def link_to_nothing(unit: str) -> None:
+        """What systemd calls masked."""
+        path = f"{UNIT_DIRECTORY}/{unit}"
+        os.makedirs(UNIT_DIRECTORY, exist_ok=True)
+        if os.path.islink(path):
+            os.unlink(path)
+        elif os.path.exists(path):
+            os.rename(path, f"{path}.disabled")  # somebody's own unit file: kept, and no unit any more
+        os.symlink("/dev/null", path)
 
     def show(self, names: list[str]) -> dict[str, pure.Unit]:
         """What systemd says of units."""

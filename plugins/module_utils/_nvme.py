@@ -25,6 +25,17 @@ GROWING = ".grow"
 GROUP = "runnerfleet"
 # Stands for the array where a drive's identity is asked for.
 ARRAY = f"md array {GROUP}"
+# What a reason why a drive is not free begins with; the details follow a colon.
+BOOT, MOUNTED, SWAP, HOLDER, EXCLUSIVE = "boot", "mounted", "swap", "holder", "opened exclusively"
+READ_ONLY, UNOPENED, UNREAD, NO_SIZE = "read-only", "cannot be opened", "cannot be read", "no usable size"
+NO_NAME, OTHER_PATH = "no name of its own", "multipath path"
+PARTITIONS, SIGNATURE, UNKNOWN = "partitions", "signature", "unknown bytes"
+REASONS = (
+    *(BOOT, MOUNTED, SWAP, HOLDER, PARTITIONS, SIGNATURE, EXCLUSIVE, OTHER_PATH, UNKNOWN),
+    *(READ_ONLY, NO_SIZE, NO_NAME, UNOPENED, UNREAD),
+)
+# What uses a drive of ours is us.
+OWN_USE = (MOUNTED, HOLDER, EXCLUSIVE)
 # The smallest volume that mkfs.xfs accepts is 300 MiB.
 MINIMUM = 320 * MIB
 _NAMESPACE = uuid.UUID("c5b2e6d4-3f0e-5a63-9d0a-6f0f6f3a7a10")
@@ -54,7 +65,6 @@ class Drive:
     sector: int = 512
     # What stays the same whatever name the inventory uses; follows from the names, for an array from its members.
     seed: str = field(default="", compare=False)
-    names: tuple[str, ...] = ()
     found: tuple[str, ...] = ()  # what would be lost; consent by `wipe`
     blocked: tuple[str, ...] = ()  # what no consent covers
     model: str = ""
@@ -180,17 +190,30 @@ def wish_errors(volumes: Sequence[Volume], layout: str, count: int, stripe_with:
     return errors
 
 
-def drive_errors(drives: Sequence[Drive], wipe: Sequence[str]) -> list[str]:
-    """Drives that are named twice, and consent that fits none."""
+def is_reason(text: str, *words: str) -> bool:
+    """Whether a reason begins with one of the words."""
+    return text.partition(":")[0] in words
+
+
+def ours(drive: Drive) -> bool:
+    """Whether a drive carries our mark: the one place that tells ours from foreign."""
+    return bool(drive.member) or any(p.name.startswith(MARK) for p in drive.partitions)
+
+
+def foreign_use(drive: Drive) -> list[str]:
+    """What stands against using a drive, what we use it for ourselves left out."""
+    return [reason for reason in drive.blocked if not (ours(drive) and is_reason(reason, *OWN_USE))]
+
+
+def drive_errors(drives: Sequence[Drive]) -> list[str]:
+    """Drives that are named twice."""
     nodes = [d.node for d in drives]
-    errors = [f"{d.identity} is {d.node}, which is named twice" for i, d in enumerate(drives) if d.node in nodes[:i]]
-    unused = [w for w in wipe if not any(w in (d.identity, *d.names) for d in drives)]
-    return errors + [f"wipe names {w}, which is none of the drives" for w in unused]
+    return [f"{d.identity} is {d.node}, which is named twice" for i, d in enumerate(drives) if d.node in nodes[:i]]
 
 
 def offer(plan: Layout, drive: Drive, found: Sequence[str], wipe: Sequence[str]) -> None:
-    """A drive that is to be written: what it holds needs consent, what uses it forbids it."""
-    consent = any(w in (drive.identity, *drive.names) for w in wipe)
+    """A drive that is to be written: what it holds needs consent (`wipe`, by identity), what uses it forbids it."""
+    consent = drive.identity in wipe
     if found:
         plan.destructive.append({"drive": drive.identity, "node": drive.node, "found": list(found), "consented": consent})
     if found and not consent:
@@ -199,8 +222,9 @@ def offer(plan: Layout, drive: Drive, found: Sequence[str], wipe: Sequence[str])
             f'Nothing was written. To give up what it holds: wipe: ["{drive.identity}"]'
         )
     if drive.blocked:
+        problems = "; ".join(drive.blocked)
         plan.refusals.append(
-            f"{drive.identity} ({drive.node}) is in use: {'; '.join(drive.blocked)}. Nothing was written, and `wipe` does not cover this"
+            f"{drive.identity} ({drive.node}) cannot be used: {problems}. Nothing was written, and `wipe` does not cover this"
         )
 
 

@@ -13,10 +13,42 @@ import re
 import shutil
 import stat
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Callable
+from typing import Any, Callable
 
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme import ARRAY, GROUP, MARK, MIB, NEW, Drive, Partition
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme import (
+    ARRAY,
+    BOOT,
+    EXCLUSIVE,
+    GROUP,
+    HOLDER,
+    MARK,
+    MIB,
+    MOUNTED,
+    NEW,
+    NO_NAME,
+    NO_SIZE,
+    PARTITIONS,
+    READ_ONLY,
+    SIGNATURE,
+    SWAP,
+    UNKNOWN,
+    UNOPENED,
+    UNREAD,
+    Drive,
+    Partition,
+)
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_names import (
+    BY_ID,
+    Device,
+    KnownDrive,
+    changing,
+    meaningless,
+    meant,
+    own_names,
+)
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_names import drives as known_drives
 
 # Lies in the first MiB, behind the table's entries and before the first partition. Written first of all, cleared once the table stands:
 # a drive with this and nothing but a table is one that was proven empty by us and then interrupted.
@@ -39,6 +71,14 @@ TOOLS = {
     "mdadm": "mdadm",
 }
 Run = Callable[..., "tuple[int, str, str]"]
+# What reading a drive may raise: the device fails, or a tool answers something else than it should.
+BAD_ANSWER = (OSError, ValueError, LookupError, TypeError, AttributeError)
+ROOT = Path("/")
+
+
+def at(*path: str) -> Path:
+    """A place of the host."""
+    return ROOT.joinpath(*(part.lstrip("/") for part in path))
 
 
 def text(path: Path) -> str:
@@ -52,7 +92,7 @@ def text(path: Path) -> str:
 def device_of(path: str) -> str:
     """major:minor of a block device, empty for anything else."""
     try:
-        status = os.stat(path)
+        status = os.stat(at(path))
     except OSError:
         return ""
     return f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}" if stat.S_ISBLK(status.st_mode) else ""
@@ -65,7 +105,7 @@ def unescaped(path: str) -> str:
 
 def mountinfo() -> Iterator[tuple[str, str, str]]:
     """Device, root and target of every mount of this mount namespace."""
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+    for line in at("/proc/self/mountinfo").read_text().splitlines():
         before, after = line.split(" - ", 1)
         device, root, target = before.split()[2:5]
         source = unescaped(after.split()[1])
@@ -79,50 +119,99 @@ class Drives:
     """The drives of this host."""
 
     def __init__(self, run: Run) -> None:
-        self.run = run
+        self._run = run
+
+    def run(self, command: list[str], **options: Any) -> tuple[int, str, str]:
+        """Run a tool; one that is not installed fails like any other, with the package that has it."""
+        try:
+            return self._run(command, handle_exceptions=False, **options)
+        except FileNotFoundError:
+            return 127, "", f"{command[0]} is not installed: install package {TOOLS.get(command[0], command[0])}"
+
+    def known(self) -> list[KnownDrive]:
+        """Every drive of the host, each with all ways to it."""
+        links: dict[str, list[str]] = {}
+        for link in sorted(at(BY_ID).glob("*")):
+            links.setdefault(os.path.basename(os.path.realpath(link)), []).append(BY_ID + link.name)
+        return known_drives([self.device(p, links.get(p.name, [])) for p in sorted(at("/sys/block").glob("*"))])
+
+    def device(self, sysfs: Path, links: list[str]) -> Device:
+        """A block device, as names are concerned."""
+        number = text(sysfs / "dev")
+        data = text(at(f"/run/udev/data/b{number}")) if number else ""
+        return Device(
+            sysfs.name,
+            numbers=tuple(self.numbers(sysfs)),
+            wwid=text(sysfs / "wwid"),
+            serial=text(sysfs / "device/serial"),
+            model=text(sysfs / "device/model"),
+            nsid=text(sysfs / "nsid"),
+            subsystem=text(sysfs / "device/subsysnqn"),
+            controller=text(sysfs / "device/cntlid"),
+            hidden=text(sysfs / "hidden") == "1",
+            links=tuple(links),
+            claims=tuple(f"/dev/{line[2:]}" for line in data.splitlines() if line.startswith("S:")),
+        )
+
+    def drive_of(self, name: str) -> KnownDrive:
+        """The drive that a device is, or is a way to."""
+        return next((d for d in self.known() if name in (device.name for device in d.devices)), KnownDrive((Device(name),)))
 
     def resolve(self, identity: str) -> Path:
-        """The sysfs directory of the one whole drive that a by-id path, a wwid or a serial names."""
+        """The sysfs directory of the one whole drive that a by-id path, a wwid or a serial names, now and after the next boot."""
         if identity == ARRAY:
-            found = self.arrays()
-        elif identity.startswith("/"):
-            if not identity.startswith(("/dev/disk/by-id/", "/dev/disk/by-path/")):
-                links = self.links(os.path.basename(os.path.realpath(identity)))
-                stable = ", ".join(links) or "/dev/disk/by-id/..., its wwid or its serial"
-                raise ValueError(f"{identity} is a name that may mean another drive after the next boot: use {stable}")
-            found = [Path("/sys/class/block", os.path.basename(os.path.realpath(identity)))] if device_of(identity) else []
-        else:
-            found = [p for p in sorted(Path("/sys/block").iterdir()) if identity in self.numbers(p) and text(p / "hidden") != "1"]
-        if not found:
+            found = [path.name for path in self.arrays()]
+            if len(found) == 1:
+                return at("/sys/class/block", found[0])
+            raise ValueError(f"{identity}: found {len(found)} running arrays, expected one")
+        name = os.path.normpath(identity) if identity.startswith("/") else identity
+        target = os.path.basename(os.path.realpath(at(name))) if name.startswith("/") and device_of(name) else ""
+        known = self.known()
+        reason = changing(name) if name.startswith("/") else ""
+        if reason:
+            drive = next((d for d in known if target and target in (device.name for device in d.devices)), None)
+            stable = ", ".join(own_names(drive, known) if drive else []) or "/dev/disk/by-id/..., its wwid or its serial"
+            raise ValueError(f"{identity} {reason} mean another drive after the next boot: use {stable}")
+        if target and at("/sys/class/block", target, "partition").exists():
+            raise ValueError(f"{identity} is a partition ({target}): name the whole drive")
+        drives = meant(name, known, target) if target or not name.startswith("/") else []
+        if not drives:
             raise ValueError(f"{identity} is not a block device of this host: expected a /dev/disk/by-id/ path, a wwid or a serial of one")
-        if len(found) > 1:
-            raise ValueError(f"{identity} names {len(found)} drives ({', '.join(p.name for p in found)}): use the by-id path of one")
-        if (found[0] / "partition").exists():
-            raise ValueError(f"{identity} is a partition ({found[0].name}): name the whole drive")
-        return found[0]
+        if len(drives) > 1:
+            own = ", ".join(f"{(own_names(d, known) or ['no name'])[0]} for {d.name}" for d in drives)
+            names = ", ".join(d.name for d in drives)
+            raise ValueError(f"{identity} names {len(drives)} drives ({names}): use a name that one alone has, which is {own}")
+        return at("/sys/class/block", drives[0].name)
 
     @staticmethod
     def numbers(sysfs: Path) -> list[str]:
         """wwid and serial of a drive."""
         places = ("wwid", "device/wwid", "device/serial", "serial")
-        return list(dict.fromkeys(filter(None, (" ".join(text(sysfs / place).split()) for place in places))))
+        found = filter(None, (" ".join(text(sysfs / place).split()) for place in places))
+        return [number for number in dict.fromkeys(found) if not meaningless(number)]
 
-    @staticmethod
-    def links(name: str) -> list[str]:
-        """The by-id paths of a drive."""
-        folder = Path("/dev/disk/by-id")
-        return sorted(str(p) for p in folder.iterdir() if os.path.basename(os.path.realpath(p)) == name) if folder.is_dir() else []
+    def names(self, name: str) -> list[str]:
+        """The names that mean this drive and no other, best first."""
+        known = self.known()
+        return own_names(next((d for d in known if name in (device.name for device in d.devices)), KnownDrive((Device(name),))), known)
 
     def namespaces(self) -> tuple[list[Path], list[str]]:
-        """Every NVMe namespace, and the hidden devices that are one of several paths to one."""
-        named = [p for p in sorted(Path("/sys/class/block").glob("nvme*")) if re.fullmatch(r"nvme\d+(c\d+)?n\d+", p.name)]
-        hidden = [p.name for p in named if text(p / "hidden") == "1"]
-        return [p for p in named if p.name not in hidden], hidden
+        """Every NVMe drive, and the devices that are further ways to one."""
+        drives = [d for d in self.known() if re.fullmatch(r"nvme\d+n\d+", d.name)]
+        named = [p.name for p in sorted(at("/sys/class/block").glob("nvme*")) if re.fullmatch(r"nvme\d+(c\d+)?n\d+", p.name)]
+        return [at("/sys/class/block", d.name) for d in drives], [name for name in named if name not in {d.name for d in drives}]
 
     def arrays(self) -> list[Path]:
         """The running md arrays of ours."""
-        nodes = [p for p in sorted(Path("/sys/class/block").glob("md*")) if (p / "md").is_dir()]
-        return [p for p in nodes if any(self.array_of(self.probe(f"/dev/{m.name}")) for m in (p / "slaves").glob("*"))]
+        nodes = [p for p in sorted(at("/sys/class/block").glob("md*")) if (p / "md").is_dir()]
+        return [p for p in nodes if any(self.in_array(f"/dev/{member.name}") for member in (p / "slaves").glob("*"))]
+
+    def in_array(self, node: str) -> bool:
+        """Whether a drive belongs to an array of ours; one that cannot be read does not say so."""
+        try:
+            return bool(self.array_of(self.probe(node)))
+        except ValueError:
+            return False
 
     @staticmethod
     def array_of(seen: dict[str, str]) -> str:
@@ -144,49 +233,66 @@ class Drives:
         """Everything about one drive that the inventory names. `held` is an exclusive descriptor on it, when the caller has one."""
         return self.inspect(self.resolve(identity), identity, held)
 
-    def inspect(self, sysfs: Path, identity: str = "", held: int | None = None) -> Drive:
-        """Everything about one drive."""
-        node, size = f"/dev/{sysfs.name}", int(text(sysfs / "size")) * 512
-        numbers, links = self.numbers(sysfs), self.links(sysfs.name)
-        identity = identity or (numbers or links or [node])[0]
-        blocked = self.blocked(node, sysfs, held)
-        try:
-            seen, signatures = self.signatures(node)
-        except ValueError as error:
-            raise ValueError("; ".join([f"{identity} ({node}): {error}", *blocked])) from error
-        partitions = self.table(node, sysfs) if seen.get("PTTYPE") == "gpt" else ()
+    def inspect(self, sysfs: Path, identity: str = "", held: int | None = None, content: bool = True) -> Drive:
+        """Everything about one drive, its content only on request. One that cannot be read is one that nothing may be written to."""
+        sectors, names = text(sysfs / "size"), self.names(sysfs.name)
+        bare = Drive(
+            identity=identity or (names or [f"/dev/{sysfs.name}"])[0],
+            node=f"/dev/{sysfs.name}",
+            size=int(sectors) * 512 if sectors.isdigit() else 0,
+            sector=int(text(sysfs / "queue/logical_block_size") or 512),
+            seed=(names or [identity])[0],
+            blocked=self.blocked(sysfs, held),
+            model=" ".join(text(sysfs / "device/model").split()),
+        )
+        problems: tuple[str, ...] = () if names or identity == ARRAY else (f"{NO_NAME}: none that means this drive alone",)
+        if not bare.size:
+            problems += (f"{NO_SIZE}: 0 bytes",)
+        else:
+            try:
+                return replace(self.with_content(bare, sysfs, content), blocked=bare.blocked + problems)
+            except BAD_ANSWER as error:
+                problems += (f"{UNREAD}: {error.strerror if isinstance(error, OSError) else error}",)
+        return replace(bare, blocked=bare.blocked + problems)
+
+    def with_content(self, drive: Drive, sysfs: Path, content: bool) -> Drive:
+        """What lies on a drive: signatures, our mark, and on request whatever else."""
+        seen, signatures = self.signatures(drive.node)
+        partitions = self.table(drive.node, sysfs) if seen.get("PTTYPE") == "gpt" else ()
         member, loose = self.array_of(seen), True
         if "LVM2_member" in signatures:
-            member, loose, signatures = self.volume_group(seen, signatures)
+            member, loose, signatures = self.volume_group(seen, signatures, sysfs)
+        elif not signatures:
+            member = self.group_above(sysfs)
         # Once one partition has lost the ending, files may lie on it: from then on a forgotten claim means nothing.
         fresh = all(p.name.startswith(MARK) and p.name.endswith(NEW) for p in partitions)
-        claimed = self.has_claim(node) and fresh and (loose or bool(member)) and ("linux_raid_member" not in signatures or bool(member))
+        known = "linux_raid_member" not in signatures or bool(member)
+        claimed = fresh and (loose or bool(member)) and known and self.has_claim(drive.node)
         found: tuple[str, ...] = ()
-        if claimed or not any(p.name.startswith(MARK) for p in partitions):
-            found = self.content(node, size, sysfs, claimed, partitions, signatures)
-        return Drive(
-            identity=identity,
-            node=node,
-            size=size,
-            sector=int(text(sysfs / "queue/logical_block_size") or 512),
-            seed=(numbers or links or [identity])[0],
-            names=tuple(dict.fromkeys([*numbers, *links])),
-            found=found,
-            blocked=blocked,
-            model=" ".join(text(sysfs / "device/model").split()),
-            member=member,
-            claimed=claimed,
-            partitions=() if claimed and not found else partitions,
-        )
+        if content and (claimed or not any(p.name.startswith(MARK) for p in partitions)):
+            found = self.content(drive.node, drive.size, sysfs, claimed, partitions, signatures)
+        return replace(drive, found=found, member=member, claimed=claimed, partitions=() if claimed and not found else partitions)
 
-    def volume_group(self, seen: dict[str, str], signatures: list[str]) -> tuple[str, bool, list[str]]:
+    def volume_group(self, seen: dict[str, str], signatures: list[str], sysfs: Path) -> tuple[str, bool, list[str]]:
         """The volume group of ours that a drive belongs to, whether it is known to belong to none, and the signatures with its name."""
         rows = [r for r in self.report("pvs", "pv_uuid,vg_name,vg_uuid,vg_tags") if r["pv_uuid"] == seen.get("UUID")]
         row = rows[0] if rows else {}
-        if not row or not row["vg_name"]:
-            return "", bool(row), signatures
+        if not row:
+            return self.group_above(sysfs), False, signatures
+        if not row["vg_name"]:
+            return "", True, signatures
         named = [f"{s} of volume group {row['vg_name']}" if s == "LVM2_member" else s for s in signatures]
         return (f"lvm:{row['vg_uuid']}" if GROUP in row["vg_tags"].split(",") else ""), False, named
+
+    @staticmethod
+    def group_above(sysfs: Path) -> str:
+        """The volume group of our name whose running volumes lie on a drive, as the kernel tells: LVM may be told not to list it."""
+        for holder in sorted((sysfs / "holders").glob("dm-*")):
+            uuid, name = text(holder / "dm/uuid"), text(holder / "dm/name")
+            if uuid.startswith("LVM-") and name.startswith(f"{GROUP}-") and not name.startswith(f"{GROUP}--"):
+                pieces = re.fullmatch(r"(.{6})(.{4})(.{4})(.{4})(.{4})(.{4})(.{6})", uuid[4:36])
+                return f"lvm:{'-'.join(pieces.groups()) if pieces else uuid}"
+        return ""
 
     def signatures(self, node: str) -> tuple[dict[str, str], list[str]]:
         """What blkid probes and the type of every signature, on the device itself: udev's cache may be old."""
@@ -223,7 +329,7 @@ class Drives:
 
     @staticmethod
     def has_claim(node: str) -> bool:
-        with open(node, "rb") as device:
+        with open(at(node), "rb") as device:
             device.seek(CLAIM_AT)
             return device.read(len(CLAIM)) == CLAIM
 
@@ -231,49 +337,55 @@ class Drives:
         self, node: str, size: int, sysfs: Path, claimed: bool, partitions: tuple[Partition, ...], signatures: list[str]
     ) -> tuple[str, ...]:
         """All that speaks against calling the drive empty."""
-        found = [f"signature: {s}" for s in signatures if not (claimed and s in OWN_SIGNATURES)]
+        found = [f"{SIGNATURE}: {s}" for s in signatures if not (claimed and s in OWN_SIGNATURES)]
         foreign = [p.name or f"number {p.number}" for p in partitions if not claimed]
         known = sorted(p.name for p in sysfs.iterdir() if (p / "partition").exists())
         if foreign:
-            found.append(f"partitions: {', '.join(foreign)}")
+            found.append(f"{PARTITIONS}: {', '.join(foreign)}")
         elif known and not claimed:
-            found.append(f"partitions: {', '.join(known)}")
-        with open(node, "rb", buffering=0) as device:
+            found.append(f"{PARTITIONS}: {', '.join(known)}")
+        with open(at(node), "rb", buffering=0) as device:
             for offset in sorted({0, max(size - MIB, 0), *(size * i // SAMPLES // MIB * MIB for i in range(SAMPLES))}):
                 if claimed and (offset < MIB or offset >= size - MIB):
                     continue
                 device.seek(offset)
                 block = device.read(MIB)
                 if block != ZEROES[: len(block)]:  # ten times as fast as counting
-                    found.append(f"unknown bytes: in the MiB at {offset}")
+                    found.append(f"{UNKNOWN}: in the MiB at {offset}")
                     break
         return tuple(found)
 
-    def blocked(self, node: str, sysfs: Path, held: int | None) -> tuple[str, ...]:
-        """What uses the drive."""
-        family = self.family(sysfs)
+    def blocked(self, sysfs: Path, held: int | None) -> tuple[str, ...]:
+        """What uses the drive, by whatever way to it."""
+        ways = [at("/sys/class/block", device.name) for device in self.drive_of(sysfs.name).devices]
+        family = [member for way in ways for member in self.family(way)]
         devices = {text(p / "dev"): p.name for p in family}
-        reasons = ["read-only"] if text(sysfs / "ro") == "1" else []
+        reasons = [READ_ONLY] if text(sysfs / "ro") == "1" else []
         for device, _root, target in mountinfo():
             if device in devices:
-                reasons.append(f"boot: {target}" if target in ("/", "/boot", "/boot/efi", "/usr") else f"mounted: {target}")
-        for line in Path("/proc/swaps").read_text().splitlines()[1:]:
+                reasons.append(f"{BOOT if target in ('/', '/boot', '/boot/efi', '/usr') else MOUNTED}: {target}")
+        for line in at("/proc/swaps").read_text().splitlines()[1:]:
             if device_of(line.split()[0]) in devices:
-                reasons.append(f"swap: {line.split()[0]}")
+                reasons.append(f"{SWAP}: {line.split()[0]}")
         holders = sorted({h.name for p in family for h in (p / "holders").glob("*")})
         if holders:
-            reasons.append(f"holder: {', '.join(holders)}")
-        if not reasons and held is None:
-            try:
-                os.close(os.open(node, os.O_RDONLY | os.O_EXCL))
-            except OSError as error:
-                busy = error.errno == errno.EBUSY
-                reasons.append("opened exclusively: by another program" if busy else f"cannot be opened: {error.strerror}")
+            reasons.append(f"{HOLDER}: {', '.join(holders)}")
+        if not reasons:
+            reasons = [reason for way in ways if held is None or way.name != sysfs.name for reason in self.opened(f"/dev/{way.name}")]
         return tuple(dict.fromkeys(reasons))
+
+    @staticmethod
+    def opened(node: str) -> list[str]:
+        """Why a device cannot be opened by us alone."""
+        try:
+            os.close(os.open(at(node), os.O_RDONLY | os.O_EXCL))
+        except OSError as error:
+            return [f"{EXCLUSIVE}: by another program" if error.errno == errno.EBUSY else f"{UNOPENED}: {error.strerror}"]
+        return []
 
     def family(self, sysfs: Path) -> list[Path]:
         """The drive, its partitions and all that is stacked on them."""
-        members = [sysfs, *(p for p in sysfs.iterdir() if (p / "partition").exists())]
+        members = [sysfs, *(p for p in (sysfs.iterdir() if sysfs.is_dir() else ()) if (p / "partition").exists())]
         for member in members:  # grows while it is walked
-            members += [p for p in (Path("/sys/class/block", h.name) for h in (member / "holders").glob("*")) if p not in members]
+            members += [p for p in (at("/sys/class/block", h.name) for h in (member / "holders").glob("*")) if p not in members]
         return members

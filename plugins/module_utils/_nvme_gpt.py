@@ -77,7 +77,7 @@ def misfit(drive: Drive, volumes: Sequence[Volume], layout: str) -> str:
 def plan_layout(drives: Sequence[Drive], volumes: Sequence[Volume], layout: str, wipe: Sequence[str]) -> Layout:
     """Which drive carries which volume, and what has to be written for it. What is marked as ours stays where it is."""
     mode = layout if layout != "auto" else ("single" if len(drives) == 1 else "spread")
-    plan = Layout(refusals=wish_errors(volumes, mode, len(drives)) + drive_errors(drives, wipe))
+    plan = Layout(refusals=wish_errors(volumes, mode, len(drives)) + drive_errors(drives))
     if plan.refusals:
         return plan
 

@@ -70,7 +70,7 @@ class Stripes(Writer):
     def seed(self, node: str) -> str:
         """What a drive is called that the inventory does not name."""
         sysfs = Path("/sys/class/block", os.path.basename(os.path.realpath(node)))
-        return (self.drives.numbers(sysfs) or self.drives.links(sysfs.name) or [node])[0]
+        return (self.drives.names(sysfs.name) or [node])[0]
 
     def volumes(self, extent: int) -> dict[str, Any]:
         """The volumes of our group, as fields of a Group."""

@@ -12,7 +12,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_drives import Run, text
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_drives import BAD_ANSWER, Run, text
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_sectors import Offer
 
 # The bits of the critical warning, as the NVMe base specification numbers them.
@@ -67,16 +67,19 @@ def ask(run: Run, node: str) -> dict[str, Any]:
     """Health and sector formats of a namespace, null with a note where nvme-cli is missing or fails."""
     if not shutil.which("nvme", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin"):
         return {"health": None, "formats": None, "note": "nvme is not installed: install package nvme-cli"}
-    told, notes = [], []
-    for command in ("smart-log", "id-ns"):
+    told: dict[str, Any] = {}
+    notes = []
+    for command, read in (("smart-log", health), ("id-ns", formats)):
         status, out, error = run(["nvme", command, node, "--output-format=json"])
-        told.append(json.loads(out) if status == 0 else None)
+        try:
+            told[command] = None if status else read(json.loads(out))
+        except BAD_ANSWER as problem:
+            told[command], status, error = None, -1, f"its answer cannot be read: {problem!r}"
         if status:
             notes.append(f"nvme {command} failed ({status}): {error.strip()}")
-    log, namespace = told
     return {
-        "health": None if log is None else health(log),
-        "formats": None if namespace is None else formats(namespace),
+        "health": told["smart-log"],
+        "formats": told["id-ns"],
         "note": "; ".join(notes),
     }
 

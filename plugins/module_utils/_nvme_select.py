@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme import MARK, NEW, Drive
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme import MARK, NEW, PARTITIONS, Drive, ours
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._quantity import show_bytes, to_bytes
 
 
@@ -24,11 +24,6 @@ class Rule:
     model: str = ""
 
 
-def ours(drive: Drive) -> bool:
-    """Whether it carries our mark."""
-    return bool(drive.member) or any(p.name.startswith(MARK) for p in drive.partitions)
-
-
 def used(drive: Drive) -> bool:
     """Whether files may lie on what carries our mark. One that is claimed has not got that far."""
     marked = [p for p in drive.partitions if p.name.startswith(MARK)]
@@ -38,7 +33,7 @@ def used(drive: Drive) -> bool:
 def reasons(drive: Drive) -> list[str]:
     """Why a drive is not free, each beginning with a word of a fixed vocabulary."""
     marked = [p.name for p in drive.partitions if p.name.startswith(MARK)]
-    return [*drive.blocked, *drive.found, *([f"partitions: {', '.join(marked)}"] if marked else [])]
+    return [*drive.blocked, *drive.found, *([f"{PARTITIONS}: {', '.join(marked)}"] if marked else [])]
 
 
 def mismatch(drive: Drive, rule: Rule) -> str:

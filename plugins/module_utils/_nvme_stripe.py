@@ -73,7 +73,7 @@ def drive_tag(seed: str) -> str:
 
 def plan_stripe(drives: Sequence[Drive], group: Group, volumes: Sequence[Volume], stripe_with: str, wipe: Sequence[str]) -> Layout:
     """Volumes that all drives carry together."""
-    plan = Layout(refusals=wish_errors(volumes, "stripe", len(drives), stripe_with) + drive_errors(drives, wipe))
+    plan = Layout(refusals=wish_errors(volumes, "stripe", len(drives), stripe_with) + drive_errors(drives))
     if plan.refusals:
         return plan
     if group.refusal:
@@ -83,7 +83,7 @@ def plan_stripe(drives: Sequence[Drive], group: Group, volumes: Sequence[Volume]
     present = [known[seed] for seed in group.drives if seed in known]
     # Nothing is started over while a drive of it is not at hand.
     broken = bool(group.missing and present) and len(present) == len(group.drives)
-    given_up = broken and all(any(w in (d.identity, *d.names) for w in wipe) for d in present)
+    given_up = broken and all(d.identity in wipe for d in present)
     # Claims go before the first volume is made: where one is left on an incomplete array, nothing was ever kept on it.
     unborn = broken and group.kind != "lvm" and all(d.claimed for d in present)
     if given_up:

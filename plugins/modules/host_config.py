@@ -63,11 +63,15 @@ options:
     elements: str
     default: []
   sysctls:
-    description: Kernel parameters to set now and at boot.
+    description: Kernel parameters to set now and at boot, in either notation of sysctl.d, such as C(net.ipv4.ip_forward),
+      C(net/ipv4/conf/bond0.101/rp_filter) or C(net.ipv4.conf.bond0/101.rp_filter).
     type: dict
     default: {}
   swap_off:
-    description: Turn swap off, now and at boot.
+    description:
+      - Turn swap off, now and at boot. Entries of fstab are commented out, C(swap.target) is masked, and services, timers, swap units and
+        init scripts that turn swap on are stopped and disabled.
+      - What calls swapon from C(rc.local), cron or a udev rule is refused, since a person has to take it out.
     type: bool
     default: false
   units:
@@ -117,8 +121,11 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host_setup 
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
-    """Apply each part in the order in which they depend on each other. A kernel that lacks a module is refused first."""
+    """Apply each part in the order in which they depend on each other. What cannot be done is refused first."""
     host, params = HostConfig(module), module.params
+    if params["swap_off"]:
+        host.refuse_swap()
+    host.check_sysctls(params["sysctls"])
     host.kernel_modules(params["name"], params["kernel_modules"], params["kernel_modules_optional"])
     for entry in params["directories"]:
         host.directory(entry["path"], entry["mode"])

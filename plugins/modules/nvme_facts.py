@@ -21,6 +21,11 @@ options:
     type: list
     elements: str
     default: []
+  consent:
+    description: Drives whose content may be given up, named like O(drives). Only told apart, as C(consented).
+    type: list
+    elements: str
+    default: []
 author:
   - runnerfleet contributors (@runnerfleet)
 """
@@ -42,8 +47,10 @@ drives:
     - C(state) is V(free) for a drive that is proven empty, V(ours) for one that carries volumes of ours, and V(taken)
       for any other. C(usable) is true for the first two.
     - Each entry of C(reasons) begins with V(boot), V(mounted), V(swap), V(holder), V(partitions), V(signature),
-      V(opened exclusively), V(multipath path), V(unknown bytes), V(read-only) or V(cannot be opened), the details follow a colon.
-    - C(asked_as) has the names in O(drives) that mean this drive.
+      V(opened exclusively), V(multipath path), V(unknown bytes), V(read-only), V(no usable size), V(no name of its own),
+      V(cannot be opened) or V(cannot be read), the details follow a colon.
+    - A namespace that shows as several devices is one drive; the devices that are not used are listed as V(multipath path).
+    - C(asked_as) has the names in O(drives) that mean this drive, C(consented) is true where O(consent) names it.
     - C(health) and C(formats) are null where nvme-cli cannot tell, C(note) says why.
   returned: success
   type: list
@@ -54,6 +61,7 @@ drives:
       size: 1920383410176
       sector: 512
       asked_as: []
+      consented: false
       links: [/dev/disk/by-id/nvme-EXAMPLE_MODEL_SERIAL0001, /dev/disk/by-id/nvme-eui.0025388b710116a3]
       wwid: eui.0025388b710116a3
       serial: SERIAL0001
@@ -78,21 +86,21 @@ drives:
       note: ""
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _nvme_health
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme import MARK, Drive
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_drives import Drives
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme import MARK, OTHER_PATH, UNREAD, Drive, ours
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_drives import BAD_ANSWER, Drives
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_groups import Stripes
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_select import ours, reasons
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_select import reasons
 
 
 def shown(drive: Drive, carried: list[str]) -> dict[str, Any]:
     """What the drive's content and use mean."""
-    free = not (drive.found or drive.blocked or ours(drive))
-    state = "free" if free else "ours" if ours(drive) else "taken"
+    state = "ours" if ours(drive) else "taken" if drive.found or drive.blocked else "free"
     return {
         "identity": drive.identity,
         "node": drive.node,
@@ -114,46 +122,58 @@ def carried_by(host: Stripes, drive: Drive) -> list[str]:
     return [p.name[len(MARK) :] for p in parts if p.name.startswith(MARK)]
 
 
+def carried_or_reason(host: Stripes, drive: Drive) -> tuple[list[str], list[str]]:
+    """Names of our volumes on a drive, or why they are not known."""
+    try:
+        return carried_by(host, drive), []
+    except BAD_ANSWER as error:
+        return [], [f"{UNREAD}: {error}"]
+
+
 def look(host: Stripes, sysfs: Path, name: str = "") -> dict[str, Any]:
     """One drive. One that cannot be read is taken."""
-    who = _nvme_health.identity(sysfs)
-    links = host.drives.links(sysfs.name)
-    try:
-        drive = host.drives.inspect(sysfs, name)
-        told = shown(drive, carried_by(host, drive))
-    except ValueError as error:
-        told = {"identity": name or who["wwid"], "node": f"/dev/{sysfs.name}", "size": None, "sector": None}
-        told.update(state="taken", usable=False, reasons=[f"cannot be opened: {error}"], ours=[])
+    drive = host.drives.inspect(sysfs, name)
+    carried, problems = carried_or_reason(host, drive)
+    told = shown(replace(drive, blocked=(*drive.blocked, *problems)), carried)
     more = _nvme_health.ask(host.drives.run, told["node"]) if sysfs.name.startswith("nvme") else {}
-    return {"links": links, "health": None, "formats": None, "note": "", **who, **more, **told}
+    links = host.drives.drive_of(sysfs.name).links
+    return {"links": links, "health": None, "formats": None, "note": "", **_nvme_health.identity(sysfs), **more, **told}
+
+
+def other_way(name: str) -> dict[str, Any]:
+    """A device that is one more way to a drive."""
+    drive = Drive(name, f"/dev/{name}", 0, blocked=(OTHER_PATH,))
+    who = _nvme_health.identity(Path("/sys/class/block", name))
+    return {"links": [], "health": None, "formats": None, "note": "", **who, **shown(drive, [])}
+
+
+def resolved(drives: Drives, names: list[str]) -> tuple[list[tuple[Path, str]], list[str]]:
+    """The drives that names mean, and what is wrong with the other names."""
+    found, problems = [], []
+    for name in names:
+        try:
+            found.append((drives.resolve(name), name))
+        except ValueError as error:
+            problems.append(str(error))
+    return found, problems
 
 
 def main() -> None:
     """Look and tell."""
-    spec = {"drives": {"type": "list", "elements": "str", "default": []}}
-    module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
+    names = {"type": "list", "elements": "str", "default": []}
+    module = AnsibleModule(argument_spec={"drives": names, "consent": names}, supports_check_mode=True)
     host = Stripes(Drives(module.run_command))
-    namespaces, paths = host.drives.namespaces()
-    try:
-        named = [(host.drives.resolve(name), name) for name in module.params["drives"]]
-    except ValueError as error:
-        module.fail_json(msg=str(error))
+    named, problems = resolved(host.drives, module.params["drives"])
+    consented, unmeant = resolved(host.drives, module.params["consent"])
+    if problems or unmeant:
+        module.fail_json(msg="\n".join([*problems, *(f"consent: {problem}" for problem in unmeant)]))
+    namespaces, ways = host.drives.namespaces()
     seen = [look(host, sysfs) for sysfs in namespaces]
-    seen += [look(host, sysfs, name) for sysfs, name in named if sysfs.name not in {n.name for n in namespaces}]
-    for name in paths:
-        drive = Drive(name, f"/dev/{name}", 0, blocked=("multipath path",))
-        seen.append(
-            {
-                "links": [],
-                "health": None,
-                "formats": None,
-                "note": "",
-                **_nvme_health.identity(Path("/sys/class/block", name)),
-                **shown(drive, []),
-            }
-        )
+    seen += [look(host, sysfs, name) for sysfs, name in dict(named).items() if sysfs.name not in {n.name for n in namespaces}]
+    seen += [other_way(name) for name in ways]
     for told in seen:
         told["asked_as"] = [name for sysfs, name in named if f"/dev/{sysfs.name}" == told["node"]]
+        told["consented"] = any(f"/dev/{sysfs.name}" == told["node"] for sysfs, _name in consented)
     module.exit_json(changed=False, drives=sorted(seen, key=lambda drive: str(drive["identity"])))
 
 

@@ -89,116 +89,21 @@ volumes:
       mount: /var/lib/runnerfleet/engine
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _nvme_health
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme import (
-    Bind,
-    Drive,
-    Layout,
-    Step,
-    Volume,
-)
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_diff import describe
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_drives import TOOLS, Drives
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_gpt import plan_layout
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_drives import Drives
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_host import Host
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_sectors import other_sectors, plan_sectors
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_select import Rule, choose
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_stripe import plan_stripe
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_units import plan_mounts
-
-
-@dataclass
-class Plan:
-    """Drives as they are, where the volumes go, and all steps."""
-
-    drives: list[Drive]
-    layout: Layout
-    steps: list[Step]
-    refusals: list[str]
-
-
-def find(host: Host, params: dict[str, Any]) -> tuple[list[Drive], list[str]]:
-    """The drives that are meant. Refusals of all drives are collected, so that one run shows them all."""
-    if params["select"]:
-        return choose([host.drives.inspect(sysfs) for sysfs in host.drives.namespaces()[0]], Rule(**params["select"]))
-    drives, refusals = [], []
-    for identity in params["drives"]:
-        try:
-            drives.append(host.drives.read(identity))
-        except ValueError as error:
-            refusals.append(str(error))
-    return drives, refusals
-
-
-def make_plan(host: Host, params: dict[str, Any], volumes: list[Volume]) -> Plan:
-    """Gather and plan."""
-    drives, refusals = find(host, params)
-    if refusals:
-        return Plan(drives, Layout(), [], refusals)
-    if params["layout"] == "stripe":
-        group = host.group(drives, params["stripe_with"])
-        layout = plan_stripe(drives, group, volumes, params["stripe_with"], params["wipe"])
-    else:
-        layout = plan_layout(drives, volumes, params["layout"], params["wipe"])
-    sector_size = params["sector_size"]
-    offers = {d.identity: _nvme_health.offer(host.drives.run, d.node) for d in other_sectors(layout.steps, sector_size)}
-    plan_sectors(layout, sector_size, offers)
-    if layout.refusals:
-        return Plan(drives, layout, layout.steps, layout.refusals)
-    steps, refusals = plan_mounts(layout.placed, params["services"], host.system(layout.placed, params["services"]))
-    return Plan(drives, layout, layout.steps + steps + layout.grow, refusals)
-
-
-def missing_tools(module: AnsibleModule, volumes: list[Volume]) -> list[str]:
-    """What the host lacks, with the package that has it."""
-    needed = ["blkid", "wipefs", "partx", "sfdisk", *sorted({f"mkfs.{v.filesystem}" for v in volumes})]
-    if module.params["layout"] == "stripe":
-        lvm = ["vgcreate", *(["thin_check"] if any(v.thin for v in volumes) else [])]
-        needed += lvm if module.params["stripe_with"] == "lvm" else ["mdadm"]
-    return [f"{tool} is not installed: install package {TOOLS[tool]}" for tool in needed if not module.get_bin_path(tool)]
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_plan import OPTIONS, RULES, make_plan, missing_tools, volumes_of
 
 
 def main() -> None:
     """Gather, plan, and unless this is a check, apply."""
-    bind = {"source": {"type": "str", "required": True}, "target": {"type": "path", "required": True}}
-    volume = {
-        "name": {"type": "str", "required": True},
-        "size": {"type": "str", "default": "rest"},
-        "filesystem": {"type": "str", "choices": ["xfs", "ext4", "btrfs"], "default": "xfs"},
-        "thin": {"type": "bool", "default": False},
-        "mount": {"type": "path"},
-        "options": {"type": "str", "default": "noatime"},
-        "owner": {"type": "str", "default": ""},
-        "group": {"type": "str", "default": ""},
-        "mode": {"type": "str", "default": ""},
-        "binds": {"type": "list", "elements": "dict", "default": [], "options": bind},
-    }
-    select = {
-        "count": {"type": "int", "required": True},
-        **{name: {"type": "str", "default": ""} for name in ("min_size", "max_size", "model")},
-    }
-    module = AnsibleModule(
-        argument_spec={
-            "drives": {"type": "list", "elements": "str"},
-            "select": {"type": "dict", "options": select},
-            "layout": {"type": "str", "choices": ["auto", "single", "spread", "stripe"], "default": "auto"},
-            "stripe_with": {"type": "str", "choices": ["lvm", "raid0", "raid10"], "default": "lvm"},
-            "volumes": {"type": "list", "elements": "dict", "required": True, "options": volume},
-            "sector_size": {"type": "int", "choices": [0, 512, 4096], "default": 0},
-            "wipe": {"type": "list", "elements": "str", "default": []},
-            "services": {"type": "list", "elements": "str", "default": ["containerd.service", "kubelet.service"]},
-        },
-        mutually_exclusive=[("drives", "select")],
-        required_one_of=[("drives", "select")],
-        supports_check_mode=True,
-    )
+    module = AnsibleModule(argument_spec=OPTIONS, supports_check_mode=True, **RULES)
     params = module.params
-    volumes = [Volume(**{**v, "mount": v["mount"] or "", "binds": tuple(Bind(**b) for b in v["binds"])}) for v in params["volumes"]]
-    lacking = missing_tools(module, volumes)
+    volumes = volumes_of(params)
+    lacking = missing_tools(params, module.get_bin_path)
     if lacking:
         module.fail_json(msg="; ".join(lacking), plan=[], destructive=[])
     host = Host(Drives(module.run_command))

@@ -52,7 +52,7 @@ def machine_plan(
                 "bottleneck": bottleneck(hardware, plan) if plan.runners and not errors else None,
             }
         )
-    nvme = sum(drive.size_bytes for drive in hardware.drives if not drive.boot and not drive.in_use)
+    nvme = sum(drive.size_bytes for drive in hardware.drives if drive.transport == "nvme" and not drive.boot and not drive.in_use)
     return {
         "name": name,
         "vcpus": show_cpu(hardware.cpu_millis),

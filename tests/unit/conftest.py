@@ -22,6 +22,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import settings
 
+from tests.unit.plugins import machines
+
 ROOT = Path(__file__).resolve().parents[2]
 
 # CI tries the same examples each time, so that what lands depends on the change alone; elsewhere each run tries new ones. A machine that is
@@ -42,6 +44,12 @@ class ModuleExit(Exception):
 def repository() -> Path:
     """The root of the checkout."""
     return ROOT
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> machines.Machine:
+    """A machine that is made up: see tests/unit/plugins/machines.py."""
+    return machines.machine(tmp_path / "machine", monkeypatch)
 
 
 @pytest.fixture

@@ -8,24 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _hardware_host
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _hardware_host, _nvme_drives
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._hardware import Hardware
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_drives import Drives
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme import ours
+
+from tests.unit.plugins.machines import Machine, samsung
 
 MEMINFO = "MemTotal:        7759462 kB\nHugePages_Total:       4\nHugepagesize:       2048 kB\nHugetlb:            8192 kB\n"
-FREE: tuple[str, ...] = ()
-BOOT = ("boot drive (/)", "boot drive (/boot/efi)")
-MOUNTED = ("mounted at /var/lib/runnerfleet/engine",)
 
 
 def never(*_arguments: Any, **_options: Any) -> Any:
     raise AssertionError("a command ran")
-
-
-def table(*names: str) -> Any:
-    """sfdisk's answer."""
-    entries = [{"node": "/dev/x", "start": 1, "size": 1, **({"name": name} if name else {})} for name in names]
-    return lambda command, **_: (0, json.dumps({"partitiontable": {"label": "gpt", "partitions": entries}}), "")
 
 
 def write(root: Path, **files: str) -> None:
@@ -40,22 +33,9 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A machine of four CPUs and no drive."""
     write(tmp_path, proc__meminfo=MEMINFO, sys__devices__system__cpu__online="0-3\n", sys__devices__system__cpu__present="0-5\n")
     monkeypatch.setattr(_hardware_host, "ROOT", tmp_path)
+    monkeypatch.setattr(_nvme_drives, "ROOT", tmp_path)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _process: {0, 1, 2, 7})
-    monkeypatch.setattr(Drives, "links", staticmethod(lambda _name: []))
     return tmp_path
-
-
-def drive(root: Path, name: str, partitions: int = 0, **files: str) -> Path:
-    """A drive of 1 GiB in /sys/block."""
-    folder = root / "sys/block" / name
-    write(folder, size=str(2**21), device__model="MODEL  1 \n", **files)
-    for number in range(1, partitions + 1):
-        write(folder / f"{name}p{number}", partition=str(number))
-    return folder
-
-
-def blocked(monkeypatch: pytest.MonkeyPatch, **reasons: tuple[str, ...]) -> None:
-    monkeypatch.setattr(Drives, "blocked", lambda _self, _node, sysfs, _held: reasons.get(sysfs.name, FREE))
 
 
 def test_cpus_and_memory(root: Path) -> None:
@@ -89,70 +69,119 @@ def test_cgroup_limits(root: Path, files: dict[str, str], millis: int, memory: i
     assert (machine.cpu_limit_millis, machine.memory_limit_bytes) == (millis, memory)
 
 
-def test_every_nvme_drive_counts_and_nothing_else(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("nvme0n1", "nvme1n1", "sda", "loop0"):
-        drive(root, name)
-    drive(root, "nvme1c1n1", hidden="1\n")
-    blocked(monkeypatch, nvme0n1=BOOT)
-    monkeypatch.setattr(Drives, "links", staticmethod(lambda name: [f"/dev/disk/by-id/{name}-A"] if name == "nvme1n1" else []))
-    first, second = _hardware_host.gather(never, []).drives
-    assert (first.name, first.in_use, first.boot) == ("/dev/nvme0n1", "boot drive (/); boot drive (/boot/efi)", True)
-    assert (second.name, second.in_use, second.boot) == ("/dev/disk/by-id/nvme1n1-A", "", False)
-    assert (second.size_bytes, second.model, second.transport) == (2**30, "MODEL 1", "nvme")
+def test_every_nvme_drive_counts_and_nothing_else(machine: Machine) -> None:
+    machine.drive("nvme0n1", partitions=1, **samsung(serial="S0", wwid="eui.0"))
+    machine.drive("nvme1n1", links=("by-id/nvme-A",), **samsung())
+    machine.drive("nvme1c1n1", hidden="1")
+    machine.drive("sda")
+    machine.mount("nvme0n1p1", "/")
+    machine.mount("nvme0n1p1", "/boot/efi")
+    first, second = _hardware_host.gather(machine.run, []).drives
+    assert (first.name, first.in_use, first.boot) == ("/dev/nvme0n1", "boot: /; boot: /boot/efi", True)
+    assert (second.name, second.in_use, second.boot) == ("/dev/disk/by-id/nvme-A", "", False)
+    assert (second.size_bytes, second.model, second.transport) == (400 * 2**20, "SAMSUNG MZQL2", "nvme")
 
 
-def test_named_drives_are_looked_at_once_and_whatever_they_are(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    places = {"a": drive(root, "nvme0n1"), "b": drive(root, "sda"), "same as a": drive(root, "nvme0n1")}
+def test_named_drives_are_looked_at_once_and_whatever_they_are(machine: Machine) -> None:
+    machine.drive("nvme0n1", links=("by-id/nvme-A", "by-id/nvme-B"), **samsung())
+    machine.drive("sda", links=("by-id/ata-A",))
+    names = ["/dev/disk/by-id/nvme-A", "/dev/disk/by-id/ata-A", "/dev/disk/by-id/nvme-B", "eui.gone"]
+    drives = _hardware_host.gather(machine.run, names).drives
+    assert [(found.name, found.transport, found.in_use) for found in drives] == [(names[0], "nvme", ""), (names[1], "", "")]
+    assert _hardware_host.gather(machine.run, ["eui.gone"]).drives == ()
 
-    def resolve(_self: Drives, name: str) -> Path:
-        if name not in places:
-            raise ValueError("no such drive")
-        return places[name]
 
-    monkeypatch.setattr(Drives, "resolve", resolve)
-    blocked(monkeypatch)
-    drives = _hardware_host.gather(never, ["a", "b", "same as a", "gone"]).drives
-    assert [(found.name, found.transport) for found in drives] == [("a", "nvme"), ("b", "")]
-    assert _hardware_host.gather(never, ["gone"]).drives == ()
+def test_one_namespace_on_two_paths_counts_once(machine: Machine) -> None:
+    machine.drive("nvme0n1", **samsung(cntlid="0"))
+    machine.drive("nvme1n1", links=("by-id/nvme-A",), **samsung(cntlid="1"))
+    (found,) = _hardware_host.gather(machine.run, []).drives
+    assert found.name == "/dev/disk/by-id/nvme-A"
+    assert len(_hardware_host.gather(machine.run, ["/dev/disk/by-id/nvme-A", "S1"]).drives) == 1
+
+
+PV = {"pv_uuid": "abcdef-abcd-abcd-abcd-abcd-abcd-abcdef", "vg_name": "runnerfleet", "vg_uuid": "vg", "vg_tags": "runnerfleet"}
+LVM = {"dm/uuid": f"LVM-{'0123456789abcdef' * 4}", "dm/name": "runnerfleet-engine"}
 
 
 @pytest.mark.parametrize(
-    ("reasons", "names", "in_use"),
+    ("partitions", "holder", "attributes", "in_use"),
     [
-        (MOUNTED, ("runnerfleet-engine", "runnerfleet-containers.new"), ""),
-        (MOUNTED, ("runnerfleet-engine", "home"), MOUNTED[0]),
-        (MOUNTED, ("runnerfleet-engine", ""), MOUNTED[0]),
-        (MOUNTED, (), MOUNTED[0]),
-        (("read-only",), ("runnerfleet-engine",), "read-only"),
-        (BOOT, ("runnerfleet-engine",), "; ".join(BOOT)),
+        pytest.param(("runnerfleet-engine", "runnerfleet-containers.new"), "", {}, "", id="partitions of ours"),
+        pytest.param(("home",), "", {}, "mounted: /srv", id="a stranger's partition"),
+        pytest.param((), "dm-0", LVM, "", id="a volume of our group"),
+        pytest.param((), "dm-0", {**LVM, "dm/name": "data-engine"}, "holder: dm-0", id="a volume of another group"),
+        pytest.param((), "dm-0", {**LVM, "dm/name": "runnerfleet--old-engine"}, "holder: dm-0", id="a group with a name like ours"),
+        pytest.param((), "dm-0", {"dm/uuid": "CRYPT-1", "dm/name": "runnerfleet-x"}, "holder: dm-0", id="something else called so"),
+        pytest.param((), "md127", {"md/level": "raid0"}, "holder: md127", id="a stranger's array"),
+        pytest.param((), "bcache0", {}, "holder: bcache0", id="a cache"),
     ],
-    ids=["ours", "half ours", "one without a name", "no table", "read-only", "boot"],
 )
-def test_a_drive_that_is_set_up_by_us_is_free(
-    root: Path, monkeypatch: pytest.MonkeyPatch, reasons: tuple[str, ...], names: tuple[str, ...], in_use: str
+def test_what_is_ours_is_free_and_what_is_not_is_in_use(
+    machine: Machine, partitions: tuple[str, ...], holder: str, attributes: dict[str, str], in_use: str
 ) -> None:
-    drive(root, "nvme0n1", partitions=2)
-    blocked(monkeypatch, nvme0n1=reasons)
-    (found,) = _hardware_host.gather(table(*names), []).drives
-    assert found.in_use == in_use
+    machine.drive("nvme0n1", partitions=len(partitions), **samsung())
+    if partitions:
+        machine.partition("nvme0n1", *partitions)
+        machine.mount("nvme0n1p1", "/srv")
+    if holder:
+        machine.holder(holder, "nvme0n1", **attributes)
+    for names in ([], ["S1"]):
+        (found,) = _hardware_host.gather(machine.run, names).drives
+        assert found.in_use == in_use
+    # The one who lays out drives says the same.
+    assert ours(machine.drives.inspect(machine.drives.resolve("S1"))) == (not in_use)
 
 
-def test_a_drive_that_sfdisk_cannot_tell_about_is_in_use(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    drive(root, "nvme0n1", partitions=1)
-    blocked(monkeypatch, nvme0n1=MOUNTED)
+@pytest.mark.parametrize(
+    ("probed", "row", "in_use"),
+    [
+        ("TYPE=LVM2_member\nUUID={pv_uuid}\n", {}, ""),
+        ("TYPE=LVM2_member\nUUID={pv_uuid}\n", {"vg_tags": ""}, "holder: dm-0"),
+        ("TYPE=LVM2_member\nUUID={pv_uuid}\n", {"vg_name": "data", "vg_tags": "other"}, "holder: dm-0"),
+        ("TYPE=LVM2_member\nUUID=unknown\n", {}, ""),
+        ("TYPE=linux_raid_member\nLABEL=any:runnerfleet\nUUID=1\n", {}, ""),
+        ("TYPE=linux_raid_member\nLABEL=host:data\nUUID=1\n", {}, "holder: dm-0"),
+        ("TYPE=btrfs\nLABEL=runnerfleet\nUUID=1\n", {}, "holder: dm-0"),
+    ],
+    ids=["tagged", "without the tag", "another group", "not listed by LVM", "our array", "another array", "btrfs of our name"],
+)
+def test_members_of_stripes(machine: Machine, probed: str, row: dict[str, str], in_use: str) -> None:
+    machine.drive("nvme0n1", **samsung())
+    machine.holder("dm-0", "nvme0n1", **LVM)
+    kind = probed.partition("\n")[0].partition("=")[2]
+    machine.answers["blkid"] = (0, probed.format(**PV), "")
+    machine.answers["wipefs"] = (0, json.dumps({"signatures": [{"type": kind}]}), "")
+    machine.answers["pvs"] = (0, json.dumps({"report": [{"pv": [{**PV, **row}]}]}), "")
+    assert _hardware_host.gather(machine.run, []).drives[0].in_use == in_use
 
-    def missing(*_arguments: Any, **_options: Any) -> Any:
-        raise FileNotFoundError("sfdisk")
 
-    for run in (missing, lambda *_a, **_o: (1, "", "no table")):
-        (found,) = _hardware_host.gather(run, []).drives
-        assert found.in_use == MOUNTED[0]
+@pytest.mark.parametrize("what", ["read-only", "boot", "swap"])
+def test_what_is_no_use_of_ours_stays(machine: Machine, what: str) -> None:
+    machine.drive("nvme0n1", partitions=1, ro="1" if what == "read-only" else "0", **samsung())
+    machine.partition("nvme0n1", "runnerfleet-engine")
+    if what == "boot":
+        machine.mount("nvme0n1p1", "/")
+    if what == "swap":
+        machine.write("proc/swaps", "Filename\n/dev/nvme0n1p1 partition 1 0 -2\n")
+    (found,) = _hardware_host.gather(machine.run, []).drives
+    assert found.in_use.startswith(what) and found.boot == (what == "boot")
 
 
-def test_a_mounted_drive_without_partitions_asks_no_tool(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    drive(root, "nvme0n1")
-    blocked(monkeypatch, nvme0n1=MOUNTED)
-    assert _hardware_host.gather(never, []).drives[0].in_use == MOUNTED[0]
+def test_a_drive_that_cannot_be_read_does_not_end_the_look(machine: Machine) -> None:
+    machine.drive("nvme0n1", size=0, **samsung(wwid="eui.a0", serial="A"))
+    (machine.drive("nvme1n1", **samsung(wwid="eui.b0", serial="B"))).unlink()
+    machine.drive("nvme2n1", **samsung(wwid="eui.c0", serial="C"))
+    reasons = [drive.in_use for drive in _hardware_host.gather(machine.run, []).drives]
+    assert reasons[0] == "no usable size: 0 bytes" and "cannot be read: " in reasons[1] and reasons[2] == ""
+
+
+def test_a_missing_tool_is_a_reason(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine.drive("nvme0n1", **samsung())
+
+    def missing(command: list[str], **_options: Any) -> Any:
+        raise FileNotFoundError(command[0])
+
+    assert "blkid is not installed: install package util-linux" in _hardware_host.gather(missing, []).drives[0].in_use
 
 
 @pytest.mark.parametrize(
@@ -175,5 +204,5 @@ def test_what_a_drive_hangs_on(tmp_path: Path, place: str, expected: str) -> Non
 
 
 def test_this_machine() -> None:
-    machine = _hardware_host.gather(lambda *_arguments, **_options: (1, "", "not here"), [])
-    assert machine.vcpus >= 1 and machine.memory_bytes > 10**8 and machine.hugepages_bytes < machine.memory_bytes
+    here = _hardware_host.gather(lambda *_arguments, **_options: (1, "", "not here"), [])
+    assert here.vcpus >= 1 and here.memory_bytes > 10**8 and here.hugepages_bytes < here.memory_bytes

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _host_config as pure
+from hypothesis import given
+from hypothesis import strategies as st
 
 FSTAB = """\
 UUID=1 / ext4 defaults 0 1
@@ -52,11 +54,46 @@ def test_sysctls_text_is_sorted() -> None:
     assert pure.sysctls_text({"b.c": "1\t2", "a.b": True}).splitlines()[1:] == ["a.b = 1", "b.c = 1 2"]
 
 
-def test_sysctl_path() -> None:
-    assert pure.sysctl_path("net.ipv4.ip_forward") == "/proc/sys/net/ipv4/ip_forward"
+@pytest.mark.parametrize(
+    ("key", "path"),
+    [
+        ("net.ipv4.ip_forward", "net/ipv4/ip_forward"),
+        ("net/ipv4/ip_forward", "net/ipv4/ip_forward"),
+        ("net.ipv4.conf.bond0/101.rp_filter", "net/ipv4/conf/bond0.101/rp_filter"),
+        ("net/ipv4/conf/bond0.101/rp_filter", "net/ipv4/conf/bond0.101/rp_filter"),
+        ("net.ipv6.conf.eth0/4/7.disable_ipv6", "net/ipv6/conf/eth0.4.7/disable_ipv6"),
+        ("net/ipv4/conf/br-lan@x.5/forwarding", "net/ipv4/conf/br-lan@x.5/forwarding"),
+        ("net.ipv4.conf.bond0.101.rp_filter", "net/ipv4/conf/bond0/101/rp_filter"),
+    ],
+)
+def test_sysctl_path(key: str, path: str) -> None:
+    assert pure.sysctl_path(key) == f"/proc/sys/{path}"
 
 
-@pytest.mark.parametrize("key", ["ip_forward", "net..x", "net.ipv4/../x", "../../etc/passwd", "net.ipv4 = 1"])
+@given(st.lists(st.from_regex(r"[a-z0-9_]([a-z0-9_.-]{0,6})", fullmatch=True), min_size=2, max_size=5))
+def test_both_notations_mean_one_file(parts: list[str]) -> None:
+    swapped = ".".join(part.replace(".", "/") for part in parts)
+    expected = "/proc/sys/" + "/".join(parts)
+    if "." in parts[0]:  # a first separator that is no separator cannot be written with slashes
+        return
+    assert pure.sysctl_path("/".join(parts)) == pure.sysctl_path(swapped) == expected
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *("", ".", "/", "ip_forward", "net..x", "net.ipv4/../x", "../../etc/passwd", "net.ipv4 = 1", "/net/ipv4/ip_forward", "net/ipv4/"),
+        *(
+            "net/../../etc/passwd",
+            "net/ipv4/./x",
+            "net.ipv4.",
+            ".net.ipv4",
+            "-net.ipv4.ip_forward",
+            "net.ipv4.conf.*.rp_filter",
+            "net/a\nb",
+        ),
+    ],
+)
 def test_sysctl_path_refuses(key: str) -> None:
     with pytest.raises(ValueError, match="is not the name of a kernel parameter"):
         pure.sysctl_path(key)

@@ -18,7 +18,7 @@ BOTH = (ENGINE, CONTAINERS)
 
 def drive(name: str, node: str = "", **options: object) -> Drive:
     """A blank drive of 10 GiB."""
-    return replace(Drive(f"/dev/disk/by-id/{name}", node or f"/dev/{name}", 10 * GIB, seed=name, names=(f"eui.{name}",)), **options)  # type: ignore[arg-type]
+    return replace(Drive(f"/dev/disk/by-id/{name}", node or f"/dev/{name}", 10 * GIB, seed=name), **options)  # type: ignore[arg-type]
 
 
 def part(name: str, number: int = 1, filesystem: str = "xfs", size: int = GIB) -> Partition:
@@ -90,7 +90,6 @@ def test_partition_node(node: str, expected: str) -> None:
         pytest.param(["a"], (Volume("a", size="100%"), Volume("b")), "auto", [], "volume b would get 0 bytes", id="nothing-left"),
         pytest.param(["a"], (Volume("a", binds=(nvme.Bind("x", "/x"),)),), "auto", [], "has binds but no mount", id="bind-no-mount"),
         pytest.param(["a"], (Volume("a", mount="/a", binds=(nvme.Bind("../x", "/x"),)),), "auto", [], "name of one directory", id="source"),
-        pytest.param(["a"], BOTH, "auto", ["eui.z"], "wipe names eui.z, which is none of the drives", id="stray-consent"),
     ],
 )
 def test_wishes_that_are_refused(drives: list[str], volumes: tuple[Volume, ...], layout: str, wipe: list[str], expected: str) -> None:
@@ -124,8 +123,7 @@ FOREIGN = ("signature: ext4",)
     [
         pytest.param(drive("a", found=FOREIGN), [], 'wipe: ["/dev/disk/by-id/a"]', True, id="foreign"),
         pytest.param(drive("a", found=FOREIGN), ["/dev/disk/by-id/a"], "", True, id="consent-by-path"),
-        pytest.param(drive("a", found=FOREIGN), ["eui.a"], "", True, id="consent-by-wwid"),
-        pytest.param(drive("a", found=FOREIGN, blocked=("swap (/dev/a)",)), ["eui.a"], "does not cover this", True, id="in-use"),
+        pytest.param(drive("a", found=FOREIGN, blocked=("swap: /dev/a",)), ["/dev/disk/by-id/a"], "does not cover this", True, id="used"),
         pytest.param(drive("a", blocked=("opened exclusively by another program",)), [], "opened exclusively", False, id="held"),
         pytest.param(drive("a", claimed=True), [], "", False, id="interrupted"),
         pytest.param(drive("a", claimed=True, found=("signature: xfs",)), [], "signature: xfs", True, id="claimed-and-reused"),
@@ -149,7 +147,7 @@ def test_what_lies_on_a_drive(given_drive: Drive, wipe: list[str], refused: str,
 
 def test_marked_partitions_are_adopted_wherever_they_lie() -> None:
     drives = [drive("a", partitions=(part("runnerfleet-containers"),)), drive("b", partitions=(part("runnerfleet-engine"),))]
-    plan = plan_layout(drives, BOTH, "auto", ["eui.a"])
+    plan = plan_layout(drives, BOTH, "auto", ["/dev/disk/by-id/a"])
     assert not plan.steps and not plan.refusals and not plan.destructive
     assert [(p.volume.name, p.drive.seed, p.partition.uuid) for p in plan.placed] == [
         ("engine", "b", "uuid-runnerfleet-engine"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -107,7 +108,7 @@ def test_groups_that_are_refused(host: Any, pvs: list[dict[str, str]], refusal: 
     ],
 )
 def test_the_group_of_a_drive(host: Any, row: dict[str, str], expected: Any) -> None:
-    assert host([row], []).drives.volume_group({"TYPE": "LVM2_member", "UUID": "pv-1"}, ["LVM2_member"]) == expected
+    assert host([row], []).drives.volume_group({"TYPE": "LVM2_member", "UUID": "pv-1"}, ["LVM2_member"], Path("/nowhere")) == expected
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ THIN = (replace(ENGINE, thin=True), CONTAINERS)
 
 def drive(name: str, **options: object) -> Drive:
     """A blank drive of 10 GiB."""
-    base = Drive(f"/dev/disk/by-id/{name}", f"/dev/{name}", 10 * GIB, seed=name, names=(f"eui.{name}",))
+    base = Drive(f"/dev/disk/by-id/{name}", f"/dev/{name}", 10 * GIB, seed=name)
     return replace(base, **options)  # type: ignore[arg-type]
 
 
@@ -125,7 +125,6 @@ def test_a_thin_volume_leaves_a_fifth_of_its_share() -> None:
         pytest.param("ab", (Volume("a"), Volume("b")), "lvm", [], "only one volume may have size rest", id="two-rests"),
         pytest.param("ab", (Volume("a", "30GiB"),), "lvm", [], "a needs 30.0 GiB, free are: a 10.0 GiB, b 10.0 GiB", id="too-big"),
         pytest.param("ab", (Volume("a", "100%"), Volume("b")), "lvm", [], "volume b would get 0 bytes", id="nothing-left"),
-        pytest.param("ab", BOTH, "lvm", ["eui.z"], "wipe names eui.z, which is none of the drives", id="stray-consent"),
         pytest.param("aa", BOTH, "lvm", [], "which is named twice", id="same-drive"),
         pytest.param("", BOTH, "lvm", [], "drives is empty", id="no-drive"),
     ],
@@ -144,9 +143,11 @@ MARKED = (Partition(1, "runnerfleet-engine", MIB, GIB, "/dev/b1", "xfs", "u", "2
     ("second", "wipe", "refused", "wiped"),
     [
         pytest.param(drive("b", found=FOREIGN), [], 'wipe: ["/dev/disk/by-id/b"]', True, id="foreign"),
-        pytest.param(drive("b", found=FOREIGN), ["eui.b"], "", True, id="consent"),
-        pytest.param(drive("b", found=FOREIGN, blocked=("holder: dm-0",)), ["eui.b"], "`wipe` does not cover this", True, id="in-use"),
-        pytest.param(drive("b", blocked=("boot: /",)), ["eui.b"], "boot: /", False, id="boot"),
+        pytest.param(drive("b", found=FOREIGN), ["/dev/disk/by-id/b"], "", True, id="consent"),
+        pytest.param(
+            drive("b", found=FOREIGN, blocked=("holder: dm-0",)), ["/dev/disk/by-id/b"], "`wipe` does not cover this", True, id="in-use"
+        ),
+        pytest.param(drive("b", blocked=("boot: /",)), ["/dev/disk/by-id/b"], "boot: /", False, id="boot"),
         pytest.param(drive("b", partitions=MARKED), [], "is not empty: partitions: runnerfleet-engine", True, id="other-layout-of-ours"),
         pytest.param(drive("b", claimed=True), [], "", False, id="interrupted"),
     ],
@@ -162,7 +163,7 @@ def test_what_lies_on_a_drive(second: Drive, wipe: list[str], refused: str, wipe
 @pytest.mark.parametrize("volumes", [BOTH, THIN], ids=["thick", "thin"])
 def test_a_converged_group_is_left_alone(volumes: tuple[Volume, ...]) -> None:
     drives, group = stood([drive("a"), drive("b"), drive("c")], volumes)
-    plan = plan_stripe(list(reversed(drives)), group, volumes, "lvm", ["eui.a"])
+    plan = plan_stripe(list(reversed(drives)), group, volumes, "lvm", ["/dev/disk/by-id/a"])
     assert (told(plan), plan.refusals, plan.destructive) == ([], [], [])
 
 
@@ -238,10 +239,10 @@ def test_what_a_failed_pool_left_is_removed_first() -> None:
 def test_a_group_that_lost_a_drive_is_given_up_by_consent_for_all_that_is_left() -> None:
     free = [replace(d, blocked=()) for d in STOOD]
     group = changed(GROUP, missing=("x",))
-    assert plan_stripe(free, group, BOTH, "lvm", ["eui.a"]).refusals
-    plan = plan_stripe([*free, drive("c")], group, BOTH, "lvm", ["eui.a", "eui.b"])
+    assert plan_stripe(free, group, BOTH, "lvm", ["/dev/disk/by-id/a"]).refusals
+    plan = plan_stripe([*free, drive("c")], group, BOTH, "lvm", ["/dev/disk/by-id/a", "/dev/disk/by-id/b"])
     assert not plan.refusals and plan.steps[0].data["make"] and plan.steps[0].data["wipe"] == [d.identity for d in free]
-    in_use = plan_stripe([*STOOD, drive("c")], group, BOTH, "lvm", ["eui.a", "eui.b"])
+    in_use = plan_stripe([*STOOD, drive("c")], group, BOTH, "lvm", ["/dev/disk/by-id/a", "/dev/disk/by-id/b"])
     assert "`wipe` does not cover this" in in_use.refusals[0]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _host, _host_config, _host_setup
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _host, _host_config, _host_setup, _swap
 from ansible_collections.runnerfleet.baremetal.plugins.modules import host_config
 
 RunModule = Callable[..., dict[str, Any]]
@@ -56,6 +56,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeHost:
     monkeypatch.setattr(_host_setup, "read", lambda name: read(fake.path(name)))
     monkeypatch.setattr(_host.Host, "file", lambda self, name, *rest: file(self, fake.path(name), *rest))
     monkeypatch.setattr(_host_config, "sysctl_path", lambda key: fake.path(path(key)))
+    monkeypatch.setattr(_swap, "ROOT", tmp_path)
     monkeypatch.setattr(_host_setup, "UNIT_DIRECTORY", fake.path("/etc/systemd/system"))
     monkeypatch.setattr(AnsibleModule, "run_command", lambda _self, argv: fake.run(argv))
     monkeypatch.setattr(AnsibleModule, "get_bin_path", lambda _self, name, **_options: name)
@@ -174,3 +175,71 @@ def test_changed_unit_files_are_reloaded_first(run_module: RunModule, host: Fake
     host.units = {"x.service": {"LoadState": "loaded", "ActiveState": "inactive", "UnitFileState": "enabled", "NeedDaemonReload": "yes"}}
     run_module(host_config.main, {"units": [UNIT]})
     assert host.commands == [["systemctl", "daemon-reload"], ["systemctl", "start", "x.service"]]
+
+
+def unit(host: FakeHost, name: str, start: str, wanted: str = "etc/systemd/system/multi-user.target.wants", where: str = "etc") -> None:
+    """A unit that something asks for at boot."""
+    folder = {"etc": "/etc/systemd/system", "usr": "/usr/lib/systemd/system"}[where]
+    host.write(f"{folder}/{name}", f"[Service]\nExecStart={start}\n")
+    link = Path(host.path(f"/{wanted}/{name}"))
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(f"{folder}/{name}")
+
+
+def test_swap_that_units_turn_on_stays_off(run_module: RunModule, host: FakeHost) -> None:
+    unit(host, "zramswap.service", "/usr/sbin/zramswap start")
+    unit(host, "dphys-swapfile.service", "/sbin/dphys-swapfile swapon", "usr/lib/systemd/system/multi-user.target.wants", "usr")
+    unit(host, "swapfile.swap", "", "etc/systemd/system/local-fs.target.wants")
+    unit(host, "kept.service", "/usr/bin/true")
+    names = ["dphys-swapfile.service", "swapfile.swap", "zramswap.service"]
+    planned = run_module(host_config.main, {"swap_off": True}, check=True)
+    assert sorted(planned["changes"]) == sorted([*names, "swap.target"])
+    assert not host.commands and len(_swap.sources()) == 3
+    done = run_module(host_config.main, {"swap_off": True})
+    assert done["changes"] == planned["changes"]
+    assert not _swap.sources()
+    wants = Path(host.path("/etc/systemd/system/multi-user.target.wants"))
+    assert [link.name for link in wants.iterdir()] == ["kept.service"]
+    assert Path(host.path("/etc/systemd/system/dphys-swapfile.service")).readlink() == Path("/dev/null")
+    assert not run_module(host_config.main, {"swap_off": True})["changed"]
+
+
+def test_a_unit_file_of_the_administrator_is_kept(run_module: RunModule, host: FakeHost) -> None:
+    unit(host, "my-swap.service", "/sbin/swapon /dev/vdb", "usr/lib/systemd/system/multi-user.target.wants")
+    run_module(host_config.main, {"swap_off": True})
+    folder = Path(host.path("/etc/systemd/system"))
+    assert (folder / "my-swap.service").readlink() == Path("/dev/null")
+    assert "swapon" in (folder / "my-swap.service.disabled").read_text()
+    assert not _swap.sources() and not run_module(host_config.main, {"swap_off": True})["changed"]
+
+
+@pytest.mark.parametrize("check", [True, False])
+@pytest.mark.parametrize(
+    ("path", "content"),
+    [
+        ("/etc/rc.local", "#!/bin/sh\nswapon /swapfile\n"),
+        ("/etc/cron.d/swap", "@reboot root /sbin/swapon -a\n"),
+        ("/etc/udev/rules.d/99-zram.rules", 'KERNEL=="zram0", RUN+="/sbin/swapon /dev/zram0"\n'),
+    ],
+)
+def test_swap_that_a_person_has_to_take_out(run_module: RunModule, host: FakeHost, path: str, content: str, check: bool) -> None:
+    host.write(path, content)
+    Path(host.path(path)).chmod(0o755)
+    arguments = {"swap_off": True, "directories": [{"path": host.path("/d")}]}
+    result = run_module(host_config.main, arguments, check=check)
+    assert result["failed"] and f"{path} calls swapon" in result["msg"] and not Path(host.path("/d")).exists()
+
+
+def test_a_sysctl_in_two_notations(run_module: RunModule, host: FakeHost) -> None:
+    values = {"net.ipv4.conf.bond0/101.rp_filter": 1, "net/ipv4/conf/bond0.101/rp_filter": 2}
+    assert "are the same parameter" in run_module(host_config.main, {"sysctls": values})["msg"]
+    host.write("/proc/sys/net/ipv4/conf/bond0.101/rp_filter", "0\n")
+    arguments = {"name": "x", "sysctls": {"net.ipv4.conf.bond0/101.rp_filter": 2}}
+    assert run_module(host_config.main, arguments)["changed"] and not run_module(host_config.main, arguments)["changed"]
+    assert Path(host.path("/proc/sys/net/ipv4/conf/bond0.101/rp_filter")).read_text() == "2\n"
+
+
+def test_bad_names_change_nothing(run_module: RunModule, host: FakeHost) -> None:
+    arguments = {"sysctls": {"net.ipv4..ip_forward": 1}, "directories": [{"path": host.path("/d")}]}
+    assert "is not the name of a kernel parameter" in run_module(host_config.main, arguments)["msg"]
+    assert not Path(host.path("/d")).exists()

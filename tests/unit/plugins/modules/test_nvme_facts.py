@@ -1,75 +1,94 @@
-"""nvme_facts as a task sees it; tests/devices and tests/vm run it on real drives."""
+"""nvme_facts as a task sees it, on drives that are made up; tests/devices and tests/vm run it on real ones."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme import Drive, Partition
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme import REASONS, is_reason
 from ansible_collections.runnerfleet.baremetal.plugins.modules import nvme_facts
 
-Run = Callable[..., dict[str, Any]]
-OURS = (Partition(1, "runnerfleet-engine", 1, 2), Partition(2, "runnerfleet-containers.new", 3, 4))
+from tests.unit.plugins.machines import MIB, Machine, samsung
+
+Facts = Callable[..., Any]
 
 
 @pytest.fixture
-def host(monkeypatch: pytest.MonkeyPatch) -> dict[str, Drive | ValueError]:
-    """Drives by their kernel name; health is not asked for."""
-    known: dict[str, Drive | ValueError] = {}
+def facts(machine: Machine, run_module: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> Facts:
+    """What nvme_facts says, by node."""
+    monkeypatch.setattr(AnsibleModule, "run_command", lambda _module, command, **options: machine.run(command, **options))
 
-    def inspect(_self: Any, sysfs: Path, _name: str = "") -> Drive:
-        drive = known[sysfs.name]
-        if isinstance(drive, ValueError):
-            raise drive
-        return drive
+    def call(check: bool = False, **options: Any) -> Any:
+        result = run_module(nvme_facts.main, options, check=check)
+        assert not result["changed"]
+        return result if result.get("failed") else {drive["node"]: drive for drive in result["drives"]}
 
-    monkeypatch.setattr(nvme_facts.Drives, "inspect", inspect)
-    monkeypatch.setattr(nvme_facts.Drives, "namespaces", lambda _self: ([Path("/sys/class/block", n) for n in known], ["nvme0c1n1"]))
-    monkeypatch.setattr(nvme_facts._nvme_health, "ask", lambda _run, _node: {"health": None, "formats": None, "note": "no nvme-cli"})
-    return known
+    return call
 
 
 @pytest.mark.parametrize("check", [True, False])
-@pytest.mark.parametrize(
-    ("drive", "state", "reasons", "ours"),
-    [
-        pytest.param(Drive("eui.1", "/dev/nvme9n1", 1 << 40), "free", [], [], id="free"),
-        pytest.param(
-            Drive("eui.1", "/dev/nvme9n1", 1 << 40, found=("signature: xfs",), blocked=("mounted: /data",)),
-            "taken",
-            ["mounted: /data", "signature: xfs"],
-            [],
-            id="taken",
-        ),
-        pytest.param(
-            Drive("eui.1", "/dev/nvme9n1", 1 << 40, partitions=OURS),
-            "ours",
-            ["partitions: runnerfleet-engine, runnerfleet-containers.new"],
-            ["engine", "containers.new"],
-            id="ours",
-        ),
-    ],
-)
-def test_states(host: dict[str, Any], run_module: Run, drive: Drive, state: str, reasons: list[str], ours: list[str], check: bool) -> None:
-    host["nvme9n1"] = drive
-    result = run_module(nvme_facts.main, {}, check=check)
-    told = result["drives"][0]
-    assert (told["state"], told["reasons"], told["ours"]) == (state, reasons, ours)
-    assert told["usable"] == (state != "taken") and told["note"] == "no nvme-cli" and not result["changed"]
+def test_states(machine: Machine, facts: Facts, check: bool) -> None:
+    machine.answers["nvme"] = (1, "", "no such device")
+    machine.drive("nvme0n1", links=("by-id/nvme-A",), **samsung(serial="S0", wwid="eui.0a"))
+    with machine.drive("nvme1n1", **samsung(serial="S1", wwid="eui.0b")).open("r+b") as file:
+        file.seek(MIB // 2)
+        file.write(b"x")
+    machine.drive("nvme2n1", partitions=2, **samsung(serial="S2", wwid="eui.0c"))
+    machine.partition("nvme2n1", "runnerfleet-engine", "runnerfleet-containers.new")
+    free, taken, ours = facts(check).values()
+    assert (free["state"], free["usable"], free["reasons"], free["links"]) == ("free", True, [], ["/dev/disk/by-id/nvme-A"])
+    assert (taken["state"], taken["usable"], taken["reasons"]) == ("taken", False, ["unknown bytes: in the MiB at 0"])
+    assert (ours["state"], ours["usable"], ours["ours"]) == ("ours", True, ["engine", "containers.new"])
+    assert ours["reasons"] == ["partitions: runnerfleet-engine, runnerfleet-containers.new"] and "no such device" in free["note"]
 
 
-def test_hidden_path_and_unreadable_drive_are_listed_as_taken(host: dict[str, Any], run_module: Run) -> None:
-    host["nvme9n1"] = ValueError("cannot read /dev/nvme9n1: I/O error")
-    result = run_module(nvme_facts.main, {})
-    reasons = {d["node"]: d["reasons"] for d in result["drives"]}
-    assert reasons == {
-        "/dev/nvme0c1n1": ["multipath path"],
-        "/dev/nvme9n1": ["cannot be opened: cannot read /dev/nvme9n1: I/O error"],
-    }
-    assert not any(d["usable"] for d in result["drives"])
+def test_one_drive_that_cannot_be_read_is_taken_and_the_others_are_told(machine: Machine, facts: Facts) -> None:
+    for number, size in enumerate((0, 400 * MIB, 400 * MIB, 400 * MIB)):
+        machine.drive(f"nvme{number}n1", size=size, **samsung(serial=f"S{number}", wwid=f"eui.0{number}"))
+    (machine.root / "dev/nvme1n1").unlink()  # no such device
+    machine.drive("nvme0c1n1", hidden="1")
+    reasons = {node: drive["reasons"] for node, drive in facts().items()}
+    assert reasons["/dev/nvme0n1"] == ["no usable size: 0 bytes"] and reasons["/dev/nvme0c1n1"] == ["multipath path"]
+    assert reasons["/dev/nvme1n1"][0] == "cannot be opened: No such file or directory"
+    assert reasons["/dev/nvme2n1"] == reasons["/dev/nvme3n1"] == []
+    assert all(is_reason(reason, *REASONS) for drive in reasons.values() for reason in drive)
 
 
-def test_a_drive_that_does_not_exist_fails(host: dict[str, Any], run_module: Run) -> None:
-    assert "eui.absent is not a block device" in run_module(nvme_facts.main, {"drives": ["eui.absent"]})["msg"]
+@pytest.mark.parametrize("answer", [(5, "", "Input/output error"), (0, "no json", ""), (0, "{}", ""), (0, '{"partitiontable": 1}', "")])
+@pytest.mark.parametrize("tool", ["blkid", "wipefs", "sfdisk", "pvs", "nvme"])
+def test_whatever_a_tool_answers_ends_nothing(machine: Machine, facts: Facts, tool: str, answer: tuple[int, str, str]) -> None:
+    machine.drive("nvme0n1", **samsung())
+    machine.partition("nvme0n1", "home")
+    machine.answers[tool] = answer
+    told = facts()["/dev/nvme0n1"]
+    assert told["state"] == "taken" and told["reasons"]
+    assert all(is_reason(reason, *REASONS) for reason in told["reasons"])
+
+
+def test_names_that_mean_one_drive(machine: Machine, facts: Facts) -> None:
+    machine.drive("nvme0n1", links=("by-id/nvme-A",), **samsung(cntlid="0"))
+    machine.drive("nvme1n1", links=("by-id/nvme-B",), **samsung(cntlid="1"))
+    told = facts(drives=["/dev/disk/by-id/nvme-B", "S1"], consent=["eui.0025385800000001"])
+    assert told["/dev/nvme0n1"]["asked_as"] == ["/dev/disk/by-id/nvme-B", "S1"] and told["/dev/nvme0n1"]["consented"]
+    assert told["/dev/nvme1n1"]["reasons"] == ["multipath path"] and not told["/dev/nvme1n1"]["consented"]
+
+
+def test_every_name_that_means_none_is_told(machine: Machine, facts: Facts) -> None:
+    machine.drive("nvme0n1", **samsung(nsid="1"))
+    machine.drive("nvme0n2", **samsung(nsid="2", wwid="eui.02"))
+    result = facts(drives=["eui.absent", "/dev/nvme0n1"], consent=["S1"])
+    first, second, third = result["msg"].splitlines()
+    assert "eui.absent is not a block device" in first and "use eui.0025385800000001" in second
+    assert third.startswith("consent: S1 names 2 drives (nvme0n1, nvme0n2)")
+
+
+def test_a_stripe_that_cannot_be_read_is_a_reason(machine: Machine, facts: Facts) -> None:
+    machine.drive("nvme0n1", **samsung())
+    machine.answers["blkid"] = (0, "TYPE=LVM2_member\nUUID=1\n", "")
+    machine.answers["wipefs"] = (0, json.dumps({"signatures": [{"type": "LVM2_member"}]}), "")
+    row = {"pv_uuid": "1", "vg_name": "runnerfleet", "vg_uuid": "2", "vg_tags": "runnerfleet"}
+    machine.answers["pvs"] = (0, json.dumps({"report": [{"pv": [row]}]}), "")
+    assert facts()["/dev/nvme0n1"]["reasons"][0].startswith("cannot be read: ")
