@@ -19,6 +19,7 @@ import yaml
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _api_values, _host_rules, _inventory, _sizing
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._addresses import credentials_in
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._findings import Finding, in_order, summary, table
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._hardware import hardware_from
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._pins import PINS
@@ -42,6 +43,7 @@ COMPONENTS = {
     "cert_manager": "cert_manager_version",
 }
 ENDPOINT = "control_plane_api_endpoint"
+CREDENTIAL = "runner_controller_github_auth"
 # What the roles ask of every engine's command line.
 VERBS = ("dagger core version",)
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -107,8 +109,8 @@ class ActionModule(ActionBase):
         findings += self._host_findings(looked, fleet, options)
         findings += self._network_findings(looked, fleet, options, len(pooled.union(leaders)), leaders)
         findings += self._sizing_findings(looked, hosts, groups, pools, options)
-        findings += self._version_findings(looked, hosts[played[0]])
-        if fleet["fleet_mirror"] and options["mirror_check"] != "none":
+        findings += self._version_findings(looked, hosts, hosts[played[0]])
+        if fleet["fleet_mirror"] and options["mirror_check"] != "none" and not list(credentials_in("", fleet["fleet_mirror"])):
             architectures = _host_rules.ARCHITECTURES
             archs = {architectures[host.survey["arch"]] for host in looked if host.survey.get("arch") in architectures}
             chosen = {pin: hosts[played[0]].value(name)[0] for pin, name in VERSIONS.items()}
@@ -152,6 +154,7 @@ class ActionModule(ActionBase):
                     role, spec = known[name]
                     judged[key] = _inventory.value_findings(name, value, spec, "preflight -e fleet" if role == SHARED else role)
                     judged[key] = judged[key] or _inventory.api_findings(_api_values.problems(name, value))
+                    judged[key] += [] if name == CREDENTIAL else _inventory.address_findings(name, value)
                 findings += judged[key]
             for role, options in specs.items():
                 if kinds[host] in KINDS.get(role, {kinds[host]}) and role != SHARED:
@@ -263,7 +266,7 @@ class ActionModule(ActionBase):
                 findings.append(Finding("quantity_invalid", f"{name} ({host.name})", found, "a quantity", hint))
         return findings
 
-    def _version_findings(self, hosts: list[_host_rules.Host], first: Variables) -> list[Finding]:
+    def _version_findings(self, hosts: list[_host_rules.Host], variables: dict[str, Variables], first: Variables) -> list[Finding]:
         """What is to be installed against the matrix, and against what runs already."""
         versions = {component: str(first.value(name)[0] or "") for component, name in COMPONENTS.items()}
         versions["python_client"] = python_client()
@@ -271,7 +274,10 @@ class ActionModule(ActionBase):
         if first.value("runner_controller_version")[0] == PINS["arc_legacy_chart"]:
             versions["arc_legacy"] = PINS["arc_legacy"]
         engines = [str(version) for version in first.value("dagger_engine_versions")[0] or []]
-        surveys = {host.name: host.survey for host in hosts if host.survey}
+        surveys: dict[str, dict[str, Any]] = {host.name: dict(host.survey) for host in hosts if host.survey}
+        for name, survey in surveys.items():
+            packages = variables[name].value("kubernetes_host_packages")[0]
+            survey["package_families"] = list(packages) if isinstance(packages, Mapping) else None
         running = {
             name: {"kubelet": survey.get("kubelet", ""), "api_server": survey.get("api_server", ""), "engines": survey.get("engines", [])}
             for name, survey in surveys.items()

@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._addresses import hidden
+
 SEVERITIES = ("error", "warning", "info")
 
 # Codes are stable: tools match on them. docs/findings.md says when each is raised.
 CODES: dict[str, str] = {
+    "address_credential": "error",
     "address_family_missing": "error",
     "address_family_unsupported": "error",
     "api_endpoint_invalid": "error",
@@ -107,6 +110,11 @@ class Finding:
     found: str
     expected: str
     hint: str
+
+    def __post_init__(self) -> None:
+        """A credential inside an address goes no further than here: not into the table, the result or a file."""
+        for name in ("subject", "found", "expected", "hint"):
+            object.__setattr__(self, name, hidden(getattr(self, name)))
 
     @property
     def severity(self) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _endpoint
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._addresses import credentials_in
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._api_values import Problem
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._findings import Finding, named
 
@@ -89,6 +90,13 @@ def _optional_dictionaries(path: str, value: Any, spec: Mapping[str, Any]) -> It
             yield path, value, {**spec, "type": "dict", "required": False}
         for name, option in options.items():
             yield from _optional_dictionaries(f"{path}.{name}", value.get(name), option)
+
+
+def address_findings(name: str, value: Any) -> list[Finding]:
+    """Addresses with a credential inside: it would stand in diffs, in files of hosts and in objects of the cluster, and often not work."""
+    hint = "take it out of the address; let the server take the fleet's networks without one"
+    found, expected = "a user name or a password inside an address", "an address without them"
+    return [Finding("address_credential", path, found, expected, hint) for path in credentials_in(name, value)]
 
 
 def api_findings(problems: Iterable[Problem]) -> list[Finding]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._addresses import credentials_in, hidden
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host_config import HEADER
 
 KEYS = ("url", "registry", "registry_plain_http", "checksums")
@@ -21,6 +22,9 @@ def check_mirror(mirror: Any) -> Mapping[str, Any]:
     unknown = sorted(set(mirror) - set(KEYS))
     if unknown:
         raise ValueError(f"fleet_mirror has no key {', '.join(map(str, unknown))}; its keys are: {', '.join(KEYS)}")
+    secret = next(credentials_in("fleet_mirror", {key: mirror.get(key) for key in ("url", "registry")}), "")
+    if secret:
+        raise ValueError(f"{secret} carries a user name or a password, expected none: it would be printed and written to files of hosts")
     url = mirror.get("url") or ""
     if url and not str(url).startswith(("http://", "https://")):
         raise ValueError(f"fleet_mirror.url must begin with http:// or https://, found {url!r}")
@@ -49,7 +53,7 @@ def mirrored(reference: str, mirror: Mapping[str, Any]) -> str:
         return f"oci://{registry}/{address}" if registry else reference
     if scheme in ("http", "https"):
         return f"{url}/{address}" if url else reference
-    raise ValueError(f"cannot mirror {reference!r}: expected an http(s):// or oci:// address or an image")
+    raise ValueError(f"cannot mirror {hidden(reference)!r}: expected an http(s):// or oci:// address or an image")
 
 
 def registry_hosts(registries: Sequence[str], mirror: Mapping[str, Any]) -> list[dict[str, str]]:

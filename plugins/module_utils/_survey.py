@@ -10,6 +10,8 @@ import ipaddress
 import re
 from collections.abc import Mapping
 
+from ansible.module_utils.facts.system.distribution import Distribution
+
 # The drop-in of kubernetes_host, and the 5 seconds that logind waits when nothing says otherwise.
 INHIBIT_DROP_IN = "zz-runnerfleet.conf"
 INHIBIT_DEFAULT = 5.0
@@ -20,6 +22,17 @@ def parse_key_values(text: str) -> dict[str, str]:
     """The lines of an os-release file, or of a section in a systemd configuration file."""
     pairs = (line.split("=", 1) for line in text.splitlines() if "=" in line and not line.startswith(("#", ";")))
     return {key.strip(): value.strip().strip("\"'") for key, value in pairs}
+
+
+def os_family(system: str, like: str = "") -> str:
+    """The os_family that Ansible's facts make of the ID and the ID_LIKE of an os-release file; the ID itself where they know none."""
+    families = {re.sub(r"\W|_", "", name).lower(): family for family, names in Distribution.OS_FAMILY_MAP.items() for name in names}
+    for name in (system, *like.split()):
+        plain = re.sub(r"\W|_", "", name).lower()
+        for form in (plain, f"{plain}linux", {"ol": "oraclelinux"}.get(plain, plain)):
+            if form in families:
+                return families[form]
+    return system.capitalize()
 
 
 def parse_meminfo(text: str) -> dict[str, int]:

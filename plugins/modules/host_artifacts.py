@@ -96,6 +96,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._addresses import hidden
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._artifact_files import (
     ArtifactError,
     adopt,
@@ -131,7 +132,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     return {
         "changed": bool(pending),
         "installed": [
-            {"name": want.name, "version": want.version, "path": want.path, "reason": reasons[want.name], "sum_from": want.sum_from}
+            {"name": want.name, "version": want.version, "path": want.path, "reason": reasons[want.name], "sum_from": hidden(want.sum_from)}
             for want in pending
         ],
         "diff": {
@@ -160,7 +161,7 @@ def main() -> None:
     try:
         module.exit_json(**run(module))
     except (ArtifactError, ValueError, OSError, tarfile.TarError) as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg=hidden(str(error)))
 
 
 if __name__ == "__main__":

@@ -65,6 +65,7 @@ survey:
     member: false
     networks: [{cidr: 192.0.2.0/24, interface: eth0}]
     os: debian
+    os_family: Debian
     os_version: "13"
     packet_filters: [nf_tables]
     product_uuid: 12345678-9abc-def0-1234-56789abcdef0
@@ -81,6 +82,7 @@ import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.facts.system.distribution import Distribution
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _kernel, _survey
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._hardware_host import gather
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host import read
@@ -179,6 +181,7 @@ def survey(module: AnsibleModule) -> dict[str, Any]:
         "member": member(),
         "networks": _survey.parse_routes(text("/proc/net/route")) + _survey.parse_inet6(text("/proc/net/if_inet6")),
         "os": system.get("ID", ""),
+        "os_family": Distribution(module).get_distribution_facts().get("os_family", ""),
         "os_version": system.get("VERSION_ID", ""),
         "packet_filters": _kernel.packet_filters(module),
         "product_uuid": text("/sys/class/dmi/id/product_uuid").strip().lower(),

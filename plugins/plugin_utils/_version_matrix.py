@@ -20,6 +20,7 @@ import yaml
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_config import FIRST_KNOWN, engine_config, parse_version
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._findings import Finding
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._inventory import for_hosts
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._survey import os_family
 
 try:
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -308,7 +309,10 @@ def _partners(pairs: Sequence[Pair], component: str, version: Version, other: st
 
 
 def system_findings(hosts: Mapping[str, Mapping[str, Any]], kubernetes: str) -> list[Finding]:
-    """Operating system and kernel of each host that was looked at: os, os_version, kernel, cgroup_version and, if known, systemd."""
+    """Operating system and kernel of each host that was looked at: os, os_version, kernel, cgroup_version and, if known, systemd.
+
+    `package_families`: families of systems that the role kubernetes_host has packages for; not looked at where it is not there.
+    """
     return for_hosts({name: [*_system(host), *_kernel(host, kubernetes)] for name, host in hosts.items() if host.get("os")})
 
 
@@ -326,6 +330,12 @@ def _system(host: Mapping[str, Any]) -> list[Finding]:
         # Where every version fails, a rolling release without a version fails too.
         if _within(rule.fails, version or Version("0")):
             return [Finding("os_unsupported", subject, rule.reason, expected, f"install another system. See {rule.source}")]
+    family = str(host.get("os_family") or os_family(str(host["os"])))
+    packages = host.get("package_families")
+    if packages is not None and family not in packages:
+        found = f"kubernetes_host_packages has no list for the family {family}, so that role kubernetes_host cannot install its tools"
+        hint = f"install another system, or add a list for {family} to kubernetes_host_packages"
+        return [Finding("os_unsupported", subject, found, expected, hint)]
     if version and any(_within(rule.works, version) for rule in rules):
         return []
     found = "nothing is known about it" + "".join(f"; {host['os']} {_spoken(rule.works)} is known to work" for rule in rules)

@@ -54,7 +54,7 @@ BROKEN: list[tuple[str, Callable[[Host], None], set[str]]] = [
     ("runner-15", variable("nvme_storage_drives", []), {"drives_not_named"}),
     ("runner-16", setting("cgroup_version", 1), {"cgroup_v1"}),
     ("runner-17", setting("arch", "riscv64"), {"arch_unsupported"}),
-    ("runner-18", setting("os", "gentoo"), {"os_untested"}),
+    ("runner-18", setting("os", "gentoo"), {"os_unsupported"}),
     ("runner-19", setting("kernel", "4.19.0"), {"kernel_too_old"}),
     ("runner-20", setting("kernel_modules_missing", ["br_netfilter"]), {"kernel_module_missing"}),
     ("runner-21", setting("packet_filters", []), {"packet_filter_missing"}),

@@ -65,3 +65,12 @@ def test_registry_hosts(mirror: dict[str, Any], server: str) -> None:
 
 def test_no_registry_no_file() -> None:
     assert registry_hosts(["docker.io"], {"url": "http://m"}) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("url", "http://ci:S3cr3t@mirror/raw"), ("url", "https://S3cr3t@mirror"), ("registry", "ci:S3cr3t@mirror:5000")]
+)
+def test_a_credential_in_the_mirror_s_address_is_refused_and_not_told(key: str, value: str) -> None:
+    with pytest.raises(ValueError, match=f"fleet_mirror.{key} carries") as caught:
+        mirrored("https://dl.k8s.io/kubelet", {key: value})
+    assert "S3cr3t" not in str(caught.value)

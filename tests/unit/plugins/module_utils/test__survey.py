@@ -101,3 +101,15 @@ def test_no_span(text: str) -> None:
 )
 def test_which_file_decides_how_long_a_shutdown_waits(delays: dict[str, str], seconds: float) -> None:
     assert _survey.inhibit_delay(delays, 780)[0] == seconds
+
+
+@pytest.mark.parametrize(
+    ("system", "like", "family"),
+    [
+        *(("debian", "", "Debian"), ("ubuntu", "debian", "Debian"), ("linuxmint", "ubuntu debian", "Debian"), ("rhel", "", "RedHat")),
+        *(("ol", "fedora", "RedHat"), ("sles", "", "Suse"), ("opensuse-leap", "suse opensuse", "Suse"), ("arch", "", "Archlinux")),
+        *(("flatcar", "coreos", "Flatcar"), ("nixos", "", "Nixos"), ("mine", "debian", "Debian"), ("", "", "")),
+    ],
+)
+def test_family_of_a_system(system: str, like: str, family: str) -> None:
+    assert _survey.os_family(system, like) == family

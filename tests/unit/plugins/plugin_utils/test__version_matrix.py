@@ -200,6 +200,21 @@ def test_systems(host: dict[str, Any], code: str) -> None:
     assert codes(_version_matrix.system_findings({"a": {**HOST, **host}}, "1.36.3")) == [code] * bool(code)
 
 
+@pytest.mark.parametrize("system", ["sles", "opensuse-leap", "arch", "flatcar", "alpine", "nixos", "gentoo"])
+def test_a_system_without_a_list_of_packages(system: str) -> None:
+    """Error, where the role has nothing to install; a warning only, where somebody gave it a list."""
+    host = {**HOST, "os": system, "os_version": "15.6"}
+    assert codes(_version_matrix.system_findings({"a": {**host, "package_families": ["Debian", "RedHat"]}}, "1.36.3")) == ["os_unsupported"]
+    given = {**host, "os_family": "Mine", "package_families": ["Debian", "Mine"]}
+    assert "kubernetes_host_packages" not in str(_version_matrix.system_findings({"a": given}, "1.36.3"))
+
+
+@pytest.mark.parametrize("system", ["debian", "ubuntu", "almalinux", "rocky", "rhel", "centos", "fedora", "ol", "amzn", "raspbian"])
+def test_systems_of_the_families_with_packages(system: str) -> None:
+    host = {**HOST, "os": system, "os_version": "3", "package_families": ["Debian", "RedHat"]}
+    assert "kubernetes_host_packages" not in str(_version_matrix.system_findings({"a": host}, "1.36.3"))
+
+
 def test_the_same_system_is_told_once() -> None:
     hosts = {"a": {**HOST, "kernel": "4.19.0"}, "b": {**HOST, "kernel": "4.19.0"}, "c": HOST, "d": {}}
     (finding,) = _version_matrix.system_findings(hosts, "1.36.3")
