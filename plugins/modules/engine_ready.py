@@ -92,6 +92,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
 from ansible_collections.kubernetes.core.plugins.module_utils.k8s.client import get_api_client
 from ansible_collections.kubernetes.core.plugins.module_utils.k8s.core import AnsibleK8SModule
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster_objects import explain
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_cluster import POOL_LABEL, EngineCluster
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_ready import (
     TAINT,
@@ -174,7 +175,8 @@ def main() -> None:
     if waiting and not module.check_mode:
         stuck = {name for verdict in waiting for name in verdict.pods.values()}
         lines = {pod["metadata"]["name"]: cluster.last_line(pod) for pod in pods if pod["metadata"]["name"] in stuck}
-        module.fail_json(msg=complaint(waiting, lines, module.params["timeout"]), **result)
+        cause = explain(cluster.api, [module.params["namespace"], "kube-system"])
+        module.fail_json(msg=f"{complaint(waiting, lines, module.params['timeout'])}\n{cause}", **result)
     if result["rolling"]:
         module.warn(f"in the middle of a roll-out, finish it with runnerfleet.baremetal.engine_upgrade: {', '.join(result['rolling'])}")
     if result["outdated"]:

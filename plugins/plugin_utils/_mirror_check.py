@@ -65,9 +65,11 @@ def needed(mirror: Mapping[str, Any], names: Iterable[str], versions: Mapping[st
 
 
 def others(mirror: Mapping[str, Any], files: Mapping[str, str], archs: Iterable[str]) -> dict[str, str]:
-    """Files that only the mirror's own checksums name, such as charts. Those of an architecture that no host has are left out."""
+    """Files that only the mirror's own checksums name, such as charts. Those of an architecture that no host has, and charts of a registry
+    (compared when they are fetched), are left out."""
     foreign = {"amd64", "arm64"} - set(archs)
-    named = {mirrored(url, mirror): str(sum_).replace("sha256:", "").lower() for url, sum_ in (mirror.get("checksums") or {}).items()}
+    sums = {url: sum_ for url, sum_ in (mirror.get("checksums") or {}).items() if not str(url).startswith("oci://")}
+    named = {mirrored(url, mirror): str(sum_).replace("sha256:", "").lower() for url, sum_ in sums.items()}
     return {url: sum_ for url, sum_ in named.items() if url not in files and not any(arch in url for arch in foreign)}
 
 

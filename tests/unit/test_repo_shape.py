@@ -27,6 +27,7 @@ ROLES = (
     "runner_pools",
     "fleet_report",
 )
+INTERNAL = ("helm_release",)  # shared by roles, tried in their scenarios, and no interface
 TASK_FILES = sorted(path.relative_to(ROOT) for path in ROOT.glob("roles/*/tasks/*.yml"))
 PLAY_FILES = sorted(path.relative_to(ROOT) for folder in ("playbooks", "molecule") for path in (ROOT / folder).rglob("*.yml"))
 MODULES = sorted((ROOT / "plugins/modules").glob("[!_]*.py"))
@@ -57,16 +58,20 @@ def lines(path: Path) -> int:
 
 def test_the_roles_are_those_of_the_design() -> None:
     """Their names are the collection's interface."""
-    assert sorted(path.name for path in (ROOT / "roles").iterdir()) == sorted(ROLES)
+    assert sorted(path.name for path in (ROOT / "roles").iterdir()) == sorted([*ROLES, *INTERNAL])
 
 
-@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("role", [*ROLES, *INTERNAL])
 def test_a_role_is_whole(role: str) -> None:
-    """Contract, page, defaults and scenario."""
+    """Contract, page, defaults and scenario. An internal role says that it is one, and only roles use it."""
     wanted = [
         f"roles/{role}/{name}" for name in ("README.md", "defaults/main.yml", "meta/argument_specs.yml", "meta/main.yml", "tasks/main.yml")
     ]
-    wanted += [f"molecule/{role}/{name}" for name in ("molecule.yml", "verify.yml")]
+    if role in ROLES:
+        wanted += [f"molecule/{role}/{name}" for name in ("molecule.yml", "verify.yml")]
+    else:
+        assert "Internal" in (ROOT / f"roles/{role}/README.md").read_text()
+        assert [path for path in PLAY_FILES if f"baremetal.{role}" in (ROOT / path).read_text()] == []
     assert [name for name in wanted if not (ROOT / name).is_file()] == []
 
 
@@ -131,3 +136,38 @@ def test_production_knows_nothing_of_the_lab() -> None:
             if path.suffix in (".yml", ".py", ".j2"):
                 text = path.read_text()
                 assert not re.search(r"\bmolecule\b|10\.89\.|\bLAB_|runnerfleet-lab", text), f"{path} knows of the lab"
+
+
+def _waits(task: dict[str, Any]) -> bool:
+    """Whether a task waits for the cluster: by itself, or by what its module is told to."""
+    modules = [value for key, value in task.items() if key.startswith("kubernetes.core.") and isinstance(value, dict)]
+    return any("until" in task or value.get("wait") is True or "wait_timeout" in str(value) for value in modules)
+
+
+def _explained(task: dict[str, Any]) -> bool:
+    """Whether a block says at the deadline what it waited for."""
+    return any("runnerfleet.baremetal.cluster_problems" in mapping for mapping in mappings(task.get("rescue", [])))
+
+
+def _unexplained(value: Any, explained: bool = False) -> Iterator[str]:
+    """Names of the waits below a list of plays or tasks that no block around them explains."""
+    for task in value if isinstance(value, list) else ():
+        if _waits(task) and not explained:
+            yield task["name"]
+        for part in ("block", "rescue", "always", "tasks", "pre_tasks", "post_tasks"):
+            yield from _unexplained(task.get(part), part == "block" and (explained or _explained(task)))
+
+
+@pytest.mark.parametrize("path", TASK_FILES, ids=str)
+def test_what_waits_for_the_cluster_says_what_it_waited_for(path: Path) -> None:
+    """An error that says `context deadline exceeded` and no more sends its reader to look for what the cluster already knows."""
+    assert list(_unexplained(load(path))) == []
+
+
+def test_that_test_finds_a_wait() -> None:
+    """In a play and in a block; and a rescue that says something else is none."""
+    wait = {"name": "w", "kubernetes.core.helm": {"wait": True}}
+    again = {"name": "u", "kubernetes.core.k8s_info": {}, "until": "x"}
+    says = {"name": "s", "runnerfleet.baremetal.cluster_problems": {}}
+    assert list(_unexplained([{"tasks": [wait, {"block": [again], "rescue": [{"name": "f", "ansible.builtin.fail": {}}]}]}])) == ["w", "u"]
+    assert list(_unexplained([{"block": [wait, {"block": [again]}], "rescue": [says]}])) == []

@@ -17,6 +17,8 @@ RunModule = Callable[..., dict[str, Any]]
 class MemoryCluster:
     """Two nodes; `answers` are those whose engine is Ready."""
 
+    api = None  # what an explanation reads: nothing here
+
     def __init__(self, answers: set[str], conflicts: int = 0) -> None:
         self.answers, self.conflicts = answers, conflicts
         self.stored = {name: self._node(name) for name in ("runner-1", "runner-2")}
@@ -90,6 +92,7 @@ def test_a_dead_engine_keeps_its_taint_and_is_named(run_module: RunModule, clust
     result = run_module(engine_ready.main, ARGUMENTS)
     assert result["failed"] and made.tainted() == ["runner-2"]
     assert "runner-2: engine 0.21.8: pod engine-runner-2" in result["msg"] and "last log line: lock is held" in result["msg"]
+    assert "could not read /api/v1/namespaces/dagger/pods" in result["msg"]  # the cluster is asked why, and its answer is part of the error
 
 
 def test_a_node_that_changed_meanwhile_is_read_again(run_module: RunModule, cluster: Callable[..., MemoryCluster]) -> None:

@@ -1,0 +1,81 @@
+# Copyright (c) 2026 runnerfleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Which file a chart must be: its sums, and what a chart's archive says of itself. Pure; private to the collection."""
+
+from __future__ import annotations
+
+import io
+import re
+import tarfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+# The sha256 of a chart's archive, by the name that fleet_mirror.checksums gives it as well. Only sums that upstream publishes stand here.
+# This one is in the provenance file that cert-manager's maintainers sign. Their registry has the same archive as their repository.
+SUMS: dict[str, str] = {
+    "oci://quay.io/jetstack/charts/cert-manager:v1.21.2": "73a56e1728edd6c99f1f31082618c3259d279a76b7ebd3d4bdc5475c2442d34a",
+}
+FROM_MIRROR = "fleet_mirror.checksums"
+FROM_PINS = "pinned"
+FROM_CLUSTER = "recorded in the cluster"
+LARGEST = 32 << 20
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Expected:
+    """The sum that a chart must have, and who says so."""
+
+    sha256: str
+    origin: str
+
+
+def key(chart: str, version: str) -> str:
+    """What sums call a chart: its address, with the version where the address has none."""
+    return f"{chart}:v{version}" if chart.startswith("oci://") else chart
+
+
+def record(version: str, sha256: str) -> str:
+    """What the cluster remembers of a chart that it got."""
+    return f"{version} sha256:{sha256}"
+
+
+def expected(chart: str, version: str, mirror: Mapping[str, Any], recorded: str) -> list[Expected]:
+    """All sums that are known of a chart: the user's wins over a pinned one, and that over what the cluster remembers."""
+    name, sums = key(chart, version), mirror.get("checksums") or {}
+    found = []
+    if name in sums:
+        given = str(sums[name]).replace("sha256:", "").lower()
+        if not _SHA256.fullmatch(given):
+            raise ValueError(f"fleet_mirror.checksums['{name}'] is {sums[name]!r}, expected the 64 hexadecimal digits of a sha256")
+        found.append(Expected(given, FROM_MIRROR))
+    elif name in SUMS:
+        found.append(Expected(SUMS[name], FROM_PINS))
+    known_version, _space, known_sum = recorded.partition(" sha256:")
+    if not found and known_version == version and _SHA256.fullmatch(known_sum):
+        found.append(Expected(known_sum, FROM_CLUSTER))
+    return found
+
+
+def archive_identity(content: bytes) -> tuple[str, str]:
+    """Name and version that a chart's archive says it has. Nothing of it is unpacked."""
+    try:
+        with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as archive:
+            member = next(member for member in archive if member.isfile() and re.fullmatch(r"(\./)?[^/]+/Chart\.yaml", member.name))
+            file = archive.extractfile(member)
+            chart = yaml.safe_load(file.read(1 << 20) if file else b"")
+        return str(chart["name"]), str(chart["version"])
+    except (tarfile.TarError, OSError, EOFError, StopIteration, KeyError, TypeError, yaml.YAMLError) as error:
+        raise ValueError(f"it is no archive of a chart ({type(error).__name__}: {error})") from error
+
+
+def identity_error(found: tuple[str, str], name: str, version: str) -> str:
+    """Why a chart is not the one that was asked for; empty where it is."""
+    if found[0] == name and found[1] in (version, f"v{version}"):
+        return ""
+    return f"found the chart {found[0]} {found[1]}, expected {name} {version}"

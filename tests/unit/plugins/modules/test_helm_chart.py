@@ -1,0 +1,142 @@
+"""The module on charts that lie on a server, in a registry and in a file."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import http.server
+import io
+import tarfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.runnerfleet.baremetal.plugins.modules import helm_chart
+
+RunModule = Callable[..., dict[str, Any]]
+UPSTREAM = "https://example.org/charts/flannel.tgz"
+
+
+def chart(name: str = "flannel", version: str = "v1.2.3") -> bytes:
+    """A chart's archive."""
+    text = f"name: {name}\nversion: {version}\n".encode()
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as made:
+        member = tarfile.TarInfo(f"{name}/Chart.yaml")
+        member.size = len(text)
+        made.addfile(member, io.BytesIO(text))
+    return buffer.getvalue()
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """The file that a mirror serves for UPSTREAM, and that mirror."""
+    file = tmp_path / "mirror/example.org/charts/flannel.tgz"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(chart())
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_args: Any) -> None:
+            return
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(tmp_path / "mirror")))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield file, {"url": f"http://127.0.0.1:{server.server_address[1]}"}
+    server.shutdown()
+
+
+@pytest.fixture
+def arguments(tmp_path: Path, served: tuple[Path, dict[str, Any]]) -> dict[str, Any]:
+    directory = tmp_path / "out"
+    directory.mkdir()
+    return {"chart": UPSTREAM, "name": "flannel", "version": "1.2.3", "mirror": served[1], "directory": str(directory)}
+
+
+def test_a_chart_that_nobody_knows_is_remembered(run_module: RunModule, arguments: dict[str, Any], served: tuple[Path, Any]) -> None:
+    first = run_module(helm_chart.main, arguments, check=True)
+    assert first["origin"] == "first seen" and Path(first["path"]).read_bytes() == chart() and not first["changed"]
+    again = run_module(helm_chart.main, {**arguments, "recorded": first["record"]})
+    assert again["origin"] == "recorded in the cluster" and again["record"] == first["record"]
+    served[0].write_bytes(chart(version="1.2.3"))  # other bytes under the same version
+    Path(first["path"]).unlink()
+    refused = run_module(helm_chart.main, {**arguments, "recorded": first["record"]})
+    assert refused["failed"] and sha256(chart()) in refused["msg"] and "recorded in the cluster" in refused["msg"]
+    assert not Path(first["path"]).exists()
+
+
+def test_another_version_may_have_another_sum(run_module: RunModule, arguments: dict[str, Any], served: tuple[Path, Any]) -> None:
+    served[0].write_bytes(chart(version="v1.2.4"))
+    result = run_module(helm_chart.main, {**arguments, "version": "1.2.4", "recorded": f"1.2.3 sha256:{'a' * 64}"})
+    assert result["origin"] == "first seen" and result["record"] == f"1.2.4 sha256:{sha256(chart(version='v1.2.4'))}"
+
+
+def test_the_user_s_sum_decides(run_module: RunModule, arguments: dict[str, Any], served: tuple[Path, Any]) -> None:
+    mirror = {**served[1], "checksums": {UPSTREAM: sha256(chart())}}
+    assert run_module(helm_chart.main, {**arguments, "mirror": mirror})["origin"] == "fleet_mirror.checksums"
+    result = run_module(helm_chart.main, {**arguments, "mirror": {**mirror, "checksums": {UPSTREAM: "b" * 64}}})
+    assert result["failed"] and "b" * 64 in result["msg"] and "Nothing was deployed" in result["msg"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (chart(version="1.2.4"), "found the chart flannel 1.2.4, expected flannel 1.2.3"),
+        (chart(name="cilium"), "found the chart cilium v1.2.3, expected flannel 1.2.3"),
+        (b"<html>", "no archive of a chart"),
+        (None, "404"),
+    ],
+    ids=["other version", "other chart", "a web page", "not there"],
+)
+def test_what_is_not_the_chart(
+    run_module: RunModule, arguments: dict[str, Any], served: tuple[Path, Any], content: bytes | None, said: str
+) -> None:
+    if content is None:
+        served[0].unlink()
+    else:
+        served[0].write_bytes(content)
+    result = run_module(helm_chart.main, arguments)
+    assert result["failed"] and said in result["msg"] and list(Path(arguments["directory"]).iterdir()) == []
+
+
+def test_a_chart_that_has_no_end(
+    run_module: RunModule, arguments: dict[str, Any], served: tuple[Path, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(helm_chart._charts, "LARGEST", 20)
+    result = run_module(helm_chart.main, arguments)
+    assert result["failed"] and "larger than 20 bytes" in result["msg"]
+
+
+def test_a_file_on_the_controller(run_module: RunModule, arguments: dict[str, Any], served: tuple[Path, Any]) -> None:
+    assert run_module(helm_chart.main, {**arguments, "chart": str(served[0]), "mirror": {}})["sha256"] == sha256(chart())
+
+
+def helm(tmp_path: Path, script: str) -> str:
+    program = tmp_path / "helm"
+    program.write_text(f"#!/bin/sh\nprintf '%s ' \"$@\" > {tmp_path}/asked\n{script}\n")
+    program.chmod(0o755)
+    return str(program)
+
+
+def test_a_chart_of_a_registry(run_module: RunModule, arguments: dict[str, Any], served: tuple[Path, Any], tmp_path: Path) -> None:
+    """helm speaks to the registry, behind the mirror too; the address is never given without the version."""
+    program = helm(tmp_path, f'cp {served[0]} "$6/flannel-v1.2.3.tgz"')
+    mirror = {"registry": "registry.example.org:5000", "registry_plain_http": True}
+    given = {**arguments, "chart": "oci://ghcr.io/x/flannel", "mirror": mirror, "binary_path": program}
+    program_arguments = f"pull oci://registry.example.org:5000/ghcr.io/x/flannel --version v1.2.3 --destination {arguments['directory']}/"
+    assert run_module(helm_chart.main, given)["sha256"] == sha256(chart())
+    asked = (tmp_path / "asked").read_text()
+    assert asked.startswith(program_arguments) and asked.endswith("--plain-http ")
+    refused = run_module(helm_chart.main, {**given, "mirror": {**mirror, "checksums": {"oci://ghcr.io/x/flannel:v1.2.3": "c" * 64}}})
+    assert refused["failed"] and "c" * 64 in refused["msg"]
+
+
+def test_a_registry_that_refuses(run_module: RunModule, arguments: dict[str, Any], tmp_path: Path) -> None:
+    program = helm(tmp_path, "echo 'Error: unauthorized' >&2; exit 1")
+    result = run_module(helm_chart.main, {**arguments, "chart": "oci://ghcr.io/x/flannel", "mirror": {}, "binary_path": program})
+    assert result["failed"] and "helm pull ended with 1: Error: unauthorized" in result["msg"]
