@@ -44,7 +44,9 @@ class Groups:
 
     def add(self, kind: str, name: str, text: str) -> None:
         """One object that this is said of."""
-        self.lines.setdefault((kind, clean(text)), []).append(clean(name))
+        names = self.lines.setdefault((kind, clean(text)), [])
+        if clean(name) not in names:
+            names.append(clean(name))
 
     def told(self) -> list[str]:
         """The lines, in the order in which they were first said."""
@@ -72,18 +74,16 @@ def problems(objects: Objects, limit: int = MAX_LINES) -> list[str]:
         if (claim.get("status") or {}).get("phase") == "Pending":
             why = _last_event(objects.events, claim) or "no event says why"
             groups.add("PersistentVolumeClaim", _full_name(claim), f"Pending: {why}")
-    explained = set()
     for pod in _sorted(objects.pods):
         text = pod_problem(pod, objects.events)
         if text:
-            explained.add(_full_name(pod))
             groups.add("pod", _full_name(pod), text)
     for name, text in _webhook_problems(objects):
         groups.add("webhook", name, text)
     told = groups.told()
     lines = [*map(clean, objects.unread), *told]
     cut = lines[:limit] + ([f"and {len(lines) - limit} more lines"] if len(lines) > limit else [])
-    return cut + _other_events(objects.events, told, explained)
+    return cut + _other_events(objects.events, told, {_full_name(pod) for pod in objects.pods})
 
 
 def node_problems(node: Object) -> list[str]:
@@ -206,20 +206,20 @@ def _webhook_problems(objects: Objects) -> Iterator[tuple[str, str]]:
                 )
 
 
-def _other_events(events: Sequence[Object], told: Sequence[str], explained: Collection[str]) -> list[str]:
-    """The newest warnings that no line repeats, and that are not about a pod whose line says more."""
+def _other_events(events: Sequence[Object], told: Sequence[str], pods: Collection[str]) -> list[str]:
+    """The newest warnings that no line repeats. What was said of a pod that is there is in its line, or is over."""
     text = "\n".join(told)
-    lines: dict[str, None] = {}
+    groups = Groups()
     for event in sorted(events, key=_when, reverse=True):
         about = event.get("involvedObject") or event.get("regarding") or {}
         said = clean(event.get("message") or event.get("note") or "")
         place = "/".join(str(part) for part in (about.get("namespace"), about.get("name")) if part)
-        if event.get("type") == "Normal" or not said or said[:150] in text or place in explained:
+        if event.get("type") == "Normal" or not said or said[:150] in text or place in pods:
             continue
-        lines[f"event {about.get('kind', '')} {clean(place)}: {clean(event.get('reason'))}: {said}"] = None
-        if len(lines) == MAX_EVENTS:
+        groups.add("event", f"{about.get('kind', '')} {place}", f"{event.get('reason')}: {said}")
+        if len(groups.lines) == MAX_EVENTS:
             break
-    return list(lines)
+    return groups.told()
 
 
 def _last_event(events: Sequence[Object], about: Object) -> str:

@@ -65,6 +65,9 @@ options:
     description: Values of the release.
     type: dict
     default: {}
+  kube_version:
+    description: Version of the cluster, which charts ask for. Without it they see the one that helm was built for.
+    type: str
 requirements:
   - python >= 3.9
   - PyYAML
@@ -104,6 +107,7 @@ def main() -> None:
         "release_namespace": {"type": "str", "required": True},
         "chart": {"type": "path", "required": True},
         "values": {"type": "dict", "default": {}},
+        "kube_version": {"type": "str"},
     }
     module = AnsibleHelmModule(argument_spec=spec, supports_check_mode=True, mutually_exclusive=HELM_AUTH_MUTUALLY_EXCLUSIVE)
     helm, name, given = module.get_helm_binary(), module.params["release_name"], module.params
@@ -112,6 +116,7 @@ def main() -> None:
         module.fail_json(msg=f"The release {name} could not be read: {said.strip()[-1500:]}")
     # Values go in by stdin: they may hold what must not be seen among the processes.
     command = [helm, "template", name, given["chart"], "--namespace", given["release_namespace"], "--no-hooks", "--values", "-"]
+    command += ["--kube-version", given["kube_version"]] if given["kube_version"] else []
     code, after, said = module.run_helm_command(command, fails_on_error=False, data=json.dumps(given["values"] or {}))
     if code:
         module.fail_json(msg=f"The chart {given['chart']} makes no manifest of these values: {said.strip()[-1500:]}")

@@ -281,6 +281,14 @@ CASES: dict[str, tuple[Found, list[str]]] = {
             "so the API refuses its objects"
         ],
     ),
+    "a warning about a pod that is ready now": (
+        {"pods": [pod("p", phase="Running", conditions=[READY])], "events": [event("p", "FailedScheduling", "0/5 nodes are available")]},
+        [],
+    ),
+    "the same warning about several things": (
+        {"events": [event(name, "FailedMount", "no such Secret", kind="Thing") for name in ("a", "b")]},
+        ["event Thing cert-manager/a, Thing cert-manager/b: FailedMount: no such Secret"],
+    ),
     "a warning about something else": (
         {"events": [event("runner-1", "FreeDiskSpaceFailed", "wanted to free 9 bytes, freed 0", kind="Node", namespace="")]},
         ["event Node runner-1: FreeDiskSpaceFailed: wanted to free 9 bytes, freed 0"],
@@ -326,7 +334,7 @@ def test_texts_of_the_cluster_are_data(text: Any, expected: str) -> None:
     assert clean(text) == expected
 
 
-@given(st.text(max_size=2000))
+@given(st.text(max_size=500))
 def test_any_text_is_one_bounded_line(text: str) -> None:
     told = clean(text)
     assert len(told) <= MAX_LINE and told.isprintable() and "\n" not in told

@@ -29,6 +29,7 @@ def helm(tmp_path: Path) -> Callable[..., dict[str, Any]]:
             "release_namespace": "n",
             "chart": "/charts/x.tgz",
             "values": {"password": "hidden"},
+            "kube_version": "v1.36.6",
         }
 
     return make
@@ -39,7 +40,7 @@ def test_a_release_that_would_change(run_module: RunModule, helm: Callable[..., 
     result = run_module(helm_release_diff.main, arguments, check=True)
     assert result["changed"] and "type: A" in result["diff"]["before"] and "type: B" in result["diff"]["after"]
     asked = (tmp_path / "asked").read_text().splitlines()
-    assert asked == ["get manifest r", "template r /charts/x.tgz --namespace n --no-hooks --values -"]
+    assert asked == ["get manifest r", "template r /charts/x.tgz --namespace n --no-hooks --values - --kube-version v1.36.6"]
     assert (tmp_path / "given").read_text().strip() == '{"password": "hidden"}'  # by stdin, not among the arguments
 
 
