@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _api_values, _host_rules, _inventory, _sizing
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _api_values, _host_rules, _inventory, _node_rules, _sizing
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._addresses import credentials_in
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._findings import Finding, in_order, summary, table
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._hardware import hardware_from
@@ -185,8 +185,7 @@ class ActionModule(ActionBase):
         return _inventory.endpoint_findings(fleet.get("fleet_api_endpoint"), addresses)
 
     def _host(self, name: str, kind: str, variables: Variables, survey: str) -> _host_rules.Host:
-        names = ("nvme_storage_drives", "nvme_storage_select", "fleet_cgroup_driver", "kubernetes_host_swap")
-        values = {key: variables.value(key)[0] for key in names}
+        values = {key: variables.value(key)[0] for key in _node_rules.NAMES}
         listed = values["nvme_storage_drives"]
         periods = variables.value("kubernetes_host_shutdown_grace_periods")[0] or []
         return _host_rules.Host(
@@ -195,8 +194,7 @@ class ActionModule(ActionBase):
             variables.raw.get(survey) or {},
             tuple(map(str, listed)) if isinstance(listed, list) else (),
             bool(values["nvme_storage_select"]),
-            str(values["fleet_cgroup_driver"] or "systemd"),
-            str(values["kubernetes_host_swap"] or "disable"),
+            values,
             sum(float(period.get("shutdownGracePeriodSeconds", 0)) for period in periods if isinstance(period, Mapping)),
         )
 

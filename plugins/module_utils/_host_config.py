@@ -22,6 +22,10 @@ MODULE_EVIDENCE: dict[str, tuple[str, str]] = {
     "ip6_tables": ("/proc/net/ip6_tables_names", ""),
     "xfs": ("/proc/filesystems", "xfs"),
     "btrfs": ("/proc/filesystems", "btrfs"),
+    "ext4": ("/proc/filesystems", "ext4"),
+    "dm_mod": ("/proc/misc", "device-mapper"),
+    "raid0": ("/proc/mdstat", "[raid0]"),
+    "raid10": ("/proc/mdstat", "[raid10]"),
 }
 
 

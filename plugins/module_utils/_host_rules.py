@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _api_names, _survey
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _api_names, _node_rules, _survey
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._findings import Finding, named
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "arm64": "arm64", "amd64": "amd64"}
@@ -28,8 +28,7 @@ class Host:
     result: Mapping[str, Any] = field(default_factory=dict)
     drives: Sequence[str] = ()
     drive_rule: bool = False  # whether drives are chosen by a rule instead
-    cgroup_driver: str = "systemd"
-    swap: str = "disable"  # kubernetes_host_swap
+    values: Mapping[str, Any] = field(default_factory=dict)  # _node_rules.NAMES
     grace_seconds: float = 0  # that kubelet needs for a graceful shutdown
 
     @property
@@ -43,7 +42,7 @@ def host_findings(host: Host) -> list[Finding]:
     named_by_inventory = [*_name(host), *_named_drives(host)]
     if not host.survey:
         return [_silent(host), *named_by_inventory]
-    rules = (_system, _kernel, _swap, _ports, _drives, _leftovers, _inhibitor)
+    rules = (_system, _kernel, _node, _ports, _drives, _leftovers, _inhibitor)
     return [*named_by_inventory, *(finding for rule in rules for finding in rule(host))]
 
 
@@ -70,33 +69,27 @@ def _system(host: Host) -> list[Finding]:
     if survey.get("arch") not in ARCHITECTURES:
         found, expected = f"architecture {survey.get('arch')}", "x86_64 or aarch64"
         findings.append(Finding("arch_unsupported", host.name, found, expected, f"leave {host.name} out of the fleet"))
-    if survey.get("cgroup_version") == 1 and host.cgroup_driver == "systemd":
-        hint = "boot the host with systemd.unified_cgroup_hierarchy=1, or set fleet_cgroup_driver: cgroupfs"
-        findings.append(Finding("cgroup_v1", host.name, "cgroup v1", "cgroup v2, which kubelet asks for", hint))
     return findings
 
 
 def _kernel(host: Host) -> list[Finding]:
-    findings = []
-    missing = host.survey.get("kernel_modules_missing") or []
-    hint = "install the kernel's full module package (such as linux-modules-extra or kernel-modules), or boot another kernel"
-    if missing:
-        expected = "loaded, built in, or known to modprobe"
-        findings.append(
-            Finding("kernel_module_missing", host.name, f"kernel {host.survey.get('kernel')} has no {named(missing)}", expected, hint)
-        )
+    findings = _node_rules.module_findings(host.name, host.survey)
     if host.survey.get("packet_filters") == []:
         found, expected = "neither nf_tables nor ip_tables", "one of them, for services and for the engine's network"
+        hint = "install the kernel's full module package (such as linux-modules-extra or kernel-modules), or boot another kernel"
         findings.append(Finding("packet_filter_missing", host.name, found, expected, hint))
     return findings
 
 
-def _swap(host: Host) -> list[Finding]:
-    swap = int(host.survey.get("swap_bytes") or 0)
-    if not swap or host.swap != "disable":
-        return []
-    found, expected = f"{swap // 2**20} MiB of swap", "no swap on a node"
-    return [Finding("swap_on", host.name, found, expected, "nothing: it will be turned off. To keep it, set kubernetes_host_swap: keep")]
+def _node(host: Host) -> list[Finding]:
+    """What the roles would refuse later, or the kubelet after them."""
+    storage = host.kind == "runner" and (bool(host.drives) or host.drive_rule)
+    return [
+        *_node_rules.cgroup_findings(host.name, host.survey, host.values),
+        *_node_rules.swap_findings(host.name, host.survey, host.values),
+        *(_node_rules.storage_findings(host.name, host.survey, host.values) if storage else ()),
+        *_node_rules.disk_findings(host.name, host.kind, host.survey, host.values, storage),
+    ]
 
 
 def _leftovers(host: Host) -> list[Finding]:

@@ -15,7 +15,7 @@ from typing import Any
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _host_config as pure
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _swap
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host import Host, HostError, read
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._kernel import loadable, present
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._kernel import loadable, missing, present
 
 UNIT_PROPERTIES = "Id,LoadState,ActiveState,UnitFileState,NeedDaemonReload,ExecMainStartTimestampMonotonic"
 UNIT_DIRECTORY = "/etc/systemd/system"
@@ -28,11 +28,13 @@ class HostConfig(Host):
         """Load modules now and at boot."""
         known = {name for name in required + optional if loadable(self.module, name)}
         absent = [name for name in required + optional if not present(name)]
-        missing = [name for name in required if name in absent and name not in known]
-        if missing:
+        lacking = missing(self.module, required)
+        if lacking:
+            named = ", ".join(f"{name} ({why})" if why else name for name, why in lacking.items())
             raise HostError(
-                f"this kernel ({os.uname().release}) has no {', '.join(missing)}: neither loaded, built in, nor known to modprobe. "
-                f"Install the kernel's full module package (for example linux-modules-extra or kernel-modules), or boot another kernel"
+                f"this kernel ({os.uname().release}) has no {named}: neither loaded, built in, nor known to modprobe and allowed to load. "
+                "Install the kernel's full module package (for example linux-modules-extra or kernel-modules), boot another kernel, "
+                "or take out the line that forbids it"
             )
         if required or optional:
             self.file(f"/etc/modules-load.d/{stem}.conf", pure.modules_text([name for name in required + optional if name in known]))

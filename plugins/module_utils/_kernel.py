@@ -6,25 +6,43 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import socket
 import struct
+from collections.abc import Iterable
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _host_config as pure
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _modprobe
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host import read
 
 
 def loadable(module: AnsibleModule, name: str) -> bool:
-    """Whether modprobe knows a kernel module."""
+    """Whether modprobe knows a kernel module, and may load it."""
     modprobe = module.get_bin_path("modprobe", opt_dirs=["/sbin", "/usr/sbin"])
-    return bool(modprobe) and module.run_command([modprobe, "--dry-run", "--quiet", name])[0] == 0
+    known = bool(modprobe) and module.run_command([modprobe, "--dry-run", "--quiet", name])[0] == 0
+    return known and not forbidden(name)
+
+
+def forbidden(name: str) -> str:
+    """What forbids to load a module or one that it needs: a file of modprobe.d with its line, or the kernel. Empty for nothing."""
+    files = {path: read(path) or "" for folder in _modprobe.FOLDERS for path in glob.glob(f"{folder}/*.conf")}
+    needed = _modprobe.dependencies(name, read(f"/lib/modules/{os.uname().release}/modules.dep") or "")
+    lacking = [one for one in [*needed, name] if not present(one)]
+    locked = (read("/proc/sys/kernel/modules_disabled") or "").strip() == "1"
+    return _modprobe.forbidden(lacking, files, read("/proc/cmdline") or "", locked)
+
+
+def missing(module: AnsibleModule, names: Iterable[str]) -> dict[str, str]:
+    """The modules that this kernel neither has nor may load, with what forbids it; empty where modprobe does not know the module."""
+    return {name: forbidden(name) for name in names if not present(name) and not loadable(module, name)}
 
 
 def packet_filters(module: AnsibleModule) -> list[str]:
     """Which of nf_tables and ip_tables this kernel has or could load."""
     found = [name for name in ("nf_tables", "ip_tables") if present(name) or loadable(module, name)]
-    return found if "nf_tables" in found or not nf_tables_answers() else ["nf_tables", *found]
+    return found
 
 
 def nf_tables_answers() -> bool:
@@ -46,5 +64,7 @@ def present(name: str) -> bool:
     if os.path.exists(f"/sys/module/{plain}"):
         return True
     if plain in pure.builtin_modules(read(f"/lib/modules/{os.uname().release}/modules.builtin") or ""):
+        return True
+    if plain == "nf_tables" and nf_tables_answers():
         return True
     return plain in pure.MODULE_EVIDENCE and pure.evident(plain, read(pure.MODULE_EVIDENCE[plain][0]))

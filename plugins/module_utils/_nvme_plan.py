@@ -18,7 +18,7 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_gpt im
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_host import Host
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_sectors import other_sectors, plan_sectors
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_select import Rule, choose
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_stripe import plan_stripe
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_stripe import Group, plan_stripe
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_units import plan_mounts
 
 _TEXT = {"type": "str", "default": ""}
@@ -101,6 +101,13 @@ def consented(host: Host, drives: Sequence[Drive], wipe: Sequence[str]) -> tuple
     return found, refusals
 
 
+def lay_out(drives: Sequence[Drive], group: Group, volumes: list[Volume], params: Mapping[str, Any], wipe: Sequence[str]) -> Layout:
+    """Where the volumes go on drives that were found."""
+    if params["layout"] == "stripe":
+        return plan_stripe(drives, group, volumes, params["stripe_with"], wipe)
+    return plan_layout(drives, volumes, params["layout"], wipe)
+
+
 def make_plan(host: Host, params: Mapping[str, Any], volumes: list[Volume]) -> Plan:
     """Gather and plan. Consent is read before anything is planned on it."""
     drives, refusals = find(host, params)
@@ -109,11 +116,8 @@ def make_plan(host: Host, params: Mapping[str, Any], volumes: list[Volume]) -> P
     refusals += [refusal for refusal in unmeant if not refusals or "none of the drives" not in refusal]
     if refusals:
         return Plan(drives, refusals=refusals)
-    if params["layout"] == "stripe":
-        group = host.group(drives, params["stripe_with"])
-        layout = plan_stripe(drives, group, volumes, params["stripe_with"], wipe)
-    else:
-        layout = plan_layout(drives, volumes, params["layout"], wipe)
+    group = host.group(drives, params["stripe_with"]) if params["layout"] == "stripe" else Group()
+    layout = lay_out(drives, group, volumes, params, wipe)
     sector_size = params["sector_size"]
     offers = {d.identity: _nvme_health.offer(host.drives.run, d.node) for d in other_sectors(layout.steps, sector_size)}
     plan_sectors(layout, sector_size, offers)
@@ -123,16 +127,34 @@ def make_plan(host: Host, params: Mapping[str, Any], volumes: list[Volume]) -> P
     return Plan(drives, layout, layout.steps + steps + layout.grow, refusals)
 
 
+def checked(given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Options as nvme_layout takes them, and what is wrong with them."""
+    result = ArgumentSpecValidator(OPTIONS, **RULES).validate(dict(given))
+    return result.validated_parameters, [f"options of nvme_layout: {message}" for message in result.error_messages]
+
+
 def refusals(run: Run, has: Callable[[str], Any], given: Mapping[str, Any]) -> list[str]:
     """Why nvme_layout would refuse these options on this host as it is. Changes nothing."""
-    checked = ArgumentSpecValidator(OPTIONS, **RULES).validate(dict(given))
-    if checked.error_messages:
-        return [f"options of nvme_layout: {message}" for message in checked.error_messages]
-    params = checked.validated_parameters
-    lacking = missing_tools(params, has)
-    if lacking:
-        return lacking
+    params, problems = checked(given)
+    problems = problems or missing_tools(params, has)
+    if problems:
+        return problems
     try:
         return make_plan(Host(Drives(run)), params, volumes_of(params)).refusals
     except BAD_ANSWER as error:
+        return [str(error)]
+
+
+def refusals_on(known: Sequence[Drive], given: Mapping[str, Any]) -> list[str]:
+    """The same on drives of which no more than this is known: a list that was typed, or kept from an earlier look."""
+    params, problems = checked(given)
+    if problems:
+        return problems
+    try:
+        drives, problems = list(known), []
+        if params["select"]:
+            drives, problems = choose(known, Rule(**params["select"]))
+        wipe = [name for name in params["wipe"] if name in (drive.identity for drive in drives)]
+        return problems or lay_out(drives, Group(), volumes_of(params), params, wipe).refusals
+    except ValueError as error:
         return [str(error)]

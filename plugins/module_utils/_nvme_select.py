@@ -36,21 +36,35 @@ def reasons(drive: Drive) -> list[str]:
     return [*drive.blocked, *drive.found, *([f"{PARTITIONS}: {', '.join(marked)}"] if marked else [])]
 
 
+def rule_errors(rule: Rule) -> list[str]:
+    """What is wrong with a rule, whatever drives there are."""
+    errors = [] if rule.count > 0 else [f"select: count {rule.count} is no number of drives: expected 1 or more"]
+    for name, text in (("min_size", rule.min_size), ("max_size", rule.max_size)):
+        try:
+            to_bytes(text or 1)
+        except ValueError as error:
+            errors.append(f"select: {name} {error}")
+    try:
+        re.compile(rule.model)
+    except re.error as error:
+        errors.append(f"select: model {rule.model!r} is not a regular expression: {error}")
+    return errors
+
+
 def mismatch(drive: Drive, rule: Rule) -> str:
-    """Why a drive is not meant by the rule; raises ValueError for a rule that cannot be read."""
+    """Why a drive is not meant by the rule."""
     if rule.min_size and drive.size < to_bytes(rule.min_size):
         return f"smaller than {rule.min_size}"
     if rule.max_size and drive.size > to_bytes(rule.max_size):
         return f"larger than {rule.max_size}"
-    try:
-        meant = re.search(rule.model, drive.model)
-    except re.error as error:
-        raise ValueError(f"select: model {rule.model!r} is not a regular expression: {error}") from None
-    return "" if meant else f"model {drive.model or 'unknown'} does not match {rule.model}"
+    return "" if re.search(rule.model, drive.model) else f"model {drive.model or 'unknown'} does not match {rule.model}"
 
 
 def choose(drives: Sequence[Drive], rule: Rule) -> tuple[list[Drive], list[str]]:
     """The drives that the rule means, which must be as many as it says. What was adopted once stays, and is never quietly replaced."""
+    errors = rule_errors(rule)
+    if errors:
+        return [], errors
     adopted = [d for d in drives if ours(d)]
     free = [d for d in drives if not ours(d) and not reasons(d) and not mismatch(d, rule)]
     settled = any(used(d) for d in adopted)

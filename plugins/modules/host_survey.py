@@ -28,6 +28,19 @@ options:
     type: list
     elements: str
     default: []
+  paths:
+    description: Places whose filesystems are measured. Of one that does not exist yet, the nearest directory above it is.
+    type: list
+    elements: path
+    default: []
+  storage:
+    description: Options of M(runnerfleet.baremetal.nvme_layout). What it would refuse on this host is in the result, by the same code.
+    type: dict
+  control_plane_group:
+    description:
+      - The inventory group of the control plane's hosts. Where it is given, the action plugin fills in O(paths), O(storage) and what the
+        chosen filesystems, layout, proxy and pod network add to O(kernel_modules), from the host's variables and the roles' defaults.
+    type: str
 """
 
 EXAMPLES = r"""
@@ -58,7 +71,9 @@ survey:
     hostname: runner-1
     inhibit_delays: {/etc/systemd/logind.conf.d/unattended-upgrades-logind-maxdelay.conf: "30"}
     kernel: 6.12.0
+    filesystems: [{path: /var/lib/kubelet, device: "8:1", size: 53687091200, available: 41875931136, inodes: 3276800, inodes_free: 3011003}]
     kernel_modules_missing: []
+    kernel_modules_forbidden: {sctp: "/etc/modprobe.d/hardening.conf: install sctp /bin/true"}
     kubelet: 1.36.6
     listening: [22]
     machine_id: 5f0c7d8e9b1a4c2d8e7f6a5b4c3d2e1f
@@ -69,7 +84,9 @@ survey:
     os_version: "13"
     packet_filters: [nf_tables]
     product_uuid: 12345678-9abc-def0-1234-56789abcdef0
+    storage: ["/dev/disk/by-id/nvme-A (/dev/nvme0n1, 1.7 TiB) is not empty: signature: ext4. Nothing was written. ..."]
     swap_bytes: 0
+    swap_sources: [{name: zramswap.service, why: "runs /usr/sbin/zramswap, which calls swapon", fixed: false}]
 """
 
 import glob
@@ -83,7 +100,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.facts.system.distribution import Distribution
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _kernel, _survey
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _kernel, _nvme_plan, _survey, _swap
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._hardware_host import gather
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host import read
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_drives import Drives
@@ -138,6 +155,28 @@ def drive(name: str, module: AnsibleModule) -> dict[str, str]:
         return {"name": name, "device": "", "problem": str(error)}
 
 
+def filesystem(path: str) -> dict[str, Any]:
+    """The filesystem that a path lies on, or will lie on."""
+    place = path
+    while not os.path.exists(place):
+        place = os.path.dirname(place)
+    found, device = os.statvfs(place), os.stat(place).st_dev
+    return {
+        "path": path,
+        "device": f"{os.major(device)}:{os.minor(device)}",
+        "size": found.f_blocks * found.f_frsize,
+        "available": found.f_bavail * found.f_frsize,
+        "inodes": found.f_files,
+        "inodes_free": found.f_favail,
+    }
+
+
+def storage(module: AnsibleModule) -> list[str] | None:
+    """Why nvme_layout would refuse; None where it was not asked."""
+    given = module.params["storage"]
+    return None if given is None else _nvme_plan.refusals(module.run_command, module.get_bin_path, given)
+
+
 def kubelet(module: AnsibleModule) -> str:
     """Version of the kubelet that the collection installed; empty for none."""
     if not os.path.exists(KUBELET):
@@ -158,7 +197,7 @@ def survey(module: AnsibleModule) -> dict[str, Any]:
     epoch = time.time()
     system = _survey.parse_key_values(text("/etc/os-release"))
     listening = _survey.parse_listening(text("/proc/net/tcp")) | _survey.parse_listening(text("/proc/net/tcp6"))
-    wanted = module.params["kernel_modules"]
+    modules_missing = _kernel.missing(module, module.params["kernel_modules"])
     return {
         "addresses": addresses(),
         "api_server": _survey.parse_image_version(text(KUBERNETES + "/manifests/kube-apiserver.yaml"), "kube-apiserver"),
@@ -169,12 +208,14 @@ def survey(module: AnsibleModule) -> dict[str, Any]:
         "drives": [drive(name, module) for name in module.params["drives"]],
         "engines": sorted(os.path.basename(os.path.dirname(path)) for path in glob.glob(f"{ENGINES}/*/state")),
         "epoch": epoch,
+        "filesystems": [filesystem(path) for path in module.params["paths"]],
         "etcd_data": bool(glob.glob("/var/lib/etcd/*")),
         "hardware": gather(module.run_command, module.params["drives"]).as_dict(),
         "hostname": platform.node(),
         "inhibit_delays": inhibit_delays(),
         "kernel": platform.release(),
-        "kernel_modules_missing": [name for name in wanted if not _kernel.present(name) and not _kernel.loadable(module, name)],
+        "kernel_modules_forbidden": {name: why for name, why in modules_missing.items() if why},
+        "kernel_modules_missing": list(modules_missing),
         "kubelet": kubelet(module),
         "listening": sorted(listening),
         "machine_id": text("/etc/machine-id").strip(),
@@ -185,14 +226,18 @@ def survey(module: AnsibleModule) -> dict[str, Any]:
         "os_version": system.get("VERSION_ID", ""),
         "packet_filters": _kernel.packet_filters(module),
         "product_uuid": text("/sys/class/dmi/id/product_uuid").strip().lower(),
+        "storage": storage(module),
         "swap_bytes": _survey.parse_meminfo(text("/proc/meminfo")).get("SwapTotal", 0),
+        "swap_sources": [{"name": source.name, "why": source.why, "fixed": not source.links} for source in _swap.sources()],
     }
 
 
 def main() -> None:
     """Gather and return."""
     names = {"type": "list", "elements": "str", "default": []}
-    module = AnsibleModule(argument_spec={"drives": names, "kernel_modules": names}, supports_check_mode=True)
+    paths = {"type": "list", "elements": "path", "default": []}
+    spec = {"drives": names, "kernel_modules": names, "paths": paths, "storage": {"type": "dict"}, "control_plane_group": {"type": "str"}}
+    module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     module.exit_json(changed=False, survey=survey(module))
 
 

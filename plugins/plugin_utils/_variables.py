@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import re
 from collections import ChainMap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,14 @@ class Variables:
                 return None, []
             hint = "define what it refers to, or correct the template, the vault password or the lookup"
             return None, [Finding("variable_unresolved", name, str(error).splitlines()[0][:300], "a value", hint)]
+
+
+def role_defaults(loader: Any, roles: Sequence[str]) -> dict[str, Any]:
+    """The defaults of some roles, as templates."""
+    defaults: dict[str, Any] = {}
+    for role in roles:
+        defaults.update(loader.load_from_file(str(ROLES / role / "defaults" / "main.yml"), trusted_as_template=True) or {})
+    return defaults
 
 
 def role_variables(loader: Any) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:

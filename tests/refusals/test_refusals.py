@@ -36,6 +36,7 @@ GOOD: dict[str, Any] = {
             "fleet_api_endpoint": "192.0.2.11:6443",
             "fleet_cgroup_driver": "cgroupfs",  # also good where the test runs on cgroup v1
             "fleet_kubeconfig": "{{ inventory_dir }}/kubeconfig",
+            "kubernetes_host_kubelet_config": {"failCgroupV1": False},  # the same
             "nvme_storage_drives": ["/dev/disk/by-id/nvme-MODEL_SERIAL"],
             "preflight_minimum": {kind: {"vcpus": 1, "memory": "500MB", "nvme": 0} for kind in ("control_plane", "support", "runner")},
             "runner_controller_github_auth": {"secret": "github-app"},
@@ -50,7 +51,7 @@ GOOD: dict[str, Any] = {
 }
 Inventory = dict[str, Any]
 # What the machine that runs the tests has or has not, rather than what a test broke.
-OF_THE_MACHINE = ("drive_unusable", "port_in_use")
+OF_THE_MACHINE = ("disk_nearly_full", "drive_unusable", "kernel_module_missing", "port_in_use")
 
 
 class Run:

@@ -77,10 +77,6 @@ def test_what_is_accepted(survey: dict[str, Any]) -> None:
     assert _host_rules.host_findings(host(**survey)) == []
 
 
-def test_cgroup_v1_is_accepted_with_its_driver() -> None:
-    assert _host_rules.host_findings(Host("h", "support", {"survey": {**GOOD, "cgroup_version": 1}}, cgroup_driver="cgroupfs")) == []
-
-
 def test_two_names_of_one_drive() -> None:
     told = [{"name": name, "device": "/dev/nvme0n1", "problem": ""} for name in ("a", "b")]
     (finding,) = _host_rules.host_findings(Host("runner-1", "runner", {"survey": {**GOOD, "drives": told}}, ("a", "b")))
@@ -136,10 +132,6 @@ def test_clusters(authorities: dict[str, str], fingerprint: str, expected: list[
 
 def test_a_control_plane_that_does_not_answer_proves_nothing() -> None:
     assert _host_rules.cluster_findings([Host("cp-1", "control_plane", {"unreachable": True})], "/kubeconfig", "A") == []
-
-
-def test_swap_may_stay_where_the_inventory_keeps_it() -> None:
-    assert _host_rules.host_findings(Host("h", "support", {"survey": {**GOOD, "swap_bytes": 2**30}}, swap="keep")) == []
 
 
 def test_drives_that_a_rule_chooses_need_no_names() -> None:
