@@ -159,15 +159,18 @@ def _beside_engine(hardware: Hardware, plan: Plan) -> Resources:
 
 
 def _scarcest(room: Resources, need: Resources) -> tuple[str, Fraction]:
-    """Which resource runs out first when the same need comes again and again, and after how many times. A need of at least a pod."""
+    """Which resource runs out first when the same need comes again and again, and after how many times. A need of at least a pod.
+
+    What is short already runs out first even where the need asks for none of it.
+    """
     times = {
-        name: Fraction(have, want)
+        name: Fraction(have, want or 1)
         for name, have, want in (
             ("cpu", room.cpu_millis, need.cpu_millis),
             ("memory", room.memory_bytes, need.memory_bytes),
             ("pods", room.pods, need.pods),
         )
-        if want
+        if want or have < 0
     }
     name = min(times, key=lambda key: times[key])
     return name, times[name]

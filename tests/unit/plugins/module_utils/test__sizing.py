@@ -342,6 +342,11 @@ def exceeds(machine: Hardware, plan: Plan) -> bool:
     return cpu > node.cpu_millis or memory > node.memory_bytes or sum(runner.max for runner in plan.runners) + NODE_PODS > node.pods
 
 
+def test_nothing_fits_beside_an_engine_that_does_not_fit_not_even_what_asks_for_no_memory() -> None:
+    (told,) = _sizing.capacity(Hardware(4, 0), Plan(engine=Resources(0, 1), runners=(Runner("a", Resources(1, 0)),)))["runners"]
+    assert (told["fits"], told["limited_by"]) == (0, "memory")
+
+
 @given(MACHINES, PLANS)
 def test_what_fits_fits_and_one_more_does_not(machine: Hardware, plan: Plan) -> None:
     for runner, told in zip(plan.runners, _sizing.capacity(machine, plan)["runners"], strict=True):
@@ -365,6 +370,8 @@ def test_the_bottleneck_is_what_one_more_mix_breaks_first(machine: Hardware, pla
     left = dict(zip(("cpu", "memory", "pods"), found["left"].values(), strict=True))
     if found["bottleneck"] is None:
         assert need["pods"] == 0
+    elif min(left.values()) < 0:
+        assert left[found["bottleneck"]] < 0
     else:
         worst = Fraction(left[found["bottleneck"]], need[found["bottleneck"]])
         assert all(worst <= Fraction(left[name], need[name]) for name in need if need[name])
