@@ -13,7 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
+try:
+    import yaml
+except ImportError:  # the module says so
+    yaml = None  # type: ignore[assignment]
 
 # The sha256 of a chart's archive, by the name that fleet_mirror.checksums gives it as well. Only sums that upstream publishes stand here.
 # This one is in the provenance file that cert-manager's maintainers sign. Their registry has the same archive as their repository.

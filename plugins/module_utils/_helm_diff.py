@@ -12,7 +12,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import yaml
+try:
+    import yaml
+except ImportError:  # the module says so
+    yaml = None  # type: ignore[assignment]
 
 MAX_CHARS = 60000
 BEFORE, AFTER = "*** (before)", "*** (after)"

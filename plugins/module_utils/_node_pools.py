@@ -15,7 +15,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._api_names import EFFECTS as EFFECTS
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._api_values import (
     POOL_LABEL,
     POOL_TAINT,

@@ -21,7 +21,7 @@ extends_documentation_fragment:
 options:
   chart:
     description: Upstream address of the chart's archive, C(oci://) address without a version, or path of an archive.
-    type: str
+    type: path
     required: true
   name:
     description: Name that the chart must have.
@@ -89,7 +89,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible.module_utils.urls import open_url
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _charts
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster_problems import clean
@@ -101,7 +101,7 @@ TIMEOUT = 60
 def fetch(module: AnsibleModule, chart: str, version: str, mirror: dict[str, Any], directory: str) -> tuple[bytes, str]:
     """The archive, and where it was."""
     if "://" not in chart:
-        return Path(chart).expanduser().read_bytes(), chart
+        return Path(chart).read_bytes(), chart
     source = mirrored(chart, mirror)
     if not source.startswith("oci://"):
         with open_url(source, timeout=TIMEOUT, http_agent="runnerfleet.baremetal") as answer:
@@ -121,7 +121,7 @@ def fetch(module: AnsibleModule, chart: str, version: str, mirror: dict[str, Any
 def main() -> None:
     """Fetch, compare, write."""
     spec = {
-        "chart": {"type": "str", "required": True},
+        "chart": {"type": "path", "required": True},
         "name": {"type": "str", "required": True},
         "version": {"type": "str", "required": True},
         "mirror": {"type": "dict", "default": {}},
@@ -130,6 +130,8 @@ def main() -> None:
         "binary_path": {"type": "path", "default": "helm"},
     }
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
+    if _charts.yaml is None:
+        module.fail_json(msg=missing_required_lib("PyYAML"))
     given = module.params
     chart, name, version, mirror = given["chart"], given["name"], given["version"], given["mirror"] or {}
     try:

@@ -93,10 +93,10 @@ diff:
 
 import json
 
-import yaml
+from ansible.module_utils.basic import missing_required_lib
 from ansible_collections.kubernetes.core.plugins.module_utils.helm import AnsibleHelmModule
 from ansible_collections.kubernetes.core.plugins.module_utils.helm_args_common import HELM_AUTH_ARG_SPEC, HELM_AUTH_MUTUALLY_EXCLUSIVE
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._helm_diff import manifest_diff
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._helm_diff import manifest_diff, yaml
 
 
 def main() -> None:
@@ -110,6 +110,8 @@ def main() -> None:
         "kube_version": {"type": "str"},
     }
     module = AnsibleHelmModule(argument_spec=spec, supports_check_mode=True, mutually_exclusive=HELM_AUTH_MUTUALLY_EXCLUSIVE)
+    if yaml is None:
+        module.fail_json(msg=missing_required_lib("PyYAML"))
     helm, name, given = module.get_helm_binary(), module.params["release_name"], module.params
     code, before, said = module.run_helm_command([helm, "get", "manifest", name], fails_on_error=False)
     if code and "not found" not in said:

@@ -20,6 +20,7 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._findings im
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 SHARED = "fleet"
+INTERNAL = ("helm_release",)  # roles that only roles call, which give them every variable: nobody sets those for a host
 _NAME = re.compile(r"[A-Za-z_]\w*")
 
 
@@ -90,6 +91,8 @@ def role_variables(loader: Any) -> tuple[dict[str, dict[str, Any]], dict[str, An
     for path in sorted(ROLES.glob("*/meta/argument_specs.yml")):
         entries = yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))["argument_specs"]
         role = path.parents[1].name
+        if role in INTERNAL:
+            continue
         for entry, spec in entries.items():
             specs.setdefault(SHARED if entry == SHARED else role, {}).update(spec.get("options") or {})
         own = path.parents[1] / "defaults" / "main.yml"

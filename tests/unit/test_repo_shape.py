@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._variables import INTERNAL
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = (
@@ -27,7 +28,6 @@ ROLES = (
     "runner_pools",
     "fleet_report",
 )
-INTERNAL = ("helm_release",)  # shared by roles, tried in their scenarios, and no interface
 TASK_FILES = sorted(path.relative_to(ROOT) for path in ROOT.glob("roles/*/tasks/*.yml"))
 PLAY_FILES = sorted(path.relative_to(ROOT) for folder in ("playbooks", "molecule") for path in (ROOT / folder).rglob("*.yml"))
 MODULES = sorted((ROOT / "plugins/modules").glob("[!_]*.py"))

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _node_pools as pools
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._api_names import EFFECTS
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -99,7 +100,7 @@ TAINTS = st.lists(
         lambda key, value, effect: {"key": key, "value": value, "effect": effect},
         TAINT_KEYS,
         st.sampled_from(["", "x"]),
-        st.sampled_from(pools.EFFECTS),
+        st.sampled_from(EFFECTS),
     ),
     unique_by=lambda taint: (taint["key"], taint["effect"]),
     max_size=5,
