@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gzip
 import hashlib
 import http.server
 import io
@@ -20,14 +21,14 @@ UPSTREAM = "https://example.org/charts/flannel.tgz"
 
 
 def chart(name: str = "flannel", version: str = "v1.2.3") -> bytes:
-    """A chart's archive."""
+    """A chart's archive, the same each time: gzip notes the second."""
     text = f"name: {name}\nversion: {version}\n".encode()
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as made:
+    with tarfile.open(fileobj=buffer, mode="w") as made:
         member = tarfile.TarInfo(f"{name}/Chart.yaml")
         member.size = len(text)
         made.addfile(member, io.BytesIO(text))
-    return buffer.getvalue()
+    return gzip.compress(buffer.getvalue(), mtime=0)
 
 
 def sha256(content: bytes) -> str:
