@@ -173,7 +173,7 @@ def filesystem(path: str) -> dict[str, Any]:
 
 def storage(module: AnsibleModule) -> list[str] | None:
     """Why nvme_layout would refuse; None where it was not asked."""
-    given = module.params["storage"]
+    given = module.params.get("storage")
     return None if given is None else _nvme_plan.refusals(module.run_command, module.get_bin_path, given)
 
 
@@ -208,7 +208,7 @@ def survey(module: AnsibleModule) -> dict[str, Any]:
         "drives": [drive(name, module) for name in module.params["drives"]],
         "engines": sorted(os.path.basename(os.path.dirname(path)) for path in glob.glob(f"{ENGINES}/*/state")),
         "epoch": epoch,
-        "filesystems": [filesystem(path) for path in module.params["paths"]],
+        "filesystems": [filesystem(path) for path in module.params.get("paths") or ()],
         "etcd_data": bool(glob.glob("/var/lib/etcd/*")),
         "hardware": gather(module.run_command, module.params["drives"]).as_dict(),
         "hostname": platform.node(),
