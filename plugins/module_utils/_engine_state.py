@@ -18,6 +18,12 @@ from typing import Any, TypeVar
 
 EVENTS_KEPT = 1000
 TRIES = 2  # starts on one checkpoint that may be cut short before it is held to be bad
+CHECKPOINT_ANNOTATION = "runnerfleet.dev/engine-checkpoint"  # of a node: take one if the last is older than this time
+RESTORE_ANNOTATION = "runnerfleet.dev/engine-restore"  # of a node: <id> <checkpoint, or nothing for the newest>, obeyed once for an id
+# What an engine logs when it drops its cache at the start, when it begins to write its cache down at the stop, and when that failed.
+DROPPED = ("local cache state invalid; resetting", "dagql persistence store marked unclean; wiping")
+CLOSING = "starting dagql cache close"
+NOT_PERSISTED = ("failed to persist dagql cache", "dagql cache close exiting with error")
 _STAMP = "%Y%m%dT%H%M%SZ"
 _SAMPLE = re.compile(r"^([a-z_:]+)(?:\{[^}]*\})? ([-+0-9.eE]+|NaN)", re.MULTILINE)
 # Only these may be restored into another version of the engine; see the engine's schemaVersion.
@@ -53,16 +59,37 @@ class Settings:
 
 @dataclass(frozen=True)
 class Marker:
-    """clean.json, or running.json while the engine runs."""
+    """clean.json, or running.json while the engine runs. A figure of -1 is not known."""
 
     version: str
     time: float
-    entries: int = -1  # of the cache, as last seen; -1 is not known
-    bytes: int = -1
+    bytes: int = -1  # of the cache, as the engine counted last before it stopped
     origin: str = "kept"  # where the state came from: kept, adopted, fresh, restored or cold
     checkpoint: str = ""  # the one it was restored from
     tries: int = 0  # starts on that checkpoint that were cut short
     answered: bool = False
+    results: int = -1  # that the engine wrote down when it stopped last
+    persisted: int = -1  # bytes of them in its database
+    canary: str = ""  # `<nonce> <answer>` of the canary step that is in this cache
+    cached: int = -1  # whether the canary step was cached after this start: 1, or 0 where it had to run anew
+
+
+@dataclass(frozen=True)
+class Persisted:
+    """What an engine wrote down when it stopped, in state/dagql-cache.db."""
+
+    clean: bool  # its own mark, without which it drops its cache at the next start
+    results: int = -1
+    bytes: int = -1
+
+
+@dataclass(frozen=True)
+class Requests:
+    """What the annotations of a node ask of an engine that starts there."""
+
+    checkpoint: float | None = None
+    restore: str = ""  # its id; empty where nothing is asked for
+    name: str = ""  # the checkpoint to restore, empty for the newest
 
 
 @dataclass(frozen=True)
@@ -77,10 +104,12 @@ class Checkpoint:
     method: str
     files: int
     bytes: int
-    entries: int
     stopped: float  # when the engine had stopped, which tells one state from the next
     clean: bool
     bad: bool = False  # an engine did not start on it; a file beside checkpoint.json says so
+    results: int = -1
+    persisted: int = -1
+    canary: str = ""
 
 
 @dataclass(frozen=True)
@@ -129,6 +158,16 @@ def is_usable(checkpoint: Checkpoint, settings: Settings) -> bool:
     return checkpoint.clean and not checkpoint.bad and (same or (schema is not None and checkpoint.schema == schema))
 
 
+def read_requests(annotations: Mapping[str, str]) -> Requests:
+    """What a node's annotations ask for. What cannot be understood asks for nothing."""
+    restore, _blank, name = annotations.get(RESTORE_ANNOTATION, "").strip().partition(" ")
+    try:
+        checkpoint: float | None = float(annotations[CHECKPOINT_ANNOTATION])
+    except (KeyError, ValueError):
+        checkpoint = None
+    return Requests(checkpoint, restore, name.strip())
+
+
 def judge(
     clean: Marker | None,
     running: Marker | None,
@@ -136,10 +175,12 @@ def judge(
     own: Sequence[Checkpoint],
     others: Sequence[Checkpoint] = (),
     wanted: str | None = None,
+    persisted: Persisted | None = None,
 ) -> Decision:
     """What becomes of a state before the engine starts.
 
-    `full`: the state directory holds something. `own`: checkpoints of this version, newest first; `others`: usable ones of other versions.
+    `full`: the state directory holds something. `persisted`: what the engine's database says, None where there is none to read.
+    `own`: checkpoints of this version, newest first; `others`: usable ones of other versions.
     `wanted`: the checkpoint that an operator asked for, empty for the newest.
     """
     good = [item for item in own if not item.bad]
@@ -147,10 +188,12 @@ def judge(
         chosen = next((item for item in own if wanted in ("", item.name)), None)
         if chosen:
             return Decision("restore", f"an operator asked for checkpoint {chosen.name}", chosen)
-    if clean and (full or clean.entries <= 0):
+    if clean and full and persisted and not persisted.clean:
+        return _back(good, "the engine's own database has no mark of a clean stop, so that it would drop its cache", missed=True)
+    if clean and (full or clean.origin in ("fresh", "cold")):
         return Decision("keep", "the engine was stopped clean")
     if clean:
-        return _back(good, f"the state is empty, and the engine had left {clean.entries} entries in it")
+        return _back(good, "the state is empty, and an engine had left its cache there")
     if running:
         return _unclean(running, own)
     if full:
@@ -187,32 +230,40 @@ def checkpoint_due(clean: Marker, newest: Checkpoint | None, now: float, interva
         return False  # No engine wrote this marker when it stopped.
     if newest is None:
         return True
-    if clean.entries == 0:
-        return False  # An older checkpoint with something in it is worth more. Figures may be a minute old, though.
+    if clean.bytes == 0:
+        return False  # An older checkpoint with something in it is worth more.
     if clean.time <= newest.stopped:
         return False
     return now - newest.time >= interval or (asked is not None and asked > newest.time)
 
 
-def rest_due(newest: Checkpoint | None, started: float, now: float, interval: float, entries: int, size: int) -> bool:
-    """Whether an engine without clients is worth a stop for a checkpoint: it ran for long since the last one, and has something new.
+def rest_due(newest: Checkpoint | None, started: float, now: float, interval: float, used: bool) -> bool:
+    """Whether an engine without clients is worth a stop for a checkpoint: it ran for long since the last one, and somebody used it.
 
-    `started`: when this engine answered first. A checkpoint that could not be taken is not tried again before another interval. An interval
-    of 0 means one at each start that comes anyway.
+    `started`: when this engine answered first; `used`: since then. A checkpoint that could not be taken is not tried again before another
+    interval. An interval of 0 means one at each start that comes anyway.
     """
-    same = newest is not None and (newest.entries, newest.bytes) == (entries, size)
-    return entries > 0 and not same and 0 < interval <= now - max(started, newest.time if newest else started)
+    return used and 0 < interval <= now - max(started, newest.time if newest else started)
+
+
+def stopped_clean(code: int, persisted: Persisted | None, complained: bool) -> bool:
+    """Whether an engine that has ended kept its cache. Exit code 0 alone does not say so: it drops errors of its cache's close.
+
+    Its database has the last word; where that cannot be read, its log.
+    """
+    return code == 0 and (persisted.clean if persisted else not complained)
+
+
+def judge_canary(known: str, nonce: str, answer: str) -> tuple[str, int]:
+    """What to remember of a canary step that has answered, and whether it was cached: 1, 0, or -1 where none was known before."""
+    expected = known.partition(" ")[2]
+    return f"{nonce} {answer}", int(expected == answer) if expected else -1
 
 
 def surplus(checkpoints: Sequence[Checkpoint], keep: int) -> list[Checkpoint]:
     """What is beyond the newest `keep` good ones. A bad one goes when a good one is newer."""
     good = [item for item in checkpoints if not item.bad][:keep]
     return [item for item in checkpoints if item not in good and (not item.bad or (good and good[0].time > item.time))]
-
-
-def cache_lost(before: int, now: int) -> bool:
-    """Whether an engine that was stopped clean dropped its cache at the start: the collector of garbage does not take half of it."""
-    return before > 0 and now * 2 < before
 
 
 def parse_metrics(text: str) -> dict[str, float]:
@@ -231,14 +282,31 @@ def mount_at(mountinfo: str, path: str) -> str | None:
     return found
 
 
-def runner_pods(pods: Iterable[Mapping[str, Any]], sockets: str) -> list[str]:
-    """The pods that use the engine behind a socket directory, by their hostPath volumes."""
-    return sorted(
-        pod["metadata"]["name"]
-        for pod in pods
-        for volume in (pod.get("spec") or {}).get("volumes") or []
-        if (volume.get("hostPath") or {}).get("path", "").rstrip("/") == sockets
-    )
+def runner_pods(pods: Iterable[Mapping[str, Any]], sockets: str) -> list[Mapping[str, Any]]:
+    """The pods that use the engine behind a socket directory, by their hostPath volumes; ordered by name."""
+
+    def paths(pod: Mapping[str, Any]) -> list[str]:
+        volumes = (pod.get("spec") or {}).get("volumes") or []
+        return [(volume.get("hostPath") or {}).get("path", "").rstrip("/") for volume in volumes]
+
+    return sorted((pod for pod in pods if sockets in paths(pod)), key=lambda pod: str(pod["metadata"]["name"]))
+
+
+def being_prepared(pod: Mapping[str, Any]) -> bool:
+    """Whether a runner's pod is on its way to its first job: its engine must not go away under it."""
+    return (pod.get("status") or {}).get("phase") == "Pending"
+
+
+def pod_of(cgroup: str) -> str:
+    """The uid of the pod that a process belongs to, from its /proc/<pid>/cgroup, whichever driver made it; empty for none."""
+    found = re.search(r"pod([0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12})", cgroup)
+    return found.group(1).replace("_", "-") if found else ""
+
+
+def start_of(stat: str) -> tuple[str, int]:
+    """The name of a process and when it started, in clock ticks since the machine's boot, from its /proc/<pid>/stat."""
+    name, _bracket, rest = stat.partition("(")[2].rpartition(")")
+    return name, int(rest.split()[19])
 
 
 def numbered(events: Sequence[Mapping[str, Any]], kind: str) -> int:
@@ -291,13 +359,22 @@ def exposition(
     """The metrics of a state, for Prometheus."""
     good = [item for item in checkpoints if not item.bad]
     newest = good[0] if good else None
-    whole = marker is None or marker.origin not in ("restored", "cold")
+    marker = marker or Marker("", 0)
+    whole = marker.origin not in ("restored", "cold")
     lines = []
     for name, kind, text, value in (
         ("state_clean", "gauge", "1 unless the last start had to restore a checkpoint or to begin cold", int(whole)),
         ("restores_total", "counter", "States that a checkpoint took the place of", numbered(events, "restored")),
         ("wipes_total", "counter", "Caches that were lost", numbered(events, "wiped")),
         ("clean_stop_missed_total", "counter", "Stops that were not clean", numbered(events, "clean_stop_missed")),
+        (
+            "canary",
+            "gauge",
+            "1 if the canary step was cached after the start, 0 if it had to run anew, -1 if not known",
+            marker.cached,
+        ),
+        ("persisted_results", "gauge", "Results that the engine wrote down at its last stop, -1 if not known", marker.results),
+        ("persisted_bytes", "gauge", "Bytes of these in its database, -1 if not known", marker.persisted),
         ("checkpoints", "gauge", "Checkpoints that an engine may start on", len(good)),
         ("checkpoint_bytes", "gauge", "Size of the cache in the newest checkpoint", newest.bytes if newest else 0),
         ("checkpoint_timestamp_seconds", "gauge", "When the newest checkpoint was taken, 0 without one", newest.time if newest else 0),

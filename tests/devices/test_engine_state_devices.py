@@ -90,7 +90,7 @@ class Node:
             (self.state / "worker" / str(number)).write_text(content)
 
     def mark(self, name: str, **more: Any) -> None:
-        marker = {"version": "0.21.11", "time": self.now(), "entries": FILES, "bytes": 4096, **more}
+        marker = {"version": "0.21.11", "time": self.now(), "bytes": 4096, "results": FILES, **more}
         (self.base / f"{name}.json").write_text(json.dumps(marker))
 
     def stop_clean(self) -> None:

@@ -15,18 +15,19 @@ NEEDS = ("process",)
 
 @pytest.mark.fact("engine/config/load.go:16", needs=NEEDS)
 @pytest.mark.parametrize(
-    ("config", "key"),
+    ("config", "keys"),
     [
-        pytest.param({"garbage": {}}, "garbage", id="at the top"),
-        pytest.param({"gc": {"polices": []}}, "polices", id="nested"),
-        pytest.param({"gc": {"policies": [{"reserved": 1}]}}, "reserved", id="in a list"),
-        pytest.param({"registries": {"docker.io": {"mirror": []}}}, "mirror", id="below a free name"),
-        pytest.param({"gc": {"dagqlCache": {"maxEstimatedBytes": 1}}}, "dagqlCache", id="of a later version"),
+        pytest.param({"garbage": {}}, ["garbage"], id="at the top"),
+        pytest.param({"gc": {"polices": []}}, ["polices"], id="nested"),
+        pytest.param({"gc": {"policies": [{"reserved": 1}]}}, ["reserved"], id="in a list"),
+        pytest.param({"registries": {"docker.io": {"mirror": []}}}, ["mirror"], id="below a free name"),
+        # An engine before 0.21.9 knows none of it.
+        pytest.param({"gc": {"dagqlCache": {"maxBytes": 1}}}, ["maxBytes", "dagqlCache"], id="in what later versions have"),
     ],
 )
-def test_an_unknown_key_ends_the_engine(engine: Process, config: dict[str, Any], key: str) -> None:
+def test_an_unknown_key_ends_the_engine(engine: Process, config: dict[str, Any], keys: list[str]) -> None:
     engine.start(config=config, answers=False)
-    assert f'json: unknown field "{key}"' in engine.log
+    assert any(f'json: unknown field "{key}"' in engine.log for key in keys)
 
 
 @pytest.mark.fact("internal/buildkit/cmd/buildkitd/config/gcpolicy.go:34 and :66, engine/config/config.go:65", needs=NEEDS)

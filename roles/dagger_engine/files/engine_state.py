@@ -16,6 +16,7 @@ import http.client
 import json
 import os
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -23,7 +24,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import FrameType
@@ -31,7 +32,9 @@ from typing import Any
 from urllib.parse import quote
 
 import _engine_state as decide
-from _engine_state import Settings
+import engine_clients
+from _engine_state import Marker, Requests, Settings
+from engine_canary import Canary
 from engine_store import StateError, Store, die_with_parent
 
 CONTAINER = 3  # the descriptor of the container's root
@@ -40,8 +43,11 @@ METRICS = "http://127.0.0.1:9090/metrics"
 PORT = 9091
 ACCOUNT = f"/proc/self/fd/{CONTAINER}/run/runnerfleet/account"
 QUIET = 6  # looks in a row, ten seconds apart, without a client before an engine counts as idle
+AGAIN = (3, 4, 3)  # seconds between looks at an engine with clients: the kubelet's probe is one for a second or two, eight at the first
 STOP_PATIENCE = 60  # seconds after SIGTERM until clients that stay attached are ended
-SETTLED = 90  # seconds after the first answer until the size of the cache is believed
+SETTLED = 90  # seconds after the first answer until the size of the cache is believed: it is counted once a minute
+CANARY_SECONDS = 60  # for the canary step after a start
+LAST_CANARY_SECONDS = 15  # and before a stop, which waits for it
 _NORMAL = {"checkpoint"}  # all other events are warnings
 _MS_BIND = 4096
 
@@ -65,6 +71,17 @@ def engine_metrics() -> dict[str, float] | None:
 def clients(metrics: Mapping[str, float] | None) -> int | None:
     """How many clients are connected; None when the engine does not say."""
     return None if metrics is None else int(metrics.get("dagger_connected_clients", 0))
+
+
+def listens(door: Path) -> bool:
+    """Whether the engine's socket takes a connection: it does once the engine has read its cache in. A connection alone is no session."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(5)
+        try:
+            client.connect(str(door))
+        except OSError:
+            return False
+    return True
 
 
 class Api:
@@ -101,12 +118,12 @@ class Api:
         found: Mapping[str, str] = self.call("GET", f"/api/v1/nodes/{node}")["metadata"].get("annotations") or {}
         return found
 
-    def asked(self, node: str) -> float | None:
-        """When the node's annotation asked for a checkpoint."""
+    def requests(self, node: str) -> Requests:
+        """What the node's annotations ask for; nothing where they cannot be read."""
         try:
-            return float(self._annotations(node)["runnerfleet.dev/engine-checkpoint"])
+            return decide.read_requests(self._annotations(node))
         except (OSError, ValueError, KeyError):
-            return None
+            return Requests()
 
     def rolling(self, node: str) -> bool:
         """Whether a roll-out has the node, or may have it for all that is known."""
@@ -115,22 +132,57 @@ class Api:
         except (OSError, ValueError, KeyError):
             return True
 
-    def end_clients(self, node: str) -> list[str]:
-        """Delete the runner pods of this node that use this engine; returns their names."""
-        namespace = self.settings.runner_namespace
-        base = f"/api/v1/namespaces/{namespace}/pods"
-        found = self.call("GET", f"{base}?fieldSelector={quote(f'spec.nodeName={node}')}")["items"]
-        names = decide.runner_pods(found, self.settings.sockets)
-        uids = {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in found}
-        for name in names:
-            text = f"The Dagger engine of {node} has to stop and this runner's job did not end in time: it is ended, and the cache is kept"
-            self.event("clients_ended", text, {"name": name, "namespace": namespace, "uid": uids[name]})
+    def runner_pods(self, node: str) -> list[Mapping[str, Any]]:
+        """The runner pods of this node that use this engine."""
+        path = f"/api/v1/namespaces/{self.settings.runner_namespace}/pods?fieldSelector={quote(f'spec.nodeName={node}')}"
+        return decide.runner_pods(self.call("GET", path)["items"], self.settings.sockets)
+
+    def preparing(self, node: str) -> bool:
+        """Whether a runner is on its way to its first job there, or may be for all that is known."""
+        try:
+            return any(decide.being_prepared(pod) for pod in self.runner_pods(node))
+        except (OSError, ValueError, KeyError):
+            return True
+
+    def end_clients(self, node: str, kind: str, why: str, only: Collection[str] | None = None) -> list[str]:
+        """Delete the runner pods of this node that use this engine, or of these the ones with the uids of `only`; returns their names."""
+        namespace, names = self.settings.runner_namespace, []
+        for pod in self.runner_pods(node):
+            name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
+            if only is not None and uid not in only:
+                continue
+            self.event(kind, why, {"name": name, "namespace": namespace, "uid": uid})
             try:
-                self.call("DELETE", f"{base}/{name}", {"gracePeriodSeconds": self.settings.client_grace})
+                self.call("DELETE", f"/api/v1/namespaces/{namespace}/pods/{name}", {"gracePeriodSeconds": self.settings.client_grace})
             except urllib.error.HTTPError as error:
                 if error.code != 404:
                     raise
+            names.append(name)
         return names
+
+
+def end_clients(store: Store, api: Api, why: str) -> None:
+    """End the jobs that keep an engine from stopping, for the sake of its cache."""
+    text = f"The Dagger engine of {store.node} has to stop and this runner's job did not end in time: it is ended, and the cache is kept"
+    try:
+        names = api.end_clients(store.node, "clients_ended", text)
+    except (OSError, ValueError, KeyError) as error:
+        log(f"the clients could not be ended: {error}")
+        return
+    store.tell("clients_ended", f"{store.node}: {why}; ended {', '.join(names) or 'no runner pod'}")
+
+
+def end_stranded(store: Store, api: Api, died: float) -> None:
+    """End the jobs whose engine died under them: their clients would wait without end. One that came later waits for the next engine."""
+    text = f"The Dagger engine of {store.node} died under this runner's job, whose client would wait without end: the runner is ended"
+    try:
+        pods = [uid for uid, started in engine_clients.oldest_by_pod().items() if started < died]
+        names = api.end_clients(store.node, "clients_stranded", text, pods) if pods else []
+    except (OSError, ValueError, KeyError) as error:
+        log(f"clients of the engine that died could not be ended: {error}")
+        return
+    if names:
+        store.tell("clients_stranded", f"{store.node}: the engine died under {', '.join(names)}, which were ended")
 
 
 def drain(settings: Settings, store: Store, api: Api) -> int:
@@ -148,13 +200,7 @@ def drain(settings: Settings, store: Store, api: Api) -> int:
 
     if wait(settings.drain_deadline):
         return 0
-    try:
-        names = api.end_clients(store.node)
-    except (OSError, ValueError, KeyError) as error:
-        log(f"the clients could not be ended: {error}")
-        return 0
-    message = f"{store.node}: clients stayed for {settings.drain_deadline} s; ended {', '.join(names) or 'no runner pod'}"
-    store.tell("clients_ended", message)
+    end_clients(store, api, f"clients stayed for {settings.drain_deadline} s")
     wait(settings.client_grace + 30)
     return 0
 
@@ -164,23 +210,27 @@ class Engine:
 
     def __init__(self, settings: Settings, store: Store, api: Api) -> None:
         self.settings, self.store, self.api = settings, store, api
+        self.canary = Canary(CONTAINER)
         self.metrics: dict[str, float] = {}
         self.answers = threading.Event()
-        self.stopping: float | None = None
+        self.stopping = threading.Event()
+        self.closing = threading.Event()  # it has begun to write its cache down
+        self.complained = False  # of what it could not write down
+        self.lost = False  # its cache, at this start, and that was told
+        self.used = False  # by a client that is no probe
+        self.confirmed = ""  # the canary as it was right before the stop
         self.process: subprocess.Popen[bytes] | None = None
+        self.reading: threading.Thread | None = None
         self.door = Path(settings.sockets, "engine.sock")
         self.shut = self.door.with_suffix(".shut")
 
-    def stop(self, _signal: int, _frame: FrameType | None) -> None:
-        """SIGTERM goes on to the engine. Before there is one, preparations may be cut anywhere, and a state that was clean still is."""
+    def on_signal(self, _signal: int, _frame: FrameType | None) -> None:
+        """SIGTERM. Before there is an engine, preparations may be cut anywhere, and a state that was clean still is."""
         if self.process is None:
             sys.exit(0 if self.store.marker("clean") else 143)
-        self.stopping = self.stopping or time.monotonic()
-        with contextlib.suppress(OSError):
-            self.store.drop_ballast()  # so that the engine can write down that it stopped clean
-        self.process.terminate()
+        self.stopping.set()
 
-    def start(self) -> None:
+    def start(self, known: Marker | None) -> None:
         """Start the engine in the container's root, with its state where it wants it."""
         expected = os.stat(self.store.state)
         inside = os.path.relpath(self.store.state, self.settings.cache)
@@ -199,7 +249,15 @@ class Engine:
 
         self.shut.unlink(missing_ok=True)
         self.store.starting()
-        self.process = subprocess.Popen(list(self.settings.entrypoint), stdin=subprocess.DEVNULL, preexec_fn=enter)
+        self.process = subprocess.Popen(list(self.settings.entrypoint), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, preexec_fn=enter)
+        had_cache = known is not None and known.origin not in ("fresh", "cold")
+        self.reading = _in_background(lambda: self.read_log(had_cache))
+        _in_background(self.stop_when_told)
+        _in_background(self.watch)
+        _in_background(lambda: self.prove_cache(known.canary if known else ""))
+        _in_background(self.tidy)
+        if self.settings.keep and self.settings.when_idle:
+            _in_background(self.rest)
 
     def wait(self) -> int:
         """Until the engine ends; what it orphans is reaped, since this is process 1 of the container."""
@@ -208,48 +266,84 @@ class Engine:
             pid, status = os.waitpid(-1, 0)
             if pid == self.process.pid:
                 self.process.returncode = os.waitstatus_to_exitcode(status)
+                if self.reading:
+                    self.reading.join(5)  # what it said last
                 return self.process.returncode
 
-    def entries(self) -> int:
-        """Entries of the cache as last seen, -1 before."""
-        return int(self.metrics.get("dagger_local_cache_entries", -1))
-
     def size(self) -> int:
-        """Bytes of the cache as last seen, -1 before."""
+        """Bytes of the cache as last counted, -1 before."""
         return int(self.metrics.get("dagger_local_cache_total_disk_size_bytes", -1))
 
-    def watch(self, expected: int) -> None:
-        """While the engine runs: note its first answer, what it has in its cache, and clients that keep it from stopping."""
-        ended = False
-        answered = 0.0
+    def read_log(self, had_cache: bool) -> None:
+        """Pass on what the engine says, and hear what it says of its cache."""
+        assert self.process is not None and self.process.stderr is not None
+        for line in self.process.stderr:
+            with contextlib.suppress(OSError, ValueError):
+                sys.stderr.buffer.write(line)
+                sys.stderr.buffer.flush()
+            text = line.decode(errors="replace")
+            if had_cache and any(part in text for part in decide.DROPPED):
+                self._tell_lost("the engine dropped its cache at the start, its log says why")
+            if decide.CLOSING in text:
+                self.closing.set()
+            if any(part in text for part in decide.NOT_PERSISTED):
+                self.complained = True
+
+    def _tell_lost(self, reason: str) -> None:
+        if not self.lost:
+            self.lost = True
+            self.store.tell("wiped", f"{self.store.node}: {reason}")
+
+    def stop_when_told(self) -> None:
+        """The stop of an engine. It gets one SIGTERM, and none while it starts: that costs its cache, as the third one does at any time."""
+        self.stopping.wait()
+        if not self.answers.is_set():
+            log("the engine is told to stop once it answers")
+        self.answers.wait()
+        self._confirm_canary()
+        with contextlib.suppress(OSError):
+            self.store.drop_ballast()  # so that the engine can write down that it stopped clean
+        assert self.process is not None
+        self.process.terminate()
+        # From here on its gauge of clients says 0, whoever goes on holding it.
+        if not self.closing.wait(STOP_PATIENCE):
+            end_clients(self.store, self.api, f"clients hold the engine {STOP_PATIENCE} s after it was told to stop")
+
+    def watch(self) -> None:
+        """While the engine runs: note its first answer, until when it answered, and its size."""
         while True:
             found = engine_metrics()
             if found is not None:
                 self.metrics = found
-                if not answered:
-                    answered = time.monotonic()
-                    self.store.answered()
-                    self.answers.set()
+                if self.answers.is_set():
+                    self.store.alive()
+                elif listens(self.door):
+                    self.store.note(answered=True)
                     log("the engine answers")
-            if expected > 0 and not decide.cache_lost(expected, self.entries()):
-                expected = 0  # what goes from here on, a prune or the collector of garbage takes
-            if expected > 0 and answered and time.monotonic() - answered > SETTLED:
-                text = f"the engine dropped its cache at the start: found {self.entries()} entries, expected {expected}"
-                self.store.tell("wiped", f"{self.store.node}: {text}")
-                expected = 0
-            if self.stopping and not ended and time.monotonic() - self.stopping > STOP_PATIENCE and clients(found) != 0:
-                ended = True
-                self._end_clients()
-            time.sleep(2 if self.stopping or not answered else 10)
+                    self.answers.set()
+            time.sleep(10 if self.answers.is_set() else 0.5)
 
-    def _end_clients(self) -> None:
-        try:
-            names = self.api.end_clients(self.store.node)
-            self.store.tell(
-                "clients_ended", f"{self.store.node}: the engine waits for clients to leave; ended {', '.join(names) or 'none'}"
-            )
-        except (OSError, ValueError, KeyError) as error:
-            log(f"the clients could not be ended: {error}")
+    def prove_cache(self, known: str) -> None:
+        """Run the canary step: one that was cached before the stop is cached now, or the cache is gone."""
+        self.answers.wait()
+        nonce = self.canary.nonce(known)
+        answer = next(filter(None, (self.canary.answer(nonce, CANARY_SECONDS) for _try in range(3))), "")
+        if not answer:
+            log("the canary step did not answer: nothing proves that the cache was kept")
+            return
+        canary, cached = decide.judge_canary(known if known.startswith(nonce) else "", nonce, answer)
+        if cached == 0:
+            self._tell_lost("the canary step, which was cached before the stop, had to run anew: the engine has lost its cache")
+        self.store.note(canary=canary, cached=cached)
+
+    def _confirm_canary(self) -> None:
+        """Right before the stop: the collector of garbage may have taken the step, which then runs again and is cached anew."""
+        if not self.door.exists():
+            return  # it was confirmed before the door was shut
+        running = self.store.marker("running")
+        nonce = self.canary.nonce(running.canary if running else "")
+        answer = self.canary.answer(nonce, LAST_CANARY_SECONDS)
+        self.confirmed = f"{nonce} {answer}" if answer else ""
 
     def tidy(self) -> None:
         """Delete what nothing uses, once the engine answers, and keep the disk from filling up."""
@@ -265,19 +359,39 @@ class Engine:
     def rest(self) -> None:
         """Stop when nobody uses the engine and its last checkpoint is old: the container is started anew, and takes one first."""
         self.answers.wait()
-        started, quiet = time.time(), 0
-        while self.stopping is None:
+        began, started, quiet, size = time.monotonic(), time.time(), 0, -1
+        while not self.stopping.is_set():
             time.sleep(10)
-            quiet = quiet + 1 if clients(engine_metrics()) == 0 else 0
+            quiet = quiet + 1 if self.unused() else 0
+            if time.monotonic() - began > SETTLED:
+                size = self.size() if size < 0 else size
+                self.used = self.used or self.size() != size
             if quiet < QUIET:
                 continue
-            if decide.rest_due(self.store.newest(), started, time.time(), self.settings.interval, self.entries(), self.size()):
+            if decide.rest_due(self.store.newest(), started, time.time(), self.settings.interval, self.used):
                 quiet = 0
-                if self.store.can_take() and not self.api.rolling(self.store.node):
+                node = self.store.node
+                if self.store.can_take() and not self.api.rolling(node) and not self.api.preparing(node):
                     self._stop_unused()
+
+    def unused(self) -> bool:
+        """Whether nobody uses the engine. Who is connected is looked at again, since the kubelet's probes are clients too, for a moment."""
+        for pause in (*AGAIN, 0):
+            if clients(engine_metrics()) == 0:
+                break
+            time.sleep(pause)
+        else:
+            self.used = True
+            return False
+        with contextlib.suppress(OSError):
+            if set(engine_clients.oldest_by_pod()) - {self.api.pod["uid"]}:
+                self.used = True
+                return False
+        return True
 
     def _stop_unused(self) -> None:
         """With the door shut first: a client that knocks tries again until the next engine opens, and none comes after the last look."""
+        self._confirm_canary()
         try:
             self.door.rename(self.shut)
             for _look in range(2):
@@ -289,28 +403,28 @@ class Engine:
             log(f"no checkpoint while idle: {error}")
             return
         log("nobody uses the engine: it is stopped for a checkpoint")
-        self.stop(signal.SIGTERM, None)
+        self.stopping.set()
 
 
 def run(settings: Settings, store: Store, api: Api) -> int:
     """Prepare the state, run the engine on it, and say whether it stopped clean."""
     engine = Engine(settings, store, api)
-    signal.signal(signal.SIGTERM, engine.stop)
-    signal.signal(signal.SIGINT, engine.stop)
+    signal.signal(signal.SIGTERM, engine.on_signal)
+    signal.signal(signal.SIGINT, engine.on_signal)
     store.prove()
     with store.locked():
-        decision = store.prepare(api.asked(store.node))
+        died = store.last_alive()
+        decision = store.prepare(api.requests(store.node))
         log(f"state: {decision.action}: {decision.reason}")
+        if decision.missed and died:
+            _in_background(lambda: end_stranded(store, api, died))
         before = store.fingerprint()
-        marker = store.marker("clean")
-        engine.start()
-        _in_background(lambda: engine.watch(marker.entries if marker else 0))
-        _in_background(engine.tidy)
-        if settings.keep and settings.when_idle:
-            _in_background(engine.rest)
+        engine.start(store.marker("clean"))
         code = engine.wait()
-        if code == 0:
-            store.stopped(engine.entries(), engine.size())
+        store.alive()
+        persisted = store.persisted()
+        if decide.stopped_clean(code, persisted, engine.complained):
+            store.stopped(engine.size(), persisted, engine.confirmed)
             log("the engine stopped clean")
         elif not engine.answers.is_set() and before == store.fingerprint():
             store.untouched()
@@ -320,8 +434,10 @@ def run(settings: Settings, store: Store, api: Api) -> int:
         return 128 - code if code < 0 else code
 
 
-def _in_background(work: Callable[[], None]) -> None:
-    threading.Thread(target=work, daemon=True).start()
+def _in_background(work: Callable[[], None]) -> threading.Thread:
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    return thread
 
 
 def serve(settings: Settings, store: Store) -> int:

@@ -18,15 +18,17 @@ import shutil
 import signal
 import struct
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import _engine_state as decide
-from _engine_state import Checkpoint, Decision, Marker, Settings
+import engine_database
+from _engine_state import Checkpoint, Decision, Marker, Persisted, Requests, Settings
 
 _libc = ctypes.CDLL(None, use_errno=True)
 # linux/btrfs.h: both argument structures are 4096 bytes long.
@@ -96,6 +98,8 @@ class Store:
         self.listeners: list[Callable[[str, str], None]] = []
         self._btrfs = False
         self._way_made = False
+        self._running = threading.Lock()  # who changes running.json
+        self._telling = threading.Lock()
 
     # What is there
 
@@ -227,43 +231,46 @@ class Store:
 
     def tell(self, kind: str, message: str, **more: Any) -> None:
         """Keep an event and pass it on. A full disk must not keep the engine from starting."""
-        known = self.events()
-        event = {"time": self.now(), "kind": kind, "number": decide.numbered(known, kind) + 1, "message": message, **more}
-        path = self.base / "events.jsonl"
-        try:
-            if len(known) > decide.EVENTS_KEPT * 5 // 4:
-                new = path.with_name(".events.new")
-                new.write_text("".join(json.dumps(item) + "\n" for item in decide.trimmed(known)), encoding="utf-8")
-                new.rename(path)
-            with open(path, "ab+") as file:
-                file.seek(max(file.seek(0, os.SEEK_END) - 1, 0))
-                ended = file.read(1) in (b"", b"\n")  # not so after a power cut
-                file.write((b"" if ended else b"\n") + json.dumps(event).encode() + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            message += f" (not kept in {path}: {error})"
+        with self._telling:
+            known = self.events()
+            event = {"time": self.now(), "kind": kind, "number": decide.numbered(known, kind) + 1, "message": message, **more}
+            path = self.base / "events.jsonl"
+            try:
+                if len(known) > decide.EVENTS_KEPT * 5 // 4:
+                    new = path.with_name(".events.new")
+                    new.write_text("".join(json.dumps(item) + "\n" for item in decide.trimmed(known)), encoding="utf-8")
+                    new.rename(path)
+                with open(path, "ab+") as file:
+                    file.seek(max(file.seek(0, os.SEEK_END) - 1, 0))
+                    ended = file.read(1) in (b"", b"\n")  # not so after a power cut
+                    file.write((b"" if ended else b"\n") + json.dumps(event).encode() + b"\n")
+                    file.flush()
+                    os.fsync(file.fileno())
+            except OSError as error:
+                message += f" (not kept in {path}: {error})"
         for listener in self.listeners:
             listener(kind, message)
 
     # Before the engine starts
 
-    def prepare(self, asked: float | None = None) -> Decision:
+    def prepare(self, requests: Requests = Requests()) -> Decision:  # noqa: B008 (it is frozen)
         """Make the state one that the engine keeps, or at least one that it need not delete."""
         try:
-            return self._prepare(asked)
+            return self._prepare(requests)
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise
             self._make_way()
-            return self._prepare(None)
+            return self._prepare(replace(requests, checkpoint=None))
 
-    def _prepare(self, asked: float | None) -> Decision:
-        wish = self.base / "restore-requested"
+    def _prepare(self, requests: Requests) -> Decision:
+        wish, obeyed = self.base / "restore-requested", self.base / "restore-obeyed"
         wanted = _read(wish).strip() if wish.exists() else None
+        if requests.restore and _read(obeyed).strip() != requests.restore:
+            wanted = requests.name
         clean = self.marker("clean")
         own = [item for item in self.found() if item.bad or decide.is_usable(item, self.settings)]
-        decision = decide.judge(clean, self.marker("running"), self.full(), own, self._others(), wanted)
+        decision = decide.judge(clean, self.marker("running"), self.full(), own, self._others(), wanted, self.persisted())
         if wanted and wanted not in [item.name for item in own]:
             self.tell("restore_refused", f"{self.node}: found no checkpoint {wanted}, there are: {', '.join(item.name for item in own)}")
         if decision.missed:
@@ -282,14 +289,16 @@ class Store:
             self._set_aside()
             self._empty()
             self.tell("wiped", f"{self.node}: {decision.reason}: the engine starts on an empty cache")
-            self._mark_clean(Marker(self.settings.version, self.now(), 0, 0, "cold"))
+            self._mark_clean(Marker(self.settings.version, self.now(), 0, "cold"))
         elif decision.action == "keep" and clean:
             self._empty()
-            self._checkpoint_if_due(clean, asked)
+            self._checkpoint_if_due(clean, requests.checkpoint)
         else:
             self._empty()
             self._mark_clean(Marker(self.settings.version, self.now(), origin=decision.action))
         wish.unlink(missing_ok=True)
+        if requests.restore:
+            obeyed.write_text(requests.restore, encoding="utf-8")
         return decision
 
     def _mark_clean(self, marker: Marker) -> None:
@@ -326,7 +335,7 @@ class Store:
             self._set_aside()
             self._empty()
             self.tell("wiped", f"{self.node}: {decision.reason}; checkpoint {checkpoint.name} could not be restored: {error}")
-            self._mark_clean(Marker(self.settings.version, self.now(), 0, 0, "cold"))
+            self._mark_clean(Marker(self.settings.version, self.now(), 0, "cold"))
             return
         if self.state.exists():
             self.state.rename(self.base / f"dirty-{decide.stamp(self.now())}-{os.getpid()}")
@@ -334,7 +343,16 @@ class Store:
         _sync(self.base, whole=True)
         self.tell("restored", f"{self.node}: {decision.reason}", checkpoint=checkpoint.name, version=checkpoint.version)
         marker = Marker(
-            self.settings.version, self.now(), checkpoint.entries, checkpoint.bytes, "restored", checkpoint.name, decision.tries
+            self.settings.version,
+            self.now(),
+            checkpoint.bytes,
+            "restored",
+            checkpoint.name,
+            decision.tries,
+            results=checkpoint.results,
+            persisted=checkpoint.persisted,
+            # To another version's engine the same step may be another one.
+            canary=checkpoint.canary if checkpoint.version == self.settings.version else "",
         )
         self._mark_clean(marker)
 
@@ -347,7 +365,7 @@ class Store:
         if self.settings.keep and decide.checkpoint_due(clean, self.newest(), self.now(), self.settings.interval, asked):
             try:
                 taken = self.take(clean)
-                size = f"{taken.entries} entries, {taken.bytes} bytes, by {taken.method}"
+                size = f"{taken.results} results, {taken.bytes} bytes, by {taken.method}"
                 self.tell(
                     "checkpoint", f"{self.node}: took checkpoint {taken.name} of engine {taken.version} ({size})", checkpoint=taken.name
                 )
@@ -378,6 +396,9 @@ class Store:
     def take(self, clean: Marker) -> Checkpoint:
         """A checkpoint of a state that was stopped clean."""
         self._prove_room()
+        persisted = self.persisted()
+        if persisted and not persisted.clean:
+            raise NoSnapshot(f"{self.state / engine_database.NAME} has no mark of a clean stop")
         now = self.now()
         name = decide.stamp(now)
         partial = self.checkpoints / f"{name}.partial"
@@ -386,9 +407,21 @@ class Store:
         partial.mkdir()
         try:
             method, files = self.snapshot(self.state, partial / "state", read_only=True)
-            schema = decide.schema_of(clean.version)
-            sizes = (files, clean.bytes, clean.entries)
-            checkpoint = Checkpoint(name, clean.version, schema, self.node, now, method, *sizes, stopped=clean.time, clean=True)
+            checkpoint = Checkpoint(
+                name,
+                clean.version,
+                decide.schema_of(clean.version),
+                self.node,
+                now,
+                method,
+                files,
+                clean.bytes,
+                stopped=clean.time,
+                clean=True,
+                results=clean.results,
+                persisted=clean.persisted,
+                canary=clean.canary,
+            )
             _write(partial / "checkpoint.json", asdict(checkpoint))
             _sync(partial, whole=True)
         except BaseException:
@@ -463,20 +496,40 @@ class Store:
         (self.base / "clean.json").rename(self.base / "running.json")
         _sync(self.base)
 
-    def answered(self) -> None:
-        """The engine answers: what it started on is good."""
-        running = self.marker("running")
-        if running:
-            self._put("running.json", asdict(replace(running, answered=True)))
+    def persisted(self) -> Persisted | None:
+        """What the engine wrote down when it stopped last; only while none runs."""
+        return engine_database.read(self.state)
 
-    def stopped(self, entries: int, size: int) -> None:
+    def note(self, **changes: Any) -> None:
+        """Change what is known of the engine that runs."""
+        with self._running:
+            running = self.marker("running")
+            if running:
+                self._put("running.json", asdict(replace(running, **changes)))
+
+    def alive(self) -> None:
+        """The engine answers now: the time of running.json says until when it did."""
+        with self._running, suppress(FileNotFoundError):  # it has just stopped
+            os.utime(self.base / "running.json")
+
+    def last_alive(self) -> float | None:
+        """Until when an engine is known to have answered that left no mark of a clean stop."""
+        try:
+            return (self.base / "running.json").stat().st_mtime
+        except FileNotFoundError:
+            return None
+
+    def stopped(self, size: int, persisted: Persisted | None, canary: str) -> None:
         """The engine stopped clean."""
         running, clean = self.base / "running.json", self.base / "clean.json"
-        try:
-            self._mark_clean(Marker(self.settings.version, self.now(), entries, size))
-            running.unlink(missing_ok=True)
-        except OSError:  # A full disk still lets a file be renamed.
-            running.rename(clean)
+        figures = persisted or Persisted(clean=True)
+        marker = Marker(self.settings.version, self.now(), size, results=figures.results, persisted=figures.bytes, canary=canary)
+        with self._running:
+            try:
+                self._mark_clean(marker)
+                running.unlink(missing_ok=True)
+            except OSError:  # A full disk still lets a file be renamed.
+                running.rename(clean)
         _sync(self.base)
 
     def untouched(self) -> None:

@@ -118,18 +118,17 @@ def test_a_runner_that_is_gone_is_no_failure(program: ModuleType, monkeypatch: p
         return {"items": [pod("job-1", "/run/e")]}
 
     monkeypatch.setattr(api, "call", call)
-    assert api.end_clients("runner-1") == ["job-1"]
+    assert api.end_clients("runner-1", "clients_ended", "why") == ["job-1"]
 
 
-@pytest.mark.parametrize(
-    ("annotations", "asked"),
-    [({"runnerfleet.dev/engine-checkpoint": "1700000000"}, 1.7e9), ({"runnerfleet.dev/engine-checkpoint": "soon"}, None), (None, None)],
-    ids=["asked", "nonsense", "not asked"],
-)
-def test_the_node_may_ask_for_a_checkpoint(program: ModuleType, monkeypatch: pytest.MonkeyPatch, annotations: Any, asked: Any) -> None:
+def test_what_a_node_asks_for_is_read_at_a_start(program: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     api = program.Api(program.Settings("0.21.8", "/cache"))
-    monkeypatch.setattr(api, "call", lambda *_arguments, **_more: {"metadata": {"annotations": annotations}})
-    assert api.asked("runner-1") == asked
+    asked = {"runnerfleet.dev/engine-checkpoint": "1700000000", "runnerfleet.dev/engine-restore": "id name"}
+    monkeypatch.setattr(api, "call", lambda *_arguments, **_more: {"metadata": {"annotations": asked}})
+    assert api.requests("runner-1") == program.Requests(1.7e9, "id", "name")
+    for answer in (OSError("gone"), ValueError("no JSON")):
+        monkeypatch.setattr(api, "call", lambda *_arguments, answer=answer: _answer(None, answer))
+        assert api.requests("runner-1") == program.Requests()
 
 
 def test_the_exporter_serves_metrics_and_the_whole_story(program: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,37 +168,155 @@ def test_an_event_line_that_was_cut_spoils_no_other(program: ModuleType, tmp_pat
     assert [(event["number"], event["message"]) for event in store.events()] == [(1, "one"), (2, "two")]
 
 
-class Enough(Exception):
-    """Ends a loop that has no end of its own."""
+class Step:
+    """A canary step of which the test says what it prints, and when."""
+
+    def __init__(self, *answers: str) -> None:
+        self.answers, self.nonces = list(answers), []  # type: ignore[var-annotated]
+
+    def nonce(self, known: str = "") -> str:
+        return known.partition(" ")[0] or "new"
+
+    def answer(self, nonce: str, _seconds: float) -> str:
+        self.nonces.append(nonce)
+        return self.answers.pop(0) if self.answers else ""
+
+
+def running(program: ModuleType, tmp_path: Path, **more: Any) -> tuple[Any, list[str]]:
+    """An engine that runs and answers, with the kinds of what is told of it."""
+    settings = program.Settings("0.21.8", str(tmp_path), sockets=str(tmp_path))
+    (tmp_path / "0.21.8").mkdir()
+    (tmp_path / "engine.sock").touch()
+    store, told = program.Store(settings, "runner-1"), []
+    store.listeners.append(lambda kind, _message: told.append(kind))
+    (store.base / "running.json").write_text(json.dumps({"version": "0.21.8", "time": 1, **more}))
+    engine = program.Engine(settings, store, program.Api(settings))
+    engine.answers.set()
+    return engine, told
 
 
 @pytest.mark.parametrize(
-    ("entries", "told"),
+    ("known", "answers", "cached", "told"),
     [
-        pytest.param(lambda _now: 100, [], id="kept"),
-        pytest.param(lambda now: 0 if now < 60 else 100, [], id="its figures come late"),
-        pytest.param(lambda _now: 3, ["wiped"], id="dropped"),
-        pytest.param(lambda now: 100 if now < 30 else 0, [], id="seen whole, then pruned"),
+        pytest.param("n a", ["a"], 1, [], id="cached"),
+        pytest.param("n a", ["b"], 0, ["wiped"], id="it had to run anew"),
+        pytest.param("", ["b"], -1, [], id="the first one"),
+        pytest.param("n a", ["", "", "a"], 1, [], id="it answers at the third try"),
+        pytest.param("n a", [], -1, [], id="it does not answer"),
     ],
 )
-def test_a_cache_that_is_dropped_at_the_start_is_told_from_a_prune(
-    program: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entries: Any, told: list[str]
+def test_the_canary_step_says_whether_a_cache_was_kept(
+    program: ModuleType, tmp_path: Path, known: str, answers: list[str], cached: int, told: list[str]
 ) -> None:
-    settings = program.Settings("0.21.8", str(tmp_path))
-    (tmp_path / "0.21.8").mkdir()
-    store, found = program.Store(settings, "runner-1"), []
-    store.listeners.append(lambda kind, _message: found.append(kind))
-    monkeypatch.setattr(store, "answered", lambda: None)
+    engine, kinds = running(program, tmp_path, canary=known)
+    engine.canary = Step(*answers)
+    engine.prove_cache(known)
+    marker = engine.store.marker("running")
+    assert (marker.cached, kinds) == (cached, told)
+    assert marker.canary == (f"{known.partition(' ')[0] or 'new'} {answers[-1]}" if answers else known)
 
-    def metrics() -> dict[str, float]:
-        if program.time.monotonic() > 300:
-            raise Enough
-        return {"dagger_local_cache_entries": entries(program.time.monotonic())}
 
-    monkeypatch.setattr(program, "engine_metrics", metrics)
-    with pytest.raises(Enough):
-        program.Engine(settings, store, program.Api(settings)).watch(expected=100)
-    assert found == told
+@pytest.mark.parametrize(
+    "line", ["local cache state invalid; resetting worker", "dagql persistence store marked unclean; wiping and cold-starting"]
+)
+@pytest.mark.parametrize(("had_cache", "told"), [(True, ["wiped"]), (False, [])])
+def test_the_log_of_an_engine_says_that_it_drops_its_cache(
+    program: ModuleType, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes], line: str, had_cache: bool, told: list[str]
+) -> None:
+    engine, kinds = running(program, tmp_path)
+    lines = [b"\x1b[33mWARN\x1b[0m " + line.encode() + b"\n", b"\xff not UTF-8\n", line.encode() + b"\n"]
+    engine.process = SimpleNamespace(stderr=iter(lines))
+    engine.read_log(had_cache)
+    assert kinds == told and not engine.closing.is_set() and not engine.complained
+    assert b"".join(lines) in capfdbinary.readouterr().err
+
+
+def test_the_log_of_an_engine_says_how_its_stop_goes(program: ModuleType, tmp_path: Path) -> None:
+    engine, kinds = running(program, tmp_path)
+    engine.process = SimpleNamespace(stderr=iter([b"starting dagql cache close\n", b"dagql cache close exiting with error\n"]))
+    engine.read_log(True)
+    assert engine.closing.is_set() and engine.complained and kinds == []
+
+
+class Stop:
+    """A stop: what is done, in its order, and at which second."""
+
+    def __init__(self, program: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, holds: bool = False) -> None:
+        self.engine, self.told = running(program, tmp_path, canary="n a")
+        self.done: list[str] = []
+        self.engine.canary = Step("c")
+        self.engine.process = SimpleNamespace(terminate=lambda: self.done.append("SIGTERM"))
+        monkeypatch.setattr(self.engine.store, "drop_ballast", lambda: self.done.append("ballast"))
+        monkeypatch.setattr(self.engine.closing, "wait", lambda _seconds: not holds)
+        monkeypatch.setattr(self.engine.api, "end_clients", lambda *_arguments: self.done.append("clients") or ["job-1"])
+        self.thread = threading.Thread(target=self.engine.stop_when_told, daemon=True)
+
+
+def test_an_engine_that_starts_is_told_to_stop_once_it_answers(
+    program: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop = Stop(program, tmp_path, monkeypatch)
+    stop.engine.answers.clear()
+    stop.thread.start()
+    for _signal in range(3):
+        stop.engine.on_signal(15, None)
+    stop.thread.join(0.3)
+    assert stop.done == [] and stop.thread.is_alive()
+    stop.engine.answers.set()
+    stop.thread.join(10)
+    assert stop.done == ["ballast", "SIGTERM"] and stop.engine.confirmed == "n c"
+
+
+@pytest.mark.parametrize(("holds", "done"), [(True, ["ballast", "SIGTERM", "clients"]), (False, ["ballast", "SIGTERM"])])
+def test_clients_that_hold_an_engine_are_ended_whatever_its_gauge_says(
+    program: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, holds: bool, done: list[str]
+) -> None:
+    stop = Stop(program, tmp_path, monkeypatch, holds)
+    monkeypatch.setattr(program, "engine_metrics", lambda: {"dagger_connected_clients": 0})
+    stop.engine.stopping.set()
+    stop.engine.stop_when_told()
+    assert stop.done == done and stop.told == (["clients_ended"] if holds else [])
+
+
+@pytest.mark.parametrize(
+    ("clients", "ended"),
+    [
+        pytest.param({"job-1": 50.0, "job-2": 150.0}, ["job-1"], id="one hangs, one came later"),
+        pytest.param({"job-2": 150.0}, [], id="none hangs"),
+        pytest.param({}, [], id="no clients"),
+        pytest.param({"engine-pod": 10.0}, [], id="a probe"),
+    ],
+)
+def test_jobs_whose_engine_died_under_them_are_ended(
+    program: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clients: dict[str, float], ended: list[str]
+) -> None:
+    engine, told = running(program, tmp_path)
+    calls = Calls([pod(name, str(tmp_path)) for name in ("job-1", "job-2", "idle")])
+    monkeypatch.setattr(engine.api, "call", calls)
+    monkeypatch.setattr(program.engine_clients, "oldest_by_pod", lambda: clients)
+    program.end_stranded(engine.store, engine.api, died=100.0)
+    assert [path.rpartition("/")[2] for method, path in calls.made if method == "DELETE"] == ended
+    assert told == (["clients_stranded"] if ended else [])
+
+
+def test_clients_are_found_among_the_processes_of_a_machine(program: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "stat").write_text("cpu 1 2 3\nbtime 1700000000\n")
+    uid = "12345678-aaaa-bbbb-cccc-123456789abc"
+    ticks = program.os.sysconf("SC_CLK_TCK")
+    for number, (name, start, group) in enumerate(
+        [("dagger", 20, f"/pod{uid}/x"), ("dagger", 10, f"/pod{uid}/x"), ("sh", 5, f"/pod{uid}/x"), ("dagger", 1, "/user.slice")]
+    ):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / "stat").write_text(f"{number} ({name}) S " + "0 " * 18 + f"{start * ticks} 0")
+        (folder / "cgroup").write_text(f"0::{group}\n")
+    (tmp_path / "99").mkdir()  # it has ended
+    (tmp_path / "self").mkdir()
+    assert program.engine_clients.oldest_by_pod(tmp_path) == {uid: 1700000010.0}
+
+
+class Enough(Exception):
+    """Ends a loop that has no end of its own."""
 
 
 class Idle:
@@ -207,6 +324,7 @@ class Idle:
 
     def __init__(self, program: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clients: Any, **api: Any) -> None:
         settings = program.Settings("0.21.8", str(tmp_path), sockets=str(tmp_path), interval=3600, min_free=0)
+        self.processes: dict[str, float] = api.get("processes", {})
         (tmp_path / "0.21.8" / "state").mkdir(parents=True)
         self.door = tmp_path / "engine.sock"
         self.door.touch()
@@ -217,18 +335,30 @@ class Idle:
         monkeypatch.setattr(program.time, "time", program.time.monotonic)
         monkeypatch.setattr(store, "can_take", lambda: api.get("can_take", True))
         monkeypatch.setattr(calls, "rolling", lambda _node: api.get("rolling", False))
+        monkeypatch.setattr(calls, "preparing", lambda _node: api.get("preparing", False))
+        monkeypatch.setattr(program.engine_clients, "oldest_by_pod", lambda: self.processes)
+        monkeypatch.setattr(self.engine, "stopping", self)
+        monkeypatch.setattr(self.engine, "canary", Step("a"))
 
         def metrics() -> dict[str, float]:
             now = program.time.monotonic()
             if now > 8000:
                 raise Enough
             self.doors.append(self.door.exists())
-            self.engine.metrics = {"dagger_local_cache_entries": 5, "dagger_local_cache_total_disk_size_bytes": 5000}
-            return {"dagger_connected_clients": clients(now)}
+            # Its bytes grow for a while, as of one that a job uses at first.
+            self.engine.metrics = {"dagger_local_cache_total_disk_size_bytes": 5000 + (min(now, 600) if api.get("used", True) else 0)}
+            late = api.get("late") and not self.door.exists()
+            return {"dagger_connected_clients": 1 if late else clients(now)}
 
         monkeypatch.setattr(program, "engine_metrics", metrics)
-        self.engine.process = SimpleNamespace(terminate=lambda: self.stopped.append(program.time.monotonic()))
+        self.now = program.time.monotonic
         self.engine.answers.set()
+
+    def is_set(self) -> bool:
+        return bool(self.stopped)
+
+    def set(self) -> None:
+        self.stopped.append(self.now())
 
 
 def test_an_idle_engine_is_stopped_for_a_checkpoint_behind_a_shut_door(
@@ -238,19 +368,34 @@ def test_an_idle_engine_is_stopped_for_a_checkpoint_behind_a_shut_door(
     idle.engine.rest()
     assert 3600 <= idle.stopped[0] < 3700 and len(idle.stopped) == 1
     assert idle.doors[-2:] == [False, False] and all(idle.doors[:-2]) and not idle.door.exists()
+    assert idle.engine.confirmed == "new a"  # while its door was open
+
+
+@pytest.mark.parametrize("offset", [0.0, 1.3, 4.9, 7.7, 9.9, 14.0])
+@pytest.mark.parametrize("length", [1.1, 2.5])
+def test_the_probes_of_a_kubelet_keep_no_engine_from_its_checkpoint(
+    program: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, offset: float, length: float
+) -> None:
+    """Readiness every 15 s and liveness every 30 s, of a length that was measured, against looks ten seconds apart."""
+    idle = Idle(program, tmp_path, monkeypatch, lambda now: int((now + offset) % 15 < length or (now + offset + 3) % 30 < length))
+    idle.engine.rest()
+    assert idle.stopped[0] < 3900
 
 
 @pytest.mark.parametrize(
     ("clients", "api"),
     [
-        pytest.param(lambda now: int(now) % 20 == 0, {}, id="used now and then"),
-        pytest.param(lambda now: int(now % 10 == 1), {}, id="a client that came before the door was shut"),
+        pytest.param(lambda now: now % 40 < 25, {}, id="used now and then"),
+        pytest.param(lambda _now: 0, {"late": True}, id="a client that came before the door was shut"),
+        pytest.param(lambda _now: 0, {"processes": {"job-1": 1.0}}, id="a job's client between two sessions"),
+        pytest.param(lambda _now: 0, {"used": False}, id="nobody used it since its start"),
         pytest.param(lambda _now: 0, {"can_take": False}, id="no checkpoint could be taken"),
         pytest.param(lambda _now: 0, {"rolling": True}, id="a roll-out has the node"),
+        pytest.param(lambda _now: 0, {"preparing": True}, id="a runner is being prepared"),
     ],
 )
 def test_an_engine_is_left_alone(
-    program: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clients: Any, api: dict[str, bool]
+    program: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clients: Any, api: dict[str, Any]
 ) -> None:
     idle = Idle(program, tmp_path, monkeypatch, clients, **api)
     with pytest.raises(Enough):
@@ -278,5 +423,5 @@ def test_a_stop_before_the_engine_runs_is_as_clean_as_its_state(program: ModuleT
     (tmp_path / "0.21.8" / f"{marker}.json").write_text('{"version": "0.21.8", "time": 1}')
     engine = program.Engine(settings, program.Store(settings, "runner-1"), program.Api(settings))
     with pytest.raises(SystemExit) as ended:
-        engine.stop(15, None)
+        engine.on_signal(15, None)
     assert ended.value.code == code

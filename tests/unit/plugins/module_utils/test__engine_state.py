@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _engine_state as decide
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_state import Checkpoint, Marker, Settings
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_state import Checkpoint, Marker, Persisted, Requests, Settings
 
 SETTINGS = Settings("0.21.8", "/cache")
-KEPT = Marker("0.21.8", 1000, 40, 4096)
+KEPT = Marker("0.21.8", 1000, 4096, results=40)
 RAN = replace(KEPT, answered=True)
 
 
 def checkpoint(name: str = "a", **more: Any) -> Checkpoint:
-    return replace(Checkpoint(name, "0.21.8", 16, "runner-1", 900, "btrfs", 0, 4096, 40, 890, True), **more)
+    return replace(Checkpoint(name, "0.21.8", 16, "runner-1", 900, "btrfs", 0, 4096, 890, True), **more)
 
 
 NEW, OLD = checkpoint("new", time=900), checkpoint("old", time=800)
@@ -33,7 +33,7 @@ BAD = checkpoint("bad", time=950, bad=True)
         pytest.param(KEPT, None, True, [NEW], [], None, "keep", None, False, id="stopped clean"),
         pytest.param(KEPT, RAN, True, [NEW], [], None, "keep", None, False, id="cut while the clean stop was noted"),
         pytest.param(KEPT, None, False, [NEW], [], None, "restore", "new", False, id="somebody removed the state"),
-        pytest.param(replace(KEPT, entries=0), None, False, [NEW], [], None, "keep", None, False, id="prepared to start cold"),
+        pytest.param(replace(KEPT, origin="cold"), None, False, [NEW], [], None, "keep", None, False, id="prepared to start cold"),
         pytest.param(None, RAN, True, [NEW, OLD], [], None, "restore", "new", True, id="killed"),
         pytest.param(None, RAN, True, [BAD, OLD], [], None, "restore", "old", True, id="killed, the newest is bad"),
         pytest.param(None, RAN, True, [], [OLD], None, "cold", None, True, id="killed, and only others have checkpoints"),
@@ -50,6 +50,55 @@ def test_judge(
     decision = decide.judge(clean, running, full, own, others, wanted)
     assert (decision.action, decision.checkpoint and decision.checkpoint.name, decision.missed) == (action, chosen, missed)
     assert decision.reason
+
+
+@pytest.mark.parametrize(
+    ("persisted", "own", "action"),
+    [
+        pytest.param(None, [NEW], "keep", id="no database to read"),
+        pytest.param(Persisted(True, 4333, 1 << 20), [NEW], "keep", id="marked"),
+        pytest.param(Persisted(False, 0, 4096), [NEW], "restore", id="an exit code of 0 and no mark: the engine would drop it"),
+        pytest.param(Persisted(False), [], "cold", id="damaged, and no checkpoint"),
+    ],
+)
+def test_the_engines_own_mark_of_a_clean_stop_has_the_last_word(persisted: Persisted | None, own: list[Checkpoint], action: str) -> None:
+    decision = decide.judge(KEPT, None, True, own, persisted=persisted)
+    assert (decision.action, decision.missed) == (action, action != "keep")
+
+
+@pytest.mark.parametrize(
+    ("code", "persisted", "complained", "clean"),
+    [
+        (0, Persisted(True), True, True),
+        (0, Persisted(False), False, False),
+        (0, None, False, True),
+        (0, None, True, False),
+        (1, Persisted(True), False, False),
+        (-9, None, False, False),
+    ],
+)
+def test_exit_code_0_alone_is_no_clean_stop(code: int, persisted: Persisted | None, complained: bool, clean: bool) -> None:
+    assert decide.stopped_clean(code, persisted, complained) is clean
+
+
+@pytest.mark.parametrize(("known", "cached"), [("n-1 a", 1), ("n-1 b", 0), ("", -1)])
+def test_judge_canary(known: str, cached: int) -> None:
+    assert decide.judge_canary(known, "n-1", "a") == ("n-1 a", cached)
+
+
+@pytest.mark.parametrize(
+    ("annotations", "requests"),
+    [
+        pytest.param({}, Requests(), id="none"),
+        pytest.param({decide.CHECKPOINT_ANNOTATION: "1700000000"}, Requests(1.7e9), id="a checkpoint"),
+        pytest.param({decide.CHECKPOINT_ANNOTATION: "soon"}, Requests(), id="nonsense"),
+        pytest.param({decide.RESTORE_ANNOTATION: "2026-01-01T00:00:00Z"}, Requests(None, "2026-01-01T00:00:00Z"), id="the newest"),
+        pytest.param({decide.RESTORE_ANNOTATION: "id 20260101T000000Z"}, Requests(None, "id", "20260101T000000Z"), id="one by name"),
+        pytest.param({decide.RESTORE_ANNOTATION: " "}, Requests(), id="empty"),
+    ],
+)
+def test_read_requests(annotations: dict[str, str], requests: Requests) -> None:
+    assert decide.read_requests(annotations) == requests
 
 
 def test_a_checkpoint_that_does_not_start_is_left_for_the_one_before_it_and_then_for_a_cold_start() -> None:
@@ -74,8 +123,9 @@ def test_a_checkpoint_that_answered_once_is_not_held_to_be_bad() -> None:
     ("clean", "newest", "now", "asked", "due"),
     [
         pytest.param(KEPT, None, 1001, None, True, id="the first one"),
-        pytest.param(replace(KEPT, entries=0), None, 1001, None, True, id="the first one, of a cache that was not counted yet"),
-        pytest.param(replace(KEPT, entries=0), NEW, 90000, None, False, id="nothing in it"),
+        pytest.param(replace(KEPT, bytes=0), None, 1001, None, True, id="the first one, of a cache that was not counted yet"),
+        pytest.param(replace(KEPT, bytes=0), NEW, 90000, None, False, id="nothing in it"),
+        pytest.param(replace(KEPT, results=0), NEW, 90000, None, True, id="whatever the count of results"),
         pytest.param(replace(KEPT, origin="adopted"), None, 1001, None, False, id="not known to be clean"),
         pytest.param(replace(KEPT, origin="restored"), NEW, 90000, None, False, id="just restored"),
         pytest.param(KEPT, NEW, 1001, None, False, id="too early"),
@@ -90,20 +140,19 @@ def test_checkpoint_due(clean: Marker, newest: Checkpoint | None, now: float, as
 
 
 @pytest.mark.parametrize(
-    ("newest", "started", "now", "figures", "due"),
+    ("newest", "started", "now", "used", "due"),
     [
-        pytest.param(NEW, 500, 4600, (50, 9000), True, id="an old checkpoint, and a cache that has grown"),
-        pytest.param(NEW, 500, 4600, (40, 4096), False, id="nothing new"),
-        pytest.param(NEW, 500, 4400, (50, 9000), False, id="a checkpoint that is young"),
-        pytest.param(NEW, 2000, 4600, (50, 9000), False, id="tried at the last start, in vain"),
-        pytest.param(None, 500, 4200, (50, 9000), True, id="no checkpoint yet"),
-        pytest.param(None, 500, 9000, (0, 0), False, id="nothing to keep"),
-        pytest.param(None, 500, 9000, (-1, -1), False, id="not known"),
+        pytest.param(NEW, 500, 4600, True, True, id="an old checkpoint, and a cache that was used"),
+        pytest.param(NEW, 500, 4600, False, False, id="nothing new"),
+        pytest.param(NEW, 500, 4400, True, False, id="a checkpoint that is young"),
+        pytest.param(NEW, 2000, 4600, True, False, id="tried at the last start, in vain"),
+        pytest.param(None, 500, 4200, True, True, id="no checkpoint yet"),
+        pytest.param(None, 500, 9000, False, False, id="nothing to keep"),
     ],
 )
-def test_rest_due(newest: Checkpoint | None, started: float, now: float, figures: tuple[int, int], due: bool) -> None:
-    assert decide.rest_due(newest, started, now, 3600, *figures) is due
-    assert not decide.rest_due(newest, started, now, 0, *figures)
+def test_rest_due(newest: Checkpoint | None, started: float, now: float, used: bool, due: bool) -> None:
+    assert decide.rest_due(newest, started, now, 3600, used) is due
+    assert not decide.rest_due(newest, started, now, 0, used)
 
 
 @pytest.mark.parametrize(
@@ -182,11 +231,6 @@ def test_mount_at(path: str, kind: str | None) -> None:
     assert decide.mount_at(MOUNTS, path) == kind
 
 
-@pytest.mark.parametrize(("before", "now", "lost"), [(40, 0, True), (40, 39, False), (40, 20, False), (0, 0, False), (-1, 0, False)])
-def test_cache_lost(before: int, now: int, lost: bool) -> None:
-    assert decide.cache_lost(before, now) is lost
-
-
 def test_parse_metrics() -> None:
     page = '# TYPE a gauge\ndagger_connected_clients 2\ndagger_x{le="1"} 1.5e+09\nbroken\n'
     assert decide.parse_metrics(page) == {"dagger_connected_clients": 2, "dagger_x": 1.5e9}
@@ -204,7 +248,26 @@ def test_only_the_pods_that_use_this_engine_are_ended() -> None:
         pod("none", None),
         {"metadata": {}},
     ]
-    assert decide.runner_pods(pods, "/run/e/0.21.8") == ["a", "b"]
+    assert [pod["metadata"]["name"] for pod in decide.runner_pods(pods, "/run/e/0.21.8")] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("cgroup", "uid"),
+    [
+        ("0::/kubepods.slice/kubepods-pod12345678_aaaa_bbbb_cccc_123456789abc.slice/cri-containerd-f.scope\n", "systemd"),
+        ("5:memory:/kubepods/burstable/pod12345678-aaaa-bbbb-cccc-123456789abc/0f0f\n4:cpu:/\n", "cgroupfs"),
+        ("0::/../../pod12345678-aaaa-bbbb-cccc-123456789abc/f", "a cgroup namespace of its own"),
+        ("0::/system.slice/ssh.service", ""),
+        ("", ""),
+    ],
+)
+def test_pod_of(cgroup: str, uid: str) -> None:
+    assert decide.pod_of(cgroup) == ("12345678-aaaa-bbbb-cccc-123456789abc" if uid else "")
+
+
+@pytest.mark.parametrize("name", ["dagger", "a b", "x) S 1 (y"])
+def test_start_of(name: str) -> None:
+    assert decide.start_of(f"12 ({name}) S 1 12 12 0 -1 4194560 1 0 0 0 5 6 0 0 20 0 1 0 4711 1000 10 18446744073709551615") == (name, 4711)
 
 
 def test_old_events_go_and_their_numbers_stay() -> None:
@@ -219,6 +282,7 @@ def test_metrics_page() -> None:
     page = decide.exposition({"node": "r", "version": "0.21.8"}, replace(RAN, origin="restored"), [BAD, NEW, OLD], events, (10**12, 5))
     found = decide.parse_metrics(page)
     assert found["runnerfleet_engine_state_clean"] == 0
+    assert (found["runnerfleet_engine_canary"], found["runnerfleet_engine_persisted_results"]) == (-1, 40)
     assert found["runnerfleet_engine_restores_total"] == 3
     assert found["runnerfleet_engine_wipes_total"] == 0
     assert found["runnerfleet_engine_checkpoints"] == 2

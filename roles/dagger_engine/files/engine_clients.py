@@ -1,0 +1,37 @@
+# Copyright (c) 2026 runnerfleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Clients of engines on this node, read off the host's processes. An engine's own gauge counts the kubelet's probes as well, and nobody
+once it stops; and it says nothing of a client whose engine is gone.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import _engine_state as decide
+
+CLIENT = "dagger"  # the name of the process, whichever SDK has started it
+
+
+def oldest_by_pod(proc: Path = Path("/proc")) -> Mapping[str, float]:
+    """When the oldest client in each pod was started, in seconds since 1970, by the uid of the pod."""
+    found: dict[str, float] = {}
+    booted = re.search(r"^btime (\d+)$", (proc / "stat").read_text(encoding="utf-8"), re.MULTILINE)
+    begin, tick = float(booted.group(1)) if booted else 0.0, os.sysconf("SC_CLK_TCK")
+    for folder in proc.iterdir():
+        if not folder.name.isdigit():
+            continue
+        try:
+            name, ticks = decide.start_of((folder / "stat").read_text(encoding="utf-8", errors="replace"))
+            pod = decide.pod_of((folder / "cgroup").read_text(encoding="utf-8", errors="replace")) if name == CLIENT else ""
+        except (OSError, ValueError, IndexError):
+            continue  # it has ended meanwhile
+        if pod:
+            started = begin + ticks / tick
+            found[pod] = min(started, found.get(pod, started))
+    return found
