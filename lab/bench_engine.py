@@ -17,14 +17,11 @@ from lab.process import run
 SCRIPT = Path(__file__).with_name("bench_files.py")
 ON_LOOPS, ON_VM = (20_000, 200_000), (20_000,)
 ROUNDS = 5  # One says little, most of all on an emulated machine.
-KINDS = {"xfs": "xfs, files cloned", "thin": "xfs on an LVM thin volume", "btrfs": "btrfs, subvolume"}
+KINDS = {"xfs": "xfs, files cloned", "btrfs": "btrfs, subvolume"}
 MOUNT = "/mnt/bench"
-BLANK = "umount -q {mount}; vgremove -qfy bench; wipefs -qa {drive}; mkdir -p {mount}"
+BLANK = "umount -q {mount}; wipefs -qa {drive}; mkdir -p {mount}"
 MAKE = {
     "xfs": "mkfs.xfs -q -f -K {drive} && mount -o noatime {drive} {mount}",
-    "thin": "vgcreate -qy bench {drive} && lvcreate -q --type thin-pool -l 90%FREE --chunksize 256k --zero n -n pool bench"
-    " && lvcreate -q --type thin --thinpool pool -V 3g -n cache bench && mkfs.xfs -q -f -K /dev/bench/cache"
-    " && mount -o noatime /dev/bench/cache {mount}",
     "btrfs": "mkfs.btrfs -q -f -K {drive} && mount -o noatime {drive} {mount}",
 }
 Rounds = Sequence[Mapping[str, float]]

@@ -1,6 +1,6 @@
 """What a filesystem of the engine's cache costs: run by lab/bench_engine.py, here and on a virtual machine, with the standard library only.
 
-python3 - <kind> <mount> <files>      kind is xfs, thin or btrfs; prints one JSON object with seconds
+python3 - <kind> <mount> <files>      kind is xfs or btrfs; prints one JSON object with seconds
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from collections.abc import Callable
 
 KIND, MOUNT, FILES = sys.argv[1], sys.argv[2], int(sys.argv[3])
 STATE, COPY = f"{MOUNT}/state", f"{MOUNT}/copy"
-VOLUME = "bench/cache"  # of kind thin; lab/bench_engine.py makes it
 
 
 def call(*command: str) -> None:
@@ -50,19 +49,12 @@ def take() -> None:
     """A checkpoint of a state that nobody writes to."""
     if KIND == "btrfs":
         call("btrfs", "-q", "subvolume", "snapshot", STATE, COPY)
-    elif KIND == "thin":
-        call("lvcreate", "--quiet", "--snapshot", "--name", "copy", VOLUME)
     else:
         call("cp", "--archive", "--reflink=always", STATE, COPY)
 
 
 def restore() -> None:
     """The checkpoint in the state's place; the dirty one is set aside."""
-    if KIND == "thin":
-        call("umount", MOUNT)
-        call("lvcreate", "--quiet", "--snapshot", "--setactivationskip", "n", "--name", "restored", "bench/copy")
-        call("mount", "-o", "noatime,nouuid", "/dev/bench/restored", MOUNT)
-        return
     os.rename(STATE, f"{MOUNT}/dirty")
     if KIND == "btrfs":
         call("btrfs", "-q", "subvolume", "snapshot", COPY, STATE)
@@ -74,8 +66,6 @@ def delete() -> None:
     """The dirty state goes."""
     if KIND == "btrfs":
         call("btrfs", "-q", "subvolume", "delete", f"{MOUNT}/dirty")
-    elif KIND == "thin":
-        call("lvremove", "--quiet", "--yes", VOLUME)
     else:
         shutil.rmtree(f"{MOUNT}/dirty")
 

@@ -55,7 +55,7 @@ VM = rootfs.Rootfs(
     (
         *("linux-image-cloud-amd64", "initramfs-tools", "zstd", "systemd", "systemd-sysv", "udev", "dbus", "openssh-server", "sudo"),
         *("python3", "python3-apt", "ca-certificates", "iproute2", "kmod", "procps", "util-linux", "mount", "fdisk", "gdisk", "parted"),
-        *("nvme-cli", "lvm2", "thin-provisioning-tools", "mdadm", "cryptsetup-bin", "xfsprogs", "btrfs-progs", "e2fsprogs"),
+        *("nvme-cli", "lvm2", "mdadm", "cryptsetup-bin", "xfsprogs", "btrfs-progs", "e2fsprogs"),
     ),
     files={
         "/etc/initramfs-tools/conf.d/lab.conf": "MODULES=list\nCOMPRESS=zstd\n",

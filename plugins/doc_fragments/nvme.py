@@ -83,11 +83,6 @@ options:
         type: str
         choices: [xfs, ext4, btrfs]
         default: xfs
-      thin:
-        description: A thin volume, whose snapshots cost nothing to make. Needs O(layout=stripe) and O(stripe_with=lvm). Of its size,
-          20% stay free in the pool for snapshots.
-        type: bool
-        default: false
       mount:
         description: Where to mount it. Without one, the filesystem is made and left alone.
         type: path

@@ -91,7 +91,6 @@ class Volume:
     mount: str = ""
     options: str = "noatime"
     binds: tuple[Bind, ...] = ()
-    thin: bool = False
     owner: str = ""
     group: str = ""
     mode: str = ""
@@ -162,8 +161,6 @@ def wish_errors(volumes: Sequence[Volume], layout: str, count: int, stripe_with:
             errors.append(f"volume {volume.name} has binds but no mount")
         sources = [b.source for b in volume.binds if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", b.source)]
         errors += [f"volume {volume.name}: bind source {s!r} must be the name of one directory" for s in sources]
-        if volume.thin and (layout, stripe_with) != ("stripe", "lvm"):
-            errors.append(f"volume {volume.name} is thin, which needs layout stripe with lvm")
         if (volume.owner or volume.group or volume.mode) and not volume.mount:
             errors.append(f"volume {volume.name} has an owner, group or mode but no mount")
         if not re.fullmatch(r"([0-7]{3,4})?", volume.mode):
@@ -176,7 +173,7 @@ def wish_errors(volumes: Sequence[Volume], layout: str, count: int, stripe_with:
     if layout in ("single", "stripe") and sum(v.size == "rest" for v in volumes) > 1:
         errors.append("only one volume may have size rest")
     if layout == "stripe" and stripe_with == "lvm":
-        reserved = [n for n in names if re.match(r"-|pool$|snapshot|pvmove", n)]
+        reserved = [n for n in names if re.match(r"-|snapshot|pvmove", n)]
         errors += [f"volume name {n} means something else to LVM: choose another" for n in reserved]
     if layout == "stripe" and stripe_with != "lvm" and count == 1:
         errors.append(f"{stripe_with} takes two drives at least, found 1: name more, or stripe with lvm")

@@ -67,7 +67,6 @@ TOOLS = {
     "mkfs.ext4": "e2fsprogs",
     "mkfs.btrfs": "btrfs-progs",
     "vgcreate": "lvm2",
-    "thin_check": "thin-provisioning-tools (Debian, Ubuntu) or device-mapper-persistent-data (Enterprise Linux)",
     "mdadm": "mdadm",
 }
 Run = Callable[..., "tuple[int, str, str]"]

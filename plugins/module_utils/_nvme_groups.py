@@ -14,12 +14,12 @@ from typing import Any
 
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme import ARRAY, GROUP, MARK, NEW, Drive, Partition, Placed
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_drives import device_of, text
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_stripe import CHUNK, OFFSET, POOL, Group, drive_tag
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_stripe import CHUNK, OFFSET, Group, drive_tag
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_write import Writer
 
 # In a volume's own metadata while it grows: an interrupted run is known by it.
 GROWING = f"{GROUP}.growing"
-VOLUMES = "lv_name,vg_name,lv_size,lv_layout,lv_tags,lv_kernel_major,lv_kernel_minor,lv_metadata_size"
+VOLUMES = "lv_name,vg_name,lv_size,lv_layout,lv_tags,lv_kernel_major,lv_kernel_minor"
 DRIVES = "pv_name,pv_missing,pv_pe_count,pv_pe_alloc_count,vg_name,vg_uuid,vg_tags,vg_extent_size"
 
 
@@ -65,36 +65,30 @@ class Stripes(Writer):
             total=total,
             free=free,
         )
-        return replace(group, **self.volumes(group.extent))
+        return replace(group, **self.volumes())
 
     def seed(self, node: str) -> str:
         """What a drive is called that the inventory does not name."""
         sysfs = Path("/sys/class/block", os.path.basename(os.path.realpath(node)))
         return (self.drives.names(sysfs.name) or [node])[0]
 
-    def volumes(self, extent: int) -> dict[str, Any]:
+    def volumes(self) -> dict[str, Any]:
         """The volumes of our group, as fields of a Group."""
-        volumes, thin, growing = [], set(), set()
-        found: dict[str, Any] = {}
+        volumes, foreign, growing = [], set(), set()
         for row in self.drives.report("lvs", VOLUMES):
             if row["vg_name"] != GROUP:
                 continue
-            name, size, layout = row["lv_name"], int(row["lv_size"]), row["lv_layout"].split(",")
-            if name == POOL:
-                pool = "thin" in layout and "pool" in layout
-                size, metadata = size // extent, int(row["lv_metadata_size"] or 0) // extent
-                found = {"pool": size, "pool_metadata": metadata} if pool else {"debris": True}
-                continue
+            name, size = row["lv_name"], int(row["lv_size"])
             active = row["lv_kernel_major"] not in ("", "-1")
             seen = self.drives.probe(f"/dev/{GROUP}/{name}") if active and not name.endswith(NEW) else {}
             device = f"{row['lv_kernel_major']}:{row['lv_kernel_minor']}" if active else ""
             part = Partition(0, MARK + name, 0, size, f"/dev/{GROUP}/{name}", seen.get("TYPE", ""), seen.get("UUID", ""), device)
             volumes.append(part)
-            if "thin" in layout:
-                thin.add(name.removesuffix(NEW))
+            if "thin" in row["lv_layout"].split(","):
+                foreign.add(name.removesuffix(NEW))
             if GROWING in tags(row, "lv_tags"):
                 growing.add(name)
-        return {"volumes": tuple(volumes), "thin": frozenset(thin), "growing": frozenset(growing), **found}
+        return {"volumes": tuple(volumes), "foreign": frozenset(foreign), "growing": frozenset(growing)}
 
     def array(self, drives: Sequence[Drive]) -> Group:
         """Our array, by its name in its members' superblocks."""
@@ -161,9 +155,6 @@ class Stripes(Writer):
         for node in nodes:
             self.unclaim(node)
 
-    def do_debris(self, target: str, data: Mapping[str, Any]) -> None:
-        self.call(["lvremove", "--yes", f"{GROUP}/{POOL}"])
-
     def do_activate(self, target: str, data: Mapping[str, Any]) -> None:
         self.call(["vgchange", "--activate", "y", GROUP])
         self.settle()
@@ -174,25 +165,10 @@ class Stripes(Writer):
             wide = ["--stripes", str(len(nodes)), *(["--stripesize", "256k"] if len(nodes) > 1 else [])]
             self.call(["lvextend", *wide, "--extents", f"+{size}", f"{GROUP}/{name}", *nodes])
 
-    def do_pool(self, target: str, data: Mapping[str, Any]) -> None:
-        pieces = list(data["pieces"])
-        if data["make"]:
-            size, nodes = pieces.pop(0)
-            wide = ["--stripes", str(len(nodes)), "--stripesize", "256k"] if len(nodes) > 1 else []
-            pool = ["--type", "thin-pool", "--chunksize", "256k", "--zero", "n", "--poolmetadatasize", f"{data['metadata']}b"]
-            self.call(["lvcreate", *pool, *wide, "--extents", str(size), "--name", POOL, GROUP, *nodes])
-        elif data["metadata"]:
-            self.call(["lvextend", "--poolmetadatasize", f"{data['metadata']}b", f"{GROUP}/{POOL}"])
-        self.extend(POOL, pieces)
-
     def do_volume(self, target: str, data: Mapping[str, Any]) -> None:
         """A volume that carries nothing yet."""
         name, pieces = data["name"] + NEW, list(data["pieces"])
-        if data["make"] and data["thin"]:
-            self.call(["lvcreate", "--type", "thin", "--thinpool", POOL, "--virtualsize", f"{data['bytes']}b", "--name", name, GROUP])
-        elif data["thin"]:
-            self.call(["lvextend", "--size", f"{data['bytes']}b", f"{GROUP}/{name}"])
-        elif data["make"]:
+        if data["make"]:
             size, nodes = pieces.pop(0)
             kind = ["striped", "--stripes", str(len(nodes)), "--stripesize", "256k"] if len(nodes) > 1 else ["linear"]
             self.call(["lvcreate", "--type", *kind, "--wipesignatures", "n", "--extents", str(size), "--name", name, GROUP, *nodes])
@@ -204,10 +180,8 @@ class Stripes(Writer):
         place: Placed = data["placed"]
         name = data["name"]
         self.proven_mounted(place)
-        if data["more"]:
+        if data["pieces"]:
             self.call(["lvchange", "--addtag", GROWING, f"{GROUP}/{name}"])
-            if data["thin"]:
-                self.call(["lvextend", "--size", f"{data['bytes']}b", f"{GROUP}/{name}"])
             self.extend(name, data["pieces"])
         self.grow_filesystem(place)
         self.call(["lvchange", "--deltag", GROWING, f"{GROUP}/{name}"])

@@ -35,10 +35,6 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._quantity im
 EXTENT = 4 * MIB
 # A difference of fewer extents comes from rounding and is nothing to act on; a drive with fewer free ones counts as full.
 SLACK = ROUNDING // EXTENT
-# The thin pool's name, and the part of a thin volume's share that stays free in the pool: snapshots live from it.
-POOL, SNAPSHOTS = "pool", 20
-# Bytes of a pool's data for each byte of its metadata (64 bytes for each chunk of 256 KiB, and twice that for snapshots), and its bound.
-POOL_METADATA, POOL_METADATA_MOST = 2048, 15 * 1024**3
 # Where the data of an array's member begin, and the chunk that its size is a multiple of.
 OFFSET, CHUNK = 16 * MIB, 256 * 1024
 
@@ -59,11 +55,8 @@ class Group:
     total: Mapping[str, int] = field(default_factory=dict)
     free: Mapping[str, int] = field(default_factory=dict)
     volumes: tuple[Partition, ...] = ()
-    thin: frozenset[str] = frozenset()
+    foreign: frozenset[str] = frozenset()  # volumes of a kind that is not made here: thin ones
     growing: frozenset[str] = frozenset()  # extended by an interrupted run, whose filesystem may not have grown
-    pool: int = 0  # extents of its data
-    pool_metadata: int = 0
-    debris: bool = False  # what an interrupted lvcreate left in the place of the pool
 
 
 def drive_tag(seed: str) -> str:
@@ -182,7 +175,7 @@ def shares(volumes: Sequence[Volume], usable: int, have: Mapping[str, int], exte
     for volume in volumes:
         if volume.size == "rest":
             wished[volume.name] = max(rest, have.get(volume.name, 0))
-        size = wished[volume.name] * (100 - SNAPSHOTS if volume.thin else 100) // 100 * extent
+        size = wished[volume.name] * extent
         if size < MINIMUM:
             raise ValueError(f"{GROUP}: volume {volume.name} would get {show_bytes(max(size, 0))}, the least is {show_bytes(MINIMUM)}")
     return wished
@@ -215,19 +208,12 @@ def plan_volume_group(
         text = f"{'WIPE ' + ', '.join(wiped) + ', ' if wiped else ''}{verb} volume group {GROUP} with {names(new)}"
         data = {"drives": list(new), "wipe": wiped, "make": not group.uuid, "tags": [GROUP, *(drive_tag(d.seed) for d in new)]}
         plan.steps.append(Step("group", GROUP, text, data))
-    if group.debris:
-        plan.steps.append(Step("debris", GROUP, f"remove what an interrupted run left as {POOL}", {}))
-    have, thin = {p.name[len(MARK) :].removesuffix(NEW): p for p in group.volumes}, any(v.thin for v in volumes)
+    have = {p.name[len(MARK) :].removesuffix(NEW): p for p in group.volumes}
     if any(not have[v.name].device for v in volumes if v.name in have):  # somebody's snapshot is none of ours to activate
         plan.steps.append(Step("activate", GROUP, f"activate the volumes of {GROUP}", {}))
-    metadata = min(-(-sum(total.values()) * extent // POOL_METADATA), POOL_METADATA_MOST) // extent + 1 if thin else 0
-    for seed in free:
-        # Where LVM puts them is its own choice, so they are left out of account everywhere: a spare of equal size comes with them.
-        free[seed] -= 2 * max(metadata - group.pool_metadata, 0)
     taken = {v.name: have[v.name].size // extent for v in volumes if v.name in have}
-    taken = {v.name: -(-taken[v.name] * 100 // (100 - SNAPSHOTS)) if v.thin else taken[v.name] for v in volumes if v.name in taken}
     # Of a larger drive a stripe takes no more than the smallest has.
-    usable = max(len(total) * (min(total.values()) - 2 * metadata), sum(taken.values()))
+    usable = max(len(total) * min(total.values()), sum(taken.values()))
     try:
         wished = shares(volumes, usable, taken, extent)
     except ValueError as error:
@@ -236,13 +222,6 @@ def plan_volume_group(
     for volume in volumes:
         plan.refusals += unfit(volume, have.get(volume.name), group, taken.get(volume.name, 0), wished[volume.name])
     nodes = {d.seed: d for d in drives}
-    pools = sum(wished[v.name] for v in volumes if v.thin)
-    larger, wider = metadata > group.pool_metadata, pools - group.pool >= SLACK
-    if thin and (larger or wider):
-        pieces = reserve(plan, POOL, pools - group.pool, free, extent, group.pool > 0) if wider else []
-        size = f"{show_bytes(pools * extent)}, {SNAPSHOTS}% of it for snapshots"
-        data = {"pieces": resolved(pieces, nodes), "make": not group.pool, "metadata": metadata * extent if larger else 0}
-        plan.steps.append(Step("pool", POOL, f"{'grow' if group.pool else 'make'} thin pool, {size}, {spread(pieces)}", data))
     order = sorted(volumes, key=lambda v: v.name in have)
     for volume in order:
         plan_volume(plan, volume, have.get(volume.name), group, wished[volume.name], free, nodes)
@@ -255,9 +234,8 @@ def unfit(volume: Volume, have: Partition | None, group: Group, taken: int, wish
         return []
     give_up = f"to give up what it holds: lvremove {GROUP}/{volume.name}"
     sizes = f"volume {volume.name} has {show_bytes(taken * group.extent)}, wished is {show_bytes(wished * group.extent)}"
-    if (volume.name in group.thin) != volume.thin:
-        found, wish = ("not thin", "thin") if volume.thin else ("thin", "not thin")
-        return [f"volume {volume.name} is {found}, wished is {wish}: {give_up}"]
+    if volume.name in group.foreign:
+        return [f"volume {volume.name} is thin, which this role neither makes nor grows: {give_up}"]
     if have.device and have.filesystem != volume.filesystem:
         return [f"volume {volume.name} holds {have.filesystem or 'no filesystem'}, wished is {volume.filesystem}: {give_up}"]
     if taken - wished > SLACK:
@@ -296,23 +274,17 @@ def plan_volume(
     """One volume: made, formatted, adopted, grown."""
     extent, path = group.extent, f"/dev/{GROUP}/{volume.name}"
     owner = Drive(GROUP, f"/dev/{GROUP}", 0, seed="+".join(sorted(nodes)))
-    size = wished * (100 - SNAPSHOTS) // 100 if volume.thin else wished
-    more = size - (have.size // extent if have else 0)
+    had = have.size // extent if have else 0
+    more = wished - had
     fresh = not have or have.name.endswith(NEW)
     pieces: list[tuple[int, list[str]]] = []
     if more >= (SLACK if have else 1):
-        pieces = [] if volume.thin else reserve(plan, volume.name, more, free, extent, bool(have))
-        if not (pieces or volume.thin):
-            more = 0
-    else:
-        more = 0
-    if not volume.thin:
-        size = (have.size // extent if have else 0) + sum(part for part, _seeds in pieces)
-    data = {"name": volume.name, "thin": volume.thin, "pieces": resolved(pieces, nodes), "bytes": size * extent, "make": not have}
-    wide = f"thin, {show_bytes(wished * extent - size * extent)} of its share stay free for snapshots" if volume.thin else spread(pieces)
+        pieces = reserve(plan, volume.name, more, free, extent, bool(have))
+    size = had + sum(part for part, _seeds in pieces)
+    data = {"name": volume.name, "pieces": resolved(pieces, nodes), "make": not have}
     if fresh:
-        if more:
-            text = f"{'extend' if have else 'make'} volume {volume.name}, {show_bytes(size * extent)}, {wide}"
+        if pieces:
+            text = f"{'extend' if have else 'make'} volume {volume.name}, {show_bytes(size * extent)}, {spread(pieces)}"
             plan.steps.append(Step("volume", volume.name, text, data))
         part = Partition(0, MARK + volume.name + NEW, 0, size * extent, path + NEW, volume.filesystem, identifier(owner, volume.name))
         text = f"make {volume.filesystem} {volume.name} on {path}, {show_bytes(part.size)}, UUID {part.uuid}"
@@ -320,12 +292,12 @@ def plan_volume(
         part = replace(part, node=path)
     elif have:
         part = have
-        if more or volume.name in group.growing:
+        if pieces or volume.name in group.growing:
             text = (
-                f"grow volume {volume.name} to {show_bytes(size * extent)}, {wide}"
-                if more
+                f"grow volume {volume.name} to {show_bytes(size * extent)}, {spread(pieces)}"
+                if pieces
                 else f"grow filesystem {volume.name} to its volume"
             )
             part = replace(have, size=size * extent)
-            plan.grow.append(Step("grow", volume.name, text, {**data, "more": bool(more), "placed": Placed(volume, owner, part)}))
+            plan.grow.append(Step("grow", volume.name, text, {**data, "placed": Placed(volume, owner, part)}))
     plan.placed.append(Placed(volume, owner, part))

@@ -47,14 +47,14 @@ EXAMPLES = r"""
           - source: containerd
             target: /var/lib/containerd
 
-- name: Stripe the only four drives of at least 900 GB, with a cache that can be snapshotted
+- name: Stripe the only four drives of at least 900 GB, with a cache whose checkpoints cost nothing
   runnerfleet.baremetal.nvme_layout:
     select: {count: 4, min_size: 900GB}
     layout: stripe
     volumes:
       - name: engine
         size: 60%
-        thin: true
+        filesystem: btrfs
         mount: /var/lib/runnerfleet/engine
       - name: containers
         mount: /var/lib/runnerfleet/containers

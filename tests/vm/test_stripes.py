@@ -12,7 +12,7 @@ from tests.vm.conftest import Machine
 LAYOUT, FACTS = "runnerfleet.baremetal.nvme_layout", "runnerfleet.baremetal.nvme_facts"
 SERVICES: list[str] = []
 VOLUMES: list[dict[str, Any]] = [
-    {"name": "engine", "size": "50%", "thin": True, "mount": "/srv/engine", "mode": "0711"},
+    {"name": "engine", "size": "50%", "mount": "/srv/engine", "mode": "0711"},
     {"name": "logs", "size": "1GiB", "filesystem": "ext4", "mount": "/srv/logs"},
     {"name": "scratch", "size": "1GiB", "filesystem": "btrfs", "mount": "/srv/scratch"},
     {"name": "containers", "mount": "/srv/containers", "binds": [{"source": "pods", "target": "/srv/pods"}]},
@@ -103,8 +103,7 @@ def test_a_thin_stripe_by_a_rule_grows_and_misses_no_drive_quietly(vm: Machine) 
 @pytest.mark.parametrize("level", ["raid0", "raid10"])
 def test_an_array_comes_back_under_another_name(vm: Machine, level: str) -> None:
     vm.fresh()
-    volumes = [{k: v for k, v in one.items() if k != "thin"} for one in VOLUMES]
-    wish: dict[str, Any] = {"drives": vm.serials, "layout": "stripe", "stripe_with": level, "volumes": volumes, "services": SERVICES}
+    wish: dict[str, Any] = {"drives": vm.serials, "layout": "stripe", "stripe_with": level, "volumes": VOLUMES, "services": SERVICES}
     plan = vm.module(LAYOUT, check=True, **wish)
     made = vm.module(LAYOUT, **wish)
     assert made["changed"] and not made["failed"] and made["plan"] == plan["plan"], made
@@ -147,7 +146,7 @@ def test_killed_at_every_step_it_converges(vm: Machine, stripe_with: str) -> Non
     vm.fresh()
     for command in WRITERS:
         vm.sh(f"cat > /usr/local/sbin/{command} <<'END'\n{WRAPPER}END\nchmod 755 /usr/local/sbin/{command}")
-    engine, containers = ({**v, "thin": bool(v.get("thin")) and stripe_with == "lvm"} for v in (VOLUMES[0], VOLUMES[3]))
+    engine, containers = VOLUMES[0], VOLUMES[3]
     wish: dict[str, Any] = {"drives": vm.serials, "layout": "stripe", "stripe_with": stripe_with, "services": SERVICES}
     small = {**wish, "volumes": [engine, {**containers, "size": "2GiB"}]}
     assert killed_until_done(vm, small) >= 10

@@ -32,7 +32,7 @@ def pv(number: int, **options: str) -> dict[str, str]:
 
 def lv(name: str, layout: str, **options: str) -> dict[str, str]:
     """A row of lvs."""
-    row = {"lv_name": name, "vg_name": "runnerfleet", "lv_size": str(400 << 20), "lv_layout": layout, "lv_tags": "", "lv_metadata_size": ""}
+    row = {"lv_name": name, "vg_name": "runnerfleet", "lv_size": str(400 << 20), "lv_layout": layout, "lv_tags": ""}
     return {**row, "lv_kernel_major": "254", "lv_kernel_minor": "4", **options}
 
 
@@ -60,25 +60,21 @@ def test_our_volume_group(host: Any) -> None:
         lv("logs.new", "striped"),
         lv("containers", "striped", lv_tags="runnerfleet.growing"),
         lv("asleep", "linear", lv_kernel_major="-1", lv_kernel_minor="-1"),
-        lv("pool", "thin,pool", lv_metadata_size=str(8 << 20)),
+        lv("before", "thin,pool"),
         lv("home", "linear", vg_name="data"),
     ]
     group = host([pv(1), pv(2), pv(3, vg_name="data", vg_uuid="vg-2", vg_tags="")], lvs).group(DRIVES, "lvm")
     assert (group.uuid, group.drives, group.missing, group.refusal) == ("lvm:vg-1", ("eui.1", "eui.2"), (), "")
-    assert group.free == {"eui.1": 23, "eui.2": 23} and (group.pool, group.pool_metadata, group.debris) == (100, 2, False)
+    assert group.free == {"eui.1": 23, "eui.2": 23}
     seen = {p.name: (p.filesystem, p.device) for p in group.volumes}
     assert seen == {
         "runnerfleet-engine": ("xfs", "254:4"),
         "runnerfleet-logs.new": ("", "254:4"),
         "runnerfleet-containers": ("xfs", "254:4"),
         "runnerfleet-asleep": ("", ""),
+        "runnerfleet-before": ("xfs", "254:4"),
     }
-    assert group.thin == {"engine"} and group.growing == {"containers"}
-
-
-def test_what_an_interrupted_pool_left(host: Any) -> None:
-    group = host([pv(1)], [lv("pool", "linear")]).group(DRIVES[:1], "lvm")
-    assert group.debris and not group.pool
+    assert group.foreign == {"engine", "before"} and group.growing == {"containers"}
 
 
 def test_a_missing_drive_is_named(host: Any) -> None:

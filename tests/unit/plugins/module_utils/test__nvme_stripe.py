@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _nvme_stripe as stripe
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme import MIB, Drive, Layout, Partition, Volume
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme import MIB, Drive, Layout, Partition, Step, Volume
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_stripe import EXTENT, Group, plan_stripe
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 GIB = 1024**3
 ENGINE, CONTAINERS = Volume("engine", "60%", mount="/engine"), Volume("containers", mount="/containers")
 BOTH = (ENGINE, CONTAINERS)
-THIN = (replace(ENGINE, thin=True), CONTAINERS)
 
 
 def drive(name: str, **options: object) -> Drive:
@@ -24,11 +23,15 @@ def drive(name: str, **options: object) -> Drive:
     return replace(base, **options)  # type: ignore[arg-type]
 
 
+def extents(step: Step) -> int:
+    """What a step takes."""
+    return sum(size for size, _nodes in step.data["pieces"])
+
+
 def after(drives: Sequence[Drive], group: Group, plan: Layout) -> tuple[list[Drive], Group]:
     """Drives and volume group as they are once a plan was applied."""
     seeds = {d.node: d.seed for d in drives}
     total, free, volumes = dict(group.total), dict(group.free), {p.name.removesuffix(".new"): p for p in group.volumes}
-    pool, metadata, thin = group.pool, group.pool_metadata, set(group.thin)
     for step in [*plan.steps, *plan.grow]:
         for size, nodes in step.data.get("pieces", []):
             for node in nodes:
@@ -38,35 +41,16 @@ def after(drives: Sequence[Drive], group: Group, plan: Layout) -> tuple[list[Dri
             fresh = {d.seed: (d.size - MIB) // EXTENT for d in step.data["drives"]}
             total.update(fresh)
             free.update(fresh)
-        if step.action == "pool":
-            pool += sum(size for size, _nodes in step.data["pieces"])
-            if step.data["metadata"]:
-                # With its spare, wherever there is most room.
-                more = step.data["metadata"] // EXTENT - metadata
-                for _copy in range(2):
-                    free[max(free, key=lambda seed: free[seed])] -= more
-                metadata += more
         if step.action in ("volume", "grow"):
             name = f"runnerfleet-{step.target}"
-            volumes[name] = replace(volumes.get(name, Partition(0, name, 0, 0)), size=step.data["bytes"], device="253:1")
-            if step.data["thin"]:
-                thin.add(step.target)
+            had = volumes.get(name, Partition(0, name, 0, 0))
+            volumes[name] = replace(had, size=had.size + EXTENT * extents(step), device="253:1")
         if step.action == "format":
             place = step.data["placed"]
             name = f"runnerfleet-{place.volume.name}"
             volumes[name] = replace(volumes[name], name=name, filesystem=place.volume.filesystem, uuid=place.partition.uuid)
-    assert sum(p.size for p in volumes.values() if p.name[12:] in thin) <= pool * EXTENT
     members = [replace(d, member="vg", found=("signature: LVM2_member",), blocked=("holder: dm-0",), claimed=False) for d in drives]
-    return members, Group(
-        uuid="vg",
-        drives=tuple(total),
-        total=total,
-        free=free,
-        volumes=tuple(volumes.values()),
-        thin=frozenset(thin),
-        pool=pool,
-        pool_metadata=metadata,
-    )
+    return members, Group(uuid="vg", drives=tuple(total), total=total, free=free, volumes=tuple(volumes.values()))
 
 
 def stood(drives: Sequence[Drive], volumes: Sequence[Volume] = BOTH) -> tuple[list[Drive], Group]:
@@ -105,22 +89,13 @@ def test_one_drive_is_linear() -> None:
 
 def test_a_stripe_is_as_wide_as_the_smallest_drive_allows() -> None:
     plan = plan_stripe([drive("a"), drive("b", size=100 * GIB)], Group(), BOTH, "lvm", [])
-    assert sum(s.data["bytes"] for s in plan.steps if s.action == "volume") // EXTENT == 2 * 2559
-
-
-def test_a_thin_volume_leaves_a_fifth_of_its_share() -> None:
-    plan = plan_stripe([drive("a"), drive("b")], Group(), THIN, "lvm", [])
-    assert told(plan)[:3] == ["group runnerfleet", "pool pool", "volume engine"]
-    pool, engine = plan.steps[1], plan.steps[2]
-    assert engine.data["bytes"] // EXTENT == 3063 * 80 // 100 and pool.data["pieces"] == [(3062, ["/dev/a", "/dev/b"])]
-    assert "2.4 GiB of its share stay free for snapshots" in engine.text and not engine.data["pieces"]
+    assert sum(extents(s) for s in plan.steps if s.action == "volume") == 2 * 2559
 
 
 @pytest.mark.parametrize(
     ("drives", "volumes", "stripe_with", "wipe", "expected"),
     [
-        pytest.param("ab", (Volume("pool"),), "lvm", [], "volume name pool means something else to LVM", id="reserved"),
-        pytest.param("ab", THIN, "raid0", [], "is thin, which needs layout stripe with lvm", id="thin-on-md"),
+        pytest.param("ab", (Volume("snapshot1"),), "lvm", [], "volume name snapshot1 means something else to LVM", id="reserved"),
         pytest.param("a", BOTH, "raid0", [], "raid0 takes two drives at least, found 1", id="raid-of-one"),
         pytest.param("ab", (Volume("a"), Volume("b")), "lvm", [], "only one volume may have size rest", id="two-rests"),
         pytest.param("ab", (Volume("a", "30GiB"),), "lvm", [], "a needs 30.0 GiB, free are: a 10.0 GiB, b 10.0 GiB", id="too-big"),
@@ -160,23 +135,21 @@ def test_what_lies_on_a_drive(second: Drive, wipe: list[str], refused: str, wipe
         assert plan.steps[0].data["wipe"] == ([second.identity] if wiped else []) and ("WIPE" in plan.steps[0].text) == wiped
 
 
-@pytest.mark.parametrize("volumes", [BOTH, THIN], ids=["thick", "thin"])
-def test_a_converged_group_is_left_alone(volumes: tuple[Volume, ...]) -> None:
-    drives, group = stood([drive("a"), drive("b"), drive("c")], volumes)
-    plan = plan_stripe(list(reversed(drives)), group, volumes, "lvm", ["/dev/disk/by-id/a"])
+def test_a_converged_group_is_left_alone() -> None:
+    drives, group = stood([drive("a"), drive("b"), drive("c")])
+    plan = plan_stripe(list(reversed(drives)), group, BOTH, "lvm", ["/dev/disk/by-id/a"])
     assert (told(plan), plan.refusals, plan.destructive) == ([], [], [])
 
 
-@pytest.mark.parametrize("volumes", [BOTH, THIN], ids=["thick", "thin"])
-def test_a_drive_that_is_added_gives_its_space_to_the_volumes(volumes: tuple[Volume, ...]) -> None:
-    drives, group = stood([drive("a"), drive("b")], volumes)
+def test_a_drive_that_is_added_gives_its_space_to_the_volumes() -> None:
+    drives, group = stood([drive("a"), drive("b")])
     drives.append(drive("c"))
-    plan = plan_stripe(drives, group, volumes, "lvm", [])
+    plan = plan_stripe(drives, group, BOTH, "lvm", [])
     assert not plan.refusals and not plan.destructive
     assert told(plan)[0] == "group runnerfleet" and told(plan)[-2:] == ["grow engine", "grow containers"]
     assert plan.steps[0].data["make"] is False and [d.seed for d in plan.steps[0].data["drives"]] == ["c"]
     assert all(nodes == ["/dev/c"] for s in [*plan.steps, *plan.grow] for _size, nodes in s.data.get("pieces", []))
-    again = plan_stripe(*after(drives, group, plan), volumes, "lvm", [])
+    again = plan_stripe(*after(drives, group, plan), BOTH, "lvm", [])
     assert (told(again), again.refusals) == ([], [])
 
 
@@ -204,7 +177,7 @@ NEW_ENGINE = tuple(replace(p, name=p.name + ".new", filesystem="") if p.name.end
         pytest.param(changed(GROUP, drives=("a", "b", "x")), BOTH, "lies on x too, which drives does not name", id="one-not-named"),
         pytest.param(GROUP, (replace(ENGINE, size="1GiB"), CONTAINERS), "volume engine has 12.0 GiB, wished is 1.0 GiB", id="shrink"),
         pytest.param(GROUP, (replace(ENGINE, filesystem="ext4"), CONTAINERS), "holds xfs, wished is ext4: to give up", id="filesystem"),
-        pytest.param(GROUP, THIN, "volume engine is not thin, wished is thin", id="thin"),
+        pytest.param(changed(GROUP, foreign=frozenset({"engine"})), BOTH, "volume engine is thin, which this role neither", id="thin"),
         pytest.param(GROUP, (*BOTH, Volume("more", "2GiB")), "more needs 2.0 GiB, free are: a 0 bytes", id="no-room"),
         pytest.param(GROUP, (replace(ENGINE, size="15GiB", mount=""), CONTAINERS), "give it a mount", id="grow-unmounted"),
     ],
@@ -229,11 +202,6 @@ def test_a_group_that_is_refused(group: Group, volumes: tuple[Volume, ...], expe
 def test_what_is_unfinished_is_finished(group: Group, actions: list[str]) -> None:
     plan = plan_stripe(STOOD, group, BOTH, "lvm", [])
     assert (told(plan), plan.refusals) == (actions, [])
-
-
-def test_what_a_failed_pool_left_is_removed_first() -> None:
-    plan = plan_stripe([drive("a")], Group(debris=True), THIN, "lvm", [])
-    assert told(plan)[:3] == ["group runnerfleet", "debris runnerfleet", "pool pool"]
 
 
 def test_a_group_that_lost_a_drive_is_given_up_by_consent_for_all_that_is_left() -> None:
@@ -323,7 +291,7 @@ def wishes(draw: st.DrawFn) -> list[Volume]:
     count = draw(st.integers(1, 3))
     sizes = [draw(st.sampled_from(["10%", "25%", "33%", "60%", "1GiB", "3GiB", "999MB"])) for _n in range(count)]
     sizes[draw(st.integers(0, count - 1))] = "rest"
-    return [Volume(f"v{n}", size, mount=f"/v{n}", thin=draw(st.booleans())) for n, size in enumerate(sizes)]
+    return [Volume(f"v{n}", size, mount=f"/v{n}") for n, size in enumerate(sizes)]
 
 
 @settings(max_examples=300, deadline=None)
