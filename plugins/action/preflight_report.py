@@ -6,19 +6,23 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import json
 import os
-import ssl
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _api_values, _host_rules, _inventory, _node_rules, _sizing
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils import (
+    _api_values,
+    _host_rules,
+    _inventory,
+    _kubeconfig,
+    _node_rules,
+    _sizing,
+)
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._addresses import credentials_in
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._findings import Finding, in_order, summary, table
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._hardware import hardware_from
@@ -106,7 +110,7 @@ class ActionModule(ActionBase):
         pooled = {host for pool in pools for host in groups.get(str(pool.get("group")), ())}
         findings += _inventory.control_plane_findings([name for name in leaders if name not in pooled])
         looked = [self._host(name, kinds[name], hosts[name], options["survey"]) for name in played]
-        findings += self._host_findings(looked, fleet, options)
+        findings += self._host_findings(looked, fleet, options, bool(leaders))
         findings += self._network_findings(looked, fleet, options, len(pooled.union(leaders)), leaders)
         findings += self._sizing_findings(looked, hosts, groups, pools, options)
         findings += self._version_findings(looked, hosts, hosts[played[0]])
@@ -198,15 +202,21 @@ class ActionModule(ActionBase):
             sum(float(period.get("shutdownGracePeriodSeconds", 0)) for period in periods if isinstance(period, Mapping)),
         )
 
-    def _host_findings(self, hosts: list[_host_rules.Host], fleet: dict[str, Any], options: dict[str, Any]) -> list[Finding]:
+    def _host_findings(
+        self, hosts: list[_host_rules.Host], fleet: dict[str, Any], options: dict[str, Any], has_control_plane: bool
+    ) -> list[Finding]:
         findings = [finding for host in hosts for finding in _host_rules.host_findings(host)]
         findings += _host_rules.fleet_findings(hosts)
         findings += _host_rules.clock_findings(hosts, options["clock_tolerance"])
         path = os.path.expanduser(str(fleet.get("fleet_kubeconfig") or ""))
         try:
-            return findings + _host_rules.cluster_findings(hosts, path, kubeconfig_fingerprint(path))
-        except (ValueError, OSError, yaml.YAMLError) as error:
-            found = " ".join(str(error).split())[:200]
+            cluster = _kubeconfig.read(path) if path and os.path.exists(path) else None
+            findings += _host_rules.access_findings(path, cluster, has_control_plane)
+            return findings + _host_rules.cluster_findings(hosts, path, cluster)
+        except (ValueError, OSError) as error:
+            found = (
+                str(error) if isinstance(error, _kubeconfig.KubeconfigError) else getattr(error, "strerror", None) or type(error).__name__
+            )
             hint = f"let fleet_kubeconfig name another file, or remove {path}"
             return [*findings, Finding("kubeconfig_invalid", f"fleet_kubeconfig {path}", found, "a kubeconfig", hint)]
 
@@ -301,13 +311,3 @@ def python_client() -> str:
         return importlib.metadata.version("kubernetes")
     except importlib.metadata.PackageNotFoundError:
         return ""
-
-
-def kubeconfig_fingerprint(path: str) -> str:
-    """The sha256 of the CA that a kubeconfig trusts; empty where there is no file or it names no CA."""
-    if not path or not os.path.exists(path):
-        return ""
-    text, file = _inventory.kubeconfig_authority(yaml.safe_load(Path(path).read_text()))
-    if not text and file:
-        text = (Path(path).parent / file).read_text()
-    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(text.strip())).hexdigest() if text else ""

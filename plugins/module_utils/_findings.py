@@ -55,6 +55,7 @@ CODES: dict[str, str] = {
     "kernel_module_missing": "error",
     "kernel_too_old": "error",
     "kubeconfig_invalid": "error",
+    "kubeconfig_missing": "error",
     "kubeconfig_other_cluster": "error",
     "kubeconfig_without_cluster": "error",
     "kubelet_too_new": "error",

@@ -14,6 +14,7 @@ from typing import Any
 
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _api_names, _node_rules, _survey
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._findings import Finding, named
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._kubeconfig import Cluster
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "arm64": "arm64", "amd64": "amd64"}
 PORTS = {"control_plane": (2379, 2380, 6443, 10250, 10257, 10259), "support": (10250,), "runner": (10250,)}
@@ -211,11 +212,21 @@ def clock_findings(hosts: Sequence[Host], tolerance: float) -> list[Finding]:
     return findings
 
 
-def cluster_findings(hosts: Sequence[Host], kubeconfig: str, fingerprint: str) -> list[Finding]:
-    """Whether the kubeconfig on the controller and the hosts speak of one cluster. `fingerprint` is of its CA, empty for none."""
+def access_findings(kubeconfig: str, cluster: Cluster | None, has_control_plane: bool) -> list[Finding]:
+    """Whether plays will reach the cluster's API: by the file, or by the control plane's own, which they fetch."""
+    if cluster or has_control_plane:
+        return []
+    found = f"{kubeconfig}, which is no file on the controller" if kubeconfig else "not set"
+    hint = "set fleet_kubeconfig to the kubeconfig of the cluster that these hosts are to join, or name its control plane's host"
+    return [Finding("kubeconfig_missing", "fleet_kubeconfig", found, "a kubeconfig, as no host of the inventory is a control plane", hint)]
+
+
+def cluster_findings(hosts: Sequence[Host], kubeconfig: str, cluster: Cluster | None) -> list[Finding]:
+    """Whether the kubeconfig on the controller and the hosts speak of one cluster. `cluster` is the kubeconfig's, None without a file."""
+    fingerprint = cluster.fingerprint if cluster else ""
     control_plane = [host for host in hosts if host.kind == "control_plane" and host.survey]
     authorities = {str(host.survey["cluster_ca"]): host.name for host in control_plane if host.survey.get("cluster_ca")}
-    if fingerprint and control_plane and not authorities:
+    if cluster and control_plane and not authorities:
         names = named(host.name for host in control_plane)
         found, expected = f"it exists, but {names} has no cluster", "no such file before the control plane is made"
         hint = f"if its cluster is gone, remove {kubeconfig}; otherwise correct fleet_kubeconfig or the control plane's hosts"

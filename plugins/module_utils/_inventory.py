@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import base64
 import difflib
 import itertools
 import re
@@ -273,17 +272,3 @@ def required_findings(defined: Collection[str], specs: Mapping[str, Mapping[str,
         for name, spec in specs.items()
         if spec.get("required") and name not in defined
     ]
-
-
-def kubeconfig_authority(config: Any) -> tuple[str, str]:
-    """The CA certificate (PEM) of a kubeconfig's current cluster, or the path of its file; both empty where none is named."""
-    if not isinstance(config, Mapping) or not config.get("clusters"):
-        raise ValueError("no clusters in it")
-    contexts = {str(item.get("name")): item.get("context") or {} for item in config.get("contexts") or ()}
-    clusters = {str(item.get("name")): item.get("cluster") or {} for item in config["clusters"]}
-    context = str(config.get("current-context"))
-    if context not in contexts or contexts[context].get("cluster") not in clusters:
-        raise ValueError(f"its current-context {context!r} names no cluster in it")
-    cluster = clusters[contexts[context]["cluster"]]
-    data = cluster.get("certificate-authority-data")
-    return base64.b64decode(data).decode() if data else "", str(cluster.get("certificate-authority") or "")

@@ -18,7 +18,7 @@ description:
     nothing that is deployed could start.
   - Texts of the cluster are data. They lose control characters and passwords in addresses, and are cut to a length.
 extends_documentation_fragment:
-  - kubernetes.core.k8s_auth_options
+  - runnerfleet.baremetal.cluster
   - runnerfleet.baremetal.attributes
   - runnerfleet.baremetal.attributes.info_module
 options:
@@ -76,9 +76,8 @@ msg:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
-from ansible_collections.kubernetes.core.plugins.module_utils.k8s.client import get_api_client
 from ansible_collections.kubernetes.core.plugins.module_utils.k8s.core import AnsibleK8SModule
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster_client import CLUSTER_ARGS, api_client
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster_objects import Look
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster_problems import (
     clean,
@@ -106,7 +105,7 @@ def no_room(look: Look, selector: dict[str, str]) -> list[str]:
 def main() -> None:
     """Look, and say."""
     spec = {
-        **AUTH_ARG_SPEC,
+        **CLUSTER_ARGS,
         "namespaces": {"type": "list", "elements": "str", "default": ["kube-system"]},
         "failed_wait": {"type": "str"},
         "require_room": {"type": "bool", "default": False},
@@ -115,7 +114,7 @@ def main() -> None:
     module = AnsibleK8SModule(module_class=AnsibleModule, argument_spec=spec, supports_check_mode=True)
     failed = str(module.params["failed_wait"] or "")[:MAX_ERROR]
     try:
-        look = Look(get_api_client(module).client.client)
+        look = Look(api_client(module))
     except Exception as error:
         # The client raises whatever its transport does. The first failure is what a reader needs; this one comes after it.
         module.fail_json(msg=f"{failed}\nThe cluster's API did not answer: {type(error).__name__}: {clean(error)}".strip(), problems=[])

@@ -28,7 +28,7 @@ options:
     type: int
     default: 600
 extends_documentation_fragment:
-  - kubernetes.core.k8s_auth_options
+  - runnerfleet.baremetal.cluster
   - runnerfleet.baremetal.engines
   - runnerfleet.baremetal.attributes
 attributes:
@@ -89,9 +89,8 @@ import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
-from ansible_collections.kubernetes.core.plugins.module_utils.k8s.client import get_api_client
 from ansible_collections.kubernetes.core.plugins.module_utils.k8s.core import AnsibleK8SModule
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster_client import CLUSTER_ARGS, api_client
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster_objects import explain
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_cluster import POOL_LABEL, EngineCluster
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_ready import (
@@ -108,7 +107,7 @@ INTERVAL = 3
 
 def connect(module: AnsibleK8SModule) -> EngineCluster:
     """The cluster that the module's arguments, or the environment, name."""
-    return EngineCluster(get_api_client(module).client.client, module.params["pools"], module.params["namespace"])
+    return EngineCluster(api_client(module), module.params["pools"], module.params["namespace"])
 
 
 def let_in(module: AnsibleK8SModule, cluster: EngineCluster) -> tuple[list[NodeVerdict], list[str], list[dict[str, Any]]]:
@@ -143,7 +142,7 @@ def keep_out(cluster: EngineCluster, verdicts: list[NodeVerdict]) -> list[str]:
 def main() -> None:
     """Entry point."""
     spec = {
-        **AUTH_ARG_SPEC,
+        **CLUSTER_ARGS,
         "pools": {"type": "list", "elements": "str", "required": True},
         "versions": {"type": "list", "elements": "str", "required": True},
         "namespace": {"type": "str", "default": "dagger"},

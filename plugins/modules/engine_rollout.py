@@ -95,7 +95,7 @@ options:
     elements: str
     default: []
 extends_documentation_fragment:
-  - kubernetes.core.k8s_auth_options
+  - runnerfleet.baremetal.cluster
   - runnerfleet.baremetal.engines
   - runnerfleet.baremetal.attributes
 attributes:
@@ -145,10 +145,9 @@ silent:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
-from ansible_collections.kubernetes.core.plugins.module_utils.k8s.client import get_api_client
 from ansible_collections.kubernetes.core.plugins.module_utils.k8s.core import AnsibleK8SModule
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _engine_rollout as rollout
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster_client import CLUSTER_ARGS, api_client
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_cluster import EngineCluster
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_roll import (
     ADVICE,
@@ -167,7 +166,7 @@ LIMITS.update({name: f"{name}_timeout" for name in ("drain", "start", "proof")})
 def connect(module: AnsibleK8SModule) -> EngineCluster:
     """The cluster that the module's arguments, or the environment, name."""
     params = module.params
-    return EngineCluster(get_api_client(module).client.client, params["pools"], params["namespace"], params["runner_namespace"])
+    return EngineCluster(api_client(module), params["pools"], params["namespace"], params["runner_namespace"])
 
 
 def run(module: AnsibleK8SModule, cluster: EngineCluster) -> dict[str, Any]:
@@ -208,7 +207,7 @@ def run(module: AnsibleK8SModule, cluster: EngineCluster) -> dict[str, Any]:
 def main() -> None:
     """Run the module."""
     spec = {
-        **AUTH_ARG_SPEC,
+        **CLUSTER_ARGS,
         "pools": {"type": "list", "elements": "str", "required": True},
         "namespace": {"type": "str", "default": "dagger"},
         "runner_namespace": {"type": "str", "default": "arc-runners"},

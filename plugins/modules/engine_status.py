@@ -18,7 +18,7 @@ options:
     type: int
     default: 20
 extends_documentation_fragment:
-  - kubernetes.core.k8s_auth_options
+  - runnerfleet.baremetal.cluster
   - runnerfleet.baremetal.engines
   - runnerfleet.baremetal.attributes
   - runnerfleet.baremetal.attributes.info_module
@@ -72,9 +72,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
-from ansible_collections.kubernetes.core.plugins.module_utils.k8s.client import get_api_client
 from ansible_collections.kubernetes.core.plugins.module_utils.k8s.core import AnsibleK8SModule
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster_client import CLUSTER_ARGS, api_client
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_cluster import EngineCluster
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_rollout import RolloutError, wanted_revisions
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_status import checkpoints, engines, table
@@ -82,7 +81,7 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_stat
 
 def connect(module: AnsibleK8SModule) -> EngineCluster:
     """The cluster that the module's arguments, or the environment, name."""
-    return EngineCluster(get_api_client(module).client.client, module.params["pools"], module.params["namespace"])
+    return EngineCluster(api_client(module), module.params["pools"], module.params["namespace"])
 
 
 def look(cluster: EngineCluster, threads: int) -> list[dict[str, Any]]:
@@ -98,7 +97,7 @@ def look(cluster: EngineCluster, threads: int) -> list[dict[str, Any]]:
 def main() -> None:
     """Run the module."""
     spec = {
-        **AUTH_ARG_SPEC,
+        **CLUSTER_ARGS,
         "pools": {"type": "list", "elements": "str", "required": True},
         "namespace": {"type": "str", "default": "dagger"},
         "threads": {"type": "int", "default": 20},

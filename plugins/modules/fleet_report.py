@@ -14,7 +14,7 @@ description:
   - Lists nodes, engines, runner deployments and runners with five requests, however large the fleet is, and returns the few facts of each.
   - The result holds no times, so that it is the same for a fleet that did not change. Kinds that a cluster does not have are empty lists.
 extends_documentation_fragment:
-  - kubernetes.core.k8s_auth_options
+  - runnerfleet.baremetal.cluster
   - runnerfleet.baremetal.attributes
   - runnerfleet.baremetal.attributes.info_module
 options:
@@ -60,10 +60,9 @@ msg:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
-from ansible_collections.kubernetes.core.plugins.module_utils.k8s.client import get_api_client
 from ansible_collections.kubernetes.core.plugins.module_utils.k8s.core import AnsibleK8SModule
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _fleet
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster_client import CLUSTER_ARGS, api_client
 
 ARC = "/apis/actions.summerwind.dev/v1alpha1/namespaces"
 
@@ -90,14 +89,14 @@ def listed(client: Any, path: str) -> list[dict[str, Any]]:
 def main() -> None:
     """Ask and return."""
     spec = {
-        **AUTH_ARG_SPEC,
+        **CLUSTER_ARGS,
         "engine_namespace": {"type": "str", "default": "dagger"},
         "runner_namespace": {"type": "str", "default": "arc-runners"},
     }
     module = AnsibleK8SModule(module_class=AnsibleModule, argument_spec=spec, supports_check_mode=True)
     engines, runners = module.params["engine_namespace"], module.params["runner_namespace"]
     try:
-        client = get_api_client(module).client.client
+        client = api_client(module)
         fleet = _fleet.fleet(
             nodes=listed(client, "/api/v1/nodes"),
             engines=listed(client, f"/api/v1/namespaces/{engines}/pods"),

@@ -27,8 +27,9 @@ options:
     description: The helm program.
     type: path
   kubeconfig:
-    description: Path of the kubeconfig. Without it the environment says which cluster, as for the modules of kubernetes.core.
-    type: raw
+    description: Path of the kubeconfig. Neither the environment nor C(~/.kube/config) is asked instead.
+    type: path
+    required: true
     aliases: [kubeconfig_path]
   context:
     description: Context of the kubeconfig.
@@ -103,6 +104,7 @@ def main() -> None:
     """Render both and compare."""
     spec = {
         **HELM_AUTH_ARG_SPEC,
+        "kubeconfig": {"type": "path", "required": True, "aliases": ["kubeconfig_path"]},
         "release_name": {"type": "str", "required": True},
         "release_namespace": {"type": "str", "required": True},
         "chart": {"type": "path", "required": True},

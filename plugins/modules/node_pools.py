@@ -69,7 +69,7 @@ options:
     type: int
     default: 20
 extends_documentation_fragment:
-  - kubernetes.core.k8s_auth_options
+  - runnerfleet.baremetal.cluster
   - runnerfleet.baremetal.attributes
 requirements:
   - kubernetes >= 24.2.0
@@ -106,9 +106,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
-from ansible_collections.kubernetes.core.plugins.module_utils.k8s.client import get_api_client
 from ansible_collections.kubernetes.core.plugins.module_utils.k8s.core import AnsibleK8SModule
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster_client import CLUSTER_ARGS, api_client
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._node_pools import (
     CLAIMS,
     FIELD_MANAGER,
@@ -222,14 +221,14 @@ def run(params: dict[str, Any], check_mode: bool, cluster: Cluster) -> dict[str,
 def main() -> None:
     """Run the module."""
     spec = {
-        **AUTH_ARG_SPEC,
+        **CLUSTER_ARGS,
         "pools": {"type": "list", "elements": "dict", "required": True, "options": POOL_SPEC},
         "allow_missing": {"type": "bool", "default": False},
         "threads": {"type": "int", "default": 20},
     }
     module = AnsibleK8SModule(module_class=AnsibleModule, argument_spec=spec, supports_check_mode=True)
     try:
-        result = run(module.params, module.check_mode, Cluster(get_api_client(module).client.client))
+        result = run(module.params, module.check_mode, Cluster(api_client(module)))
     except ValueError as error:
         result = {"msg": str(error)}
     except Exception as error:

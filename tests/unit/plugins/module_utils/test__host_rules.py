@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from typing import Any
 
 import pytest
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _host_rules
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host_rules import Host
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._kubeconfig import Cluster
 
 GOOD = {
     "addresses": ["192.0.2.31"],
@@ -106,6 +109,18 @@ def test_twins_are_told_once_with_their_names() -> None:
     assert [(finding.code, finding.subject) for finding in _host_rules.fleet_findings(hosts)] == [("machine_id_duplicate", "a, b")]
 
 
+PEM = "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n"
+
+
+def known(authority: str) -> Cluster | None:
+    """The kubeconfig of a cluster whose CA is that; none for an empty one."""
+    return Cluster("https://192.0.2.11:6443", PEM.format(base64.b64encode(authority.encode()).decode())) if authority else None
+
+
+def digest(authority: str) -> str:
+    return hashlib.sha256(authority.encode()).hexdigest() if authority else ""
+
+
 @pytest.mark.parametrize(
     ("authorities", "fingerprint", "expected"),
     [
@@ -124,14 +139,35 @@ def test_twins_are_told_once_with_their_names() -> None:
     ],
 )
 def test_clusters(authorities: dict[str, str], fingerprint: str, expected: list[str]) -> None:
-    hosts = [host(name, "control_plane" if name.startswith("cp") else "runner", cluster_ca=value) for name, value in authorities.items()]
-    findings = _host_rules.cluster_findings(hosts, "/kubeconfig", fingerprint)
+    hosts = [
+        host(name, "control_plane" if name.startswith("cp") else "runner", cluster_ca=digest(value)) for name, value in authorities.items()
+    ]
+    findings = _host_rules.cluster_findings(hosts, "/kubeconfig", known(fingerprint))
     assert codes(findings) == expected
     assert all("/kubeconfig" in finding.subject + finding.hint or "kubeadm reset" in finding.hint for finding in findings)
 
 
+def test_a_kubeconfig_without_a_ca_is_one_all_the_same() -> None:
+    """It names somebody's cluster, and there is none of this fleet yet."""
+    findings = _host_rules.cluster_findings([host("cp-1", "control_plane", cluster_ca="")], "/kubeconfig", Cluster("https://192.0.2.9"))
+    assert codes(findings) == ["kubeconfig_without_cluster"]
+
+
+@pytest.mark.parametrize(
+    ("path", "cluster", "control_plane", "expected"),
+    [
+        ("", None, True, []),
+        ("/k", Cluster(), False, []),
+        ("", None, False, ["kubeconfig_missing"]),
+        ("/k", None, False, ["kubeconfig_missing"]),
+    ],
+)
+def test_access(path: str, cluster: Cluster | None, control_plane: bool, expected: list[str]) -> None:
+    assert codes(_host_rules.access_findings(path, cluster, control_plane)) == expected
+
+
 def test_a_control_plane_that_does_not_answer_proves_nothing() -> None:
-    assert _host_rules.cluster_findings([Host("cp-1", "control_plane", {"unreachable": True})], "/kubeconfig", "A") == []
+    assert _host_rules.cluster_findings([Host("cp-1", "control_plane", {"unreachable": True})], "/kubeconfig", known("A")) == []
 
 
 def test_drives_that_a_rule_chooses_need_no_names() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from typing import Any
 
 import pytest
@@ -184,24 +183,3 @@ def test_scale_sets_are_refused() -> None:
 def test_required_options() -> None:
     specs: dict[str, Any] = {"a": {"type": "str", "required": True}, "b": {"type": "str"}}
     assert [finding.subject for finding in _inventory.required_findings({"b"}, specs, "x")] == ["a"]
-
-
-def config(cluster: dict[str, str]) -> dict[str, Any]:
-    return {
-        "clusters": [{"name": "c", "cluster": cluster}],
-        "contexts": [{"name": "x", "context": {"cluster": "c"}}],
-        "current-context": "x",
-    }
-
-
-def test_kubeconfig_authority() -> None:
-    data = base64.b64encode(b"pem").decode()
-    assert _inventory.kubeconfig_authority(config({"certificate-authority-data": data})) == ("pem", "")
-    assert _inventory.kubeconfig_authority(config({"certificate-authority": "ca.crt"})) == ("", "ca.crt")
-    assert _inventory.kubeconfig_authority(config({})) == ("", "")
-
-
-@pytest.mark.parametrize("broken", [None, "text", {}, {"clusters": [{"name": "c"}]}, {**config({}), "current-context": "y"}])
-def test_kubeconfigs_that_are_none(broken: Any) -> None:
-    with pytest.raises(ValueError, match=r"no cluster"):
-        _inventory.kubeconfig_authority(broken)

@@ -10,7 +10,7 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_read
 from ansible_collections.runnerfleet.baremetal.plugins.modules import engine_ready
 
 VERSION = "0.21.8"
-ARGUMENTS = {"pools": ["runner"], "versions": [VERSION], "timeout": 0}
+ARGUMENTS = {"kubeconfig": "/k", "pools": ["runner"], "versions": [VERSION], "timeout": 0}
 RunModule = Callable[..., dict[str, Any]]
 
 

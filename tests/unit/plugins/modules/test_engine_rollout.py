@@ -20,7 +20,7 @@ from ansible_collections.runnerfleet.baremetal.plugins.modules import engine_rol
 
 RunModule = Callable[..., dict[str, Any]]
 NODES = ("runner-1", "runner-2", "runner-3")
-ARGUMENTS = {"pools": ["runner"], "drain_timeout": 30, "start_timeout": 1, "proof_timeout": 0}
+ARGUMENTS = {"kubeconfig": "/k", "pools": ["runner"], "drain_timeout": 30, "start_timeout": 1, "proof_timeout": 0}
 
 
 class Killed(BaseException):

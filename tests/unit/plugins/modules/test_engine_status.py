@@ -107,7 +107,7 @@ def test_the_module_asks_every_engine_and_changes_nothing(
 ) -> None:
     """And says when the API is silent."""
     monkeypatch.setattr(engine_status, "connect", lambda _module: Memory())
-    result = run_module(engine_status.main, {"pools": ["runner"]})
+    result = run_module(engine_status.main, {"kubeconfig": "/k", "pools": ["runner"]})
     assert not result["changed"] and len(result["engines"]) == 5 and result["engines"][0]["figures"] == FIGURES
     assert result["checkpoints"][:3] == [
         "a: 20260131T120000Z of engine 0.21.8: 73 MB, by btrfs",
@@ -119,4 +119,4 @@ def test_the_module_asks_every_engine_and_changes_nothing(
         raise ConnectionError("refused")
 
     monkeypatch.setattr(engine_status, "connect", refuse)
-    assert "did not answer" in run_module(engine_status.main, {"pools": ["runner"]})["msg"]
+    assert "did not answer" in run_module(engine_status.main, {"kubeconfig": "/k", "pools": ["runner"]})["msg"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -31,8 +30,8 @@ class Api:
 
 def test_five_requests_and_no_crds(run_module: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
     api = Api({"/api/v1/nodes": [{"metadata": {"name": "n"}}], "/api/v1/namespaces/dagger/pods": []})
-    monkeypatch.setattr(fleet_report, "get_api_client", lambda _module: SimpleNamespace(client=SimpleNamespace(client=api)))
-    result = run_module(fleet_report.main, {}, check=True)
+    monkeypatch.setattr(fleet_report, "api_client", lambda _module: api)
+    result = run_module(fleet_report.main, {"kubeconfig": "/k"}, check=True)
     assert result["changed"] is False and len(api.asked) == 5
     assert [node["name"] for node in result["fleet"]["nodes"]] == ["n"] and result["fleet"]["runners"] == []
 
@@ -41,6 +40,6 @@ def test_an_api_that_is_down(run_module: Callable[..., dict[str, Any]], monkeypa
     def refuse(_module: Any) -> None:
         raise OSError("connection refused")
 
-    monkeypatch.setattr(fleet_report, "get_api_client", refuse)
-    result = run_module(fleet_report.main, {})
+    monkeypatch.setattr(fleet_report, "api_client", refuse)
+    result = run_module(fleet_report.main, {"kubeconfig": "/k"})
     assert result["failed"] and "OSError: connection refused" in result["msg"]

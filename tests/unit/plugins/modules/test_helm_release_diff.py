@@ -23,8 +23,11 @@ def helm(tmp_path: Path) -> Callable[..., dict[str, Any]]:
             f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\ncase $1 in\nget) {get};;\ntemplate) cat > {tmp_path}/given; {template};;\nesac\n'
         )
         program.chmod(0o755)
+        kubeconfig = tmp_path / "kubeconfig"
+        kubeconfig.write_text("clusters: []")
         return {
             "binary_path": str(program),
+            "kubeconfig": str(kubeconfig),
             "release_name": "r",
             "release_namespace": "n",
             "chart": "/charts/x.tgz",

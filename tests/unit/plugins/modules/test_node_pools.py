@@ -75,11 +75,7 @@ class Api:
 def api(monkeypatch: pytest.MonkeyPatch) -> Api:
     """A cluster of three nodes, one of them in no pool."""
     fake = Api(["cp-1", "support-1", "runner-1"])
-    holder = type("Holder", (), {})
-    client = holder()
-    client.client = holder()
-    client.client.client = fake
-    monkeypatch.setattr(node_pools, "get_api_client", lambda _module: client)
+    monkeypatch.setattr(node_pools, "api_client", lambda _module: fake)
     return fake
 
 
@@ -97,9 +93,9 @@ POOLS = [
 
 def test_check_then_real_then_nothing(api: Api, run_module: Run) -> None:
     """The dry run foretells the real one, and the next one changes nothing."""
-    foretold = run_module(node_pools.main, {"pools": POOLS}, check=True)
+    foretold = run_module(node_pools.main, {"kubeconfig": "/k", "pools": POOLS}, check=True)
     assert api.writes == 0
-    real = run_module(node_pools.main, {"pools": POOLS})
+    real = run_module(node_pools.main, {"kubeconfig": "/k", "pools": POOLS})
     assert (real["changed"], real["diff"]) == (True, foretold["diff"])
     assert real["changed_nodes"] == ["runner-1", "support-1"]
     assert api.nodes["runner-1"]["metadata"]["labels"] == {
@@ -109,15 +105,15 @@ def test_check_then_real_then_nothing(api: Api, run_module: Run) -> None:
     assert [taint["key"] for taint in api.nodes["runner-1"]["spec"]["taints"]] == ["gpu", pools.POOL_TAINT]
     assert api.nodes["cp-1"]["metadata"]["labels"] == {"arch": "amd64"}
     writes = api.writes
-    assert run_module(node_pools.main, {"pools": POOLS})["changed"] is False
+    assert run_module(node_pools.main, {"kubeconfig": "/k", "pools": POOLS})["changed"] is False
     assert api.writes == writes
 
 
 def test_what_left_the_inventory_is_removed(api: Api, run_module: Run) -> None:
     """What was set from here, and only that."""
-    run_module(node_pools.main, {"pools": POOLS})
+    run_module(node_pools.main, {"kubeconfig": "/k", "pools": POOLS})
     api.nodes["runner-1"]["spec"]["taints"].append({"key": pools.START_TAINT, "effect": "NoSchedule"})
-    run_module(node_pools.main, {"pools": [{"name": "support", "nodes": ["support-1", "runner-1"]}]})
+    run_module(node_pools.main, {"kubeconfig": "/k", "pools": [{"name": "support", "nodes": ["support-1", "runner-1"]}]})
     assert api.nodes["runner-1"]["metadata"]["labels"] == {
         "arch": "amd64",
         pools.POOL_LABEL: "support",
@@ -130,10 +126,10 @@ def test_what_left_the_inventory_is_removed(api: Api, run_module: Run) -> None:
 def test_a_write_by_others_is_waited_out(api: Api, run_module: Run) -> None:
     """The node is read again and planned again."""
     api.conflicts = 3
-    assert run_module(node_pools.main, {"pools": POOLS})["changed"] is True
-    assert run_module(node_pools.main, {"pools": POOLS})["changed"] is False
+    assert run_module(node_pools.main, {"kubeconfig": "/k", "pools": POOLS})["changed"] is True
+    assert run_module(node_pools.main, {"kubeconfig": "/k", "pools": POOLS})["changed"] is False
     api.conflicts = 100
-    result = run_module(node_pools.main, {"pools": [{"name": "support", "nodes": ["runner-1"]}]})
+    result = run_module(node_pools.main, {"kubeconfig": "/k", "pools": [{"name": "support", "nodes": ["runner-1"]}]})
     assert result["failed"]
     assert "written to by others" in result["msg"]
 
@@ -141,19 +137,19 @@ def test_a_write_by_others_is_waited_out(api: Api, run_module: Run) -> None:
 def test_missing_nodes(api: Api, run_module: Run) -> None:
     """Named before anything is written, foretold in a dry run, passed over when told."""
     absent = [{"name": "support", "nodes": ["support-1", "support-9"]}]
-    result = run_module(node_pools.main, {"pools": absent})
+    result = run_module(node_pools.main, {"kubeconfig": "/k", "pools": absent})
     assert result["failed"]
     assert result["missing"] == ["support-9"]
     assert "support-9" in result["msg"]
     assert api.writes == 0
-    assert run_module(node_pools.main, {"pools": absent}, check=True)["missing"] == ["support-9"]
-    assert run_module(node_pools.main, {"pools": absent, "allow_missing": True})["changed_nodes"] == ["support-1"]
+    assert run_module(node_pools.main, {"kubeconfig": "/k", "pools": absent}, check=True)["missing"] == ["support-9"]
+    assert run_module(node_pools.main, {"kubeconfig": "/k", "pools": absent, "allow_missing": True})["changed_nodes"] == ["support-1"]
 
 
 def test_an_error_of_one_node_names_it(api: Api, run_module: Run) -> None:
     """The others are done."""
     api.forbidden = {"runner-1"}
-    result = run_module(node_pools.main, {"pools": POOLS})
+    result = run_module(node_pools.main, {"kubeconfig": "/k", "pools": POOLS})
     assert result["failed"]
     assert "1 of 2 nodes" in result["msg"]
     assert "runner-1: Forbidden" in result["msg"]
@@ -164,7 +160,7 @@ def test_a_thousand_nodes_are_one_call(api: Api, run_module: Run) -> None:
     """Two writes a node at most, and none the second time."""
     names = [f"n-{number}" for number in range(1000)]
     api.nodes = Api(names).nodes
-    given = {"pools": [{"name": "runner", "nodes": names, "engine": True}]}
+    given = {"kubeconfig": "/k", "pools": [{"name": "runner", "nodes": names, "engine": True}]}
     assert len(run_module(node_pools.main, given)["changed_nodes"]) == 1000
     assert api.writes == 2000
     assert run_module(node_pools.main, given)["changed"] is False
@@ -173,10 +169,10 @@ def test_a_thousand_nodes_are_one_call(api: Api, run_module: Run) -> None:
 def test_bad_pools_and_a_silent_api_are_told(api: Api, run_module: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """A person reads these."""
     twice = [{"name": "a", "nodes": ["n"]}, {"name": "b", "nodes": ["n"]}]
-    assert "node n is in the pools a and b" in run_module(node_pools.main, {"pools": twice})["msg"]
+    assert "node n is in the pools a and b" in run_module(node_pools.main, {"kubeconfig": "/k", "pools": twice})["msg"]
 
     def silent(*_path: Any, **_request: Any) -> None:
         raise ConnectionError("refused")
 
     monkeypatch.setattr(api, "call_api", silent)
-    assert "did not answer" in run_module(node_pools.main, {"pools": POOLS})["msg"]
+    assert "did not answer" in run_module(node_pools.main, {"kubeconfig": "/k", "pools": POOLS})["msg"]

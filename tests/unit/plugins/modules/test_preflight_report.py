@@ -26,7 +26,3 @@ def test_every_shared_variable_that_a_role_reads_is_known(repository: Path) -> N
         for path in (repository / folder).rglob("*.yml"):
             used = set(re.findall(r"\bfleet_(?!report|plan)[a-z_]+\b", path.read_text()))
             assert used <= set(spec), path
-
-
-def test_a_kubeconfig_that_is_not_there_has_no_fingerprint(tmp_path: Path) -> None:
-    assert action.kubeconfig_fingerprint("") == action.kubeconfig_fingerprint(str(tmp_path / "none")) == ""

@@ -1,0 +1,28 @@
+# Copyright (c) 2026 runnerfleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._kubeconfig import KubeconfigError, read
+
+
+def kubeconfig_cluster(path: str) -> dict[str, str | int]:
+    """Server and CA of the current cluster of a file, and how many it names; all empty for an empty path."""
+    try:
+        found = read(path) if path else None
+    except (KubeconfigError, OSError) as error:
+        raise AnsibleFilterError(f"kubeconfig {path}: found {error}, expected a kubeconfig. Correct fleet_kubeconfig") from error
+    return {"server": found.server if found else "", "authority": found.authority if found else "", "clusters": found.names if found else 0}
+
+
+class FilterModule:
+    """Filters of this file."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """By name."""
+        return {"kubeconfig_cluster": kubeconfig_cluster}

@@ -1,0 +1,98 @@
+# Copyright (c) 2026 runnerfleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Which cluster a kubeconfig speaks of: its current context's. One reader for preflight, roles and modules. Private to the collection."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+try:
+    import yaml
+except ImportError:  # the modules that need it say so
+    yaml = None  # type: ignore[assignment]
+
+NOT_SET = (
+    "fleet_kubeconfig: found nothing, expected the path of a kubeconfig on the controller. No cluster is guessed from ~/.kube/config or "
+    "the environment. Set fleet_kubeconfig for all hosts of the inventory"
+)
+
+
+class KubeconfigError(ValueError):
+    """What is wrong with a kubeconfig. Never quotes its content, which may hold a credential."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The cluster of a kubeconfig's current context."""
+
+    server: str = ""
+    authority: str = ""  # PEM; empty where it names none
+    names: int = 1  # how many clusters the kubeconfig names
+
+    @property
+    def fingerprint(self) -> str:
+        """The sha256 of its CA's certificate, empty without one."""
+        return fingerprint(self.authority)
+
+
+def fingerprint(pem: str) -> str:
+    """The sha256 of a certificate's DER form, empty for an empty text."""
+    try:
+        return hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem.strip())).hexdigest() if pem.strip() else ""
+    except (ValueError, binascii.Error):
+        raise KubeconfigError("its certificate authority is no certificate") from None
+
+
+def parse(text: str, folder: Path | None = None) -> Cluster:
+    """The current cluster of a kubeconfig. `folder`: where paths in it begin; without one, a CA that is a file is not read."""
+    try:
+        config = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None) or "no YAML"
+        raise KubeconfigError(f"{problem}{f' in line {mark.line + 1}' if mark else ''}") from None
+    if not isinstance(config, Mapping) or not config.get("clusters"):
+        raise KubeconfigError("no clusters in it")
+    clusters, contexts = _named(config, "clusters", "cluster"), _named(config, "contexts", "context")
+    cluster = clusters.get(str(contexts.get(str(config.get("current-context")), {}).get("cluster")))
+    if cluster is None:
+        raise KubeconfigError("its current-context names no cluster in it")
+    return Cluster(str(cluster.get("server") or ""), _authority(cluster, folder), len(clusters))
+
+
+def read(path: str) -> Cluster:
+    """The current cluster of a file."""
+    try:
+        return parse(Path(path).read_text(encoding="utf-8"), Path(path).parent)
+    except UnicodeDecodeError:
+        raise KubeconfigError("no text") from None
+
+
+def _named(config: Mapping[str, Any], listed: str, key: str) -> dict[str, Mapping[str, Any]]:
+    found = config.get(listed) or []
+    if not isinstance(found, list) or not all(isinstance(item, Mapping) for item in found):
+        raise KubeconfigError(f"its {listed} are no list of {listed}")
+    values = {str(item.get("name")): item.get(key) or {} for item in found}
+    if not all(isinstance(value, Mapping) for value in values.values()):
+        raise KubeconfigError(f"a {key} of its {listed} is no mapping")
+    return values
+
+
+def _authority(cluster: Mapping[str, Any], folder: Path | None) -> str:
+    data, file = cluster.get("certificate-authority-data"), cluster.get("certificate-authority")
+    try:
+        if data:
+            return base64.b64decode("".join(str(data).split()), validate=True).decode()
+        return (folder / str(file)).read_text(encoding="utf-8") if file and folder else ""
+    except (ValueError, binascii.Error):
+        raise KubeconfigError("its certificate-authority-data are no base64 of a certificate") from None
+    except OSError as error:
+        raise KubeconfigError(f"its certificate-authority cannot be read: {error.strerror}") from None

@@ -1,0 +1,86 @@
+"""Which cluster a kubeconfig speaks of, and that its content is never quoted."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _kubeconfig
+from hypothesis import given
+from hypothesis import strategies as st
+
+PEM = "-----BEGIN CERTIFICATE-----\nQUFB\n-----END CERTIFICATE-----\n"
+
+
+def config(**clusters: dict[str, str]) -> dict[str, Any]:
+    """One cluster a name; the last one is the current context's."""
+    return {
+        "clusters": [{"name": name, "cluster": cluster} for name, cluster in clusters.items()],
+        "contexts": [{"name": f"in-{name}", "context": {"cluster": name}} for name in clusters],
+        "current-context": f"in-{list(clusters)[-1]}",
+    }
+
+
+def test_the_current_context_decides() -> None:
+    data = base64.b64encode(PEM.encode()).decode()
+    text = yaml.safe_dump(config(first={"server": "https://a"}, second={"server": "https://b", "certificate-authority-data": data}))
+    assert _kubeconfig.parse(text) == _kubeconfig.Cluster("https://b", PEM, 2)
+    assert len(_kubeconfig.parse(text).fingerprint) == 64
+
+
+def test_a_ca_in_a_file_beside_it_is_read(tmp_path: Path) -> None:
+    (tmp_path / "ca.crt").write_text(PEM)
+    (tmp_path / "kubeconfig").write_text(yaml.safe_dump(config(c={"certificate-authority": "ca.crt"})))
+    assert _kubeconfig.read(str(tmp_path / "kubeconfig")).authority == PEM
+    (tmp_path / "ca.crt").unlink()
+    with pytest.raises(_kubeconfig.KubeconfigError, match="its certificate-authority cannot be read: No such file"):
+        _kubeconfig.read(str(tmp_path / "kubeconfig"))
+
+
+def test_one_without_a_ca_has_no_fingerprint() -> None:
+    assert _kubeconfig.parse(yaml.safe_dump(config(c={"server": "https://a"}))).fingerprint == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        pytest.param("kind: Config\n", "no clusters in it", id="none"),
+        pytest.param("just text", "no clusters in it", id="text"),
+        pytest.param("", "no clusters in it", id="empty"),
+        pytest.param(yaml.safe_dump({**config(c={}), "current-context": "y"}), "its current-context names no cluster", id="context"),
+        pytest.param("clusters: [a]", "its clusters are no list of clusters", id="strings"),
+        pytest.param(yaml.safe_dump({**config(c={}), "contexts": 1}), "its contexts are no list", id="number"),
+        pytest.param("token: S3CRET: S3CRET2: x", "mapping values are not allowed here in line 1", id="no YAML"),
+        pytest.param("users: [{user: {token: 'S3CRET}}]", "found unexpected end of stream in line", id="a broken quote"),
+        pytest.param(yaml.safe_dump(config(c={"certificate-authority-data": "%%"})), "no base64", id="no base64"),
+        pytest.param("\x00S3CRET", "no YAML", id="control characters"),
+    ],
+)
+def test_what_is_wrong_is_said_without_its_content(text: str, found: str) -> None:
+    with pytest.raises(_kubeconfig.KubeconfigError) as error:
+        _ = _kubeconfig.parse(text).fingerprint
+    assert found in str(error.value) and "S3CRET" not in str(error.value)
+
+
+WORDS = st.text(max_size=8) | st.integers() | st.none() | st.booleans()
+TREES = st.recursive(
+    WORDS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3), max_leaves=8
+)
+
+
+@given(st.fixed_dictionaries({}, optional={"clusters": TREES, "contexts": TREES, "current-context": TREES}))
+def test_whatever_it_holds_it_is_read_or_refused(content: dict[str, Any]) -> None:
+    with contextlib.suppress(_kubeconfig.KubeconfigError):
+        _ = _kubeconfig.parse(yaml.safe_dump(content)).fingerprint
+
+
+@given(st.binary(max_size=80))
+def test_whatever_the_file_holds(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    path = tmp_path_factory.mktemp("k") / "kubeconfig"
+    path.write_bytes(content)
+    with pytest.raises(_kubeconfig.KubeconfigError):
+        _kubeconfig.read(str(path))
