@@ -59,7 +59,7 @@ def test_variables_that_are_left_alone(name: str) -> None:
     ("name", "value", "expected"),
     [
         ("disk_layout_drives", ["a"], []),
-        ("disk_layout_drives", None, []),
+        ("disk_layout_drives", None, [("variable_empty", "disk_layout_drives")]),
         ("disk_layout_drives", {"a": 1}, [("variable_invalid", "disk_layout_drives")]),
         ("disk_layout_mode", "both", [("variable_invalid", "disk_layout_mode")]),
         ("disk_layout_volumes", [{"name": "a"}], []),
