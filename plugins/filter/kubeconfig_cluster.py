@@ -4,20 +4,22 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._kubeconfig import KubeconfigError, read
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._kubeconfig import Cluster, KubeconfigError, read
 
 
 def kubeconfig_cluster(path: str) -> dict[str, str | int]:
-    """Server and CA of the current cluster of a file, and how many it names; all empty for an empty path."""
+    """Server and CA of the current cluster of a file, in a kubeconfig's own words, and how many it names; empty for an empty path."""
     try:
-        found = read(path) if path else None
+        found = read(path) if path else Cluster(names=0)
     except (KubeconfigError, OSError) as error:
         raise AnsibleFilterError(f"kubeconfig {path}: found {error}, expected a kubeconfig. Correct fleet_kubeconfig") from error
-    return {"server": found.server if found else "", "authority": found.authority if found else "", "clusters": found.names if found else 0}
+    data = base64.b64encode(found.authority.encode()).decode()
+    return {"server": found.server, "certificate-authority-data": data, "clusters": found.names}
 
 
 class FilterModule:

@@ -68,7 +68,8 @@ def value_findings(name: str, value: Any, spec: Mapping[str, Any], role: str) ->
     findings: list[Finding] = []
     pruned = _without_unknown_keys(name, value, spec, hint, findings)
     if value is None and not spec.get("required"):
-        return [Finding("variable_empty", name, "nothing (null)", _described(spec), f"give it a value, or leave it out for its default; {hint}")]
+        hint = f"give it a value, or leave it out for its default; {hint}"
+        return [Finding("variable_empty", name, "nothing (null)", _described(spec), hint)]
     secrets = set(_secrets(value, bool(_SECRET.search(name) or spec.get("no_log"))))
     for path, part, option in [(name, pruned, {**spec, "required": False}), *_optional_dictionaries(name, pruned, spec)]:
         for message in ArgumentSpecValidator({path: _without_defaults(option)}).validate({path: part}).error_messages:

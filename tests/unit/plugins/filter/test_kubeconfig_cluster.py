@@ -12,7 +12,7 @@ read = FilterModule().filters()["kubeconfig_cluster"]
 
 
 def test_no_file_has_nothing() -> None:
-    assert read("") == {"server": "", "authority": "", "clusters": 0}
+    assert read("") == {"server": "", "certificate-authority-data": "", "clusters": 0}
 
 
 def test_a_file_that_is_none_is_named_and_not_quoted(tmp_path: Path) -> None:
