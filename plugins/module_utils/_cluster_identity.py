@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 NAMESPACE, NAME = "kube-system", "runnerfleet"
-ENVIRONMENT = "K8S_AUTH_"
+# Variables of these names lead modules of kubernetes.core, and helm, past the kubeconfig that they are given.
+ENVIRONMENT = ("K8S_AUTH_", "HELM_KUBE")
+GIVEN = "K8S_AUTH_KUBECONFIG"
 
 
 @dataclass(frozen=True)
@@ -55,11 +57,9 @@ def mismatch(config_map: Mapping[str, Any] | None, ours: Identity, adopt: bool) 
 
 
 def overriding(environment: Mapping[str, str], kubeconfig: str) -> list[str]:
-    """Variables of the environment that would lead modules of kubernetes.core past the kubeconfig that they are given."""
+    """Variables of the environment that would lead past a kubeconfig."""
     return sorted(
-        name
-        for name, value in environment.items()
-        if name.startswith(ENVIRONMENT) and value and (name, value) != (f"{ENVIRONMENT}KUBECONFIG", kubeconfig)
+        name for name, value in environment.items() if name.startswith(ENVIRONMENT) and value and (name, value) != (GIVEN, kubeconfig)
     )
 
 

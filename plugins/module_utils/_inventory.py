@@ -178,7 +178,13 @@ def _no_hosts(owner: str, group: str, groups: Mapping[str, Sequence[str]]) -> Fi
     meant = nearest(group, others)
     hint = f"did you mean the group {meant}? " if meant and group not in groups else ""
     hint += f"add a host to the inventory's group {group}"
-    hint += ", or set preflight_external_control_plane: true" if owner == "the control plane" else ", or take the pool out of fleet_pools"
+    if owner == "the control plane":
+        hint += (
+            ", or set preflight_external_control_plane: true where the cluster was made elsewhere. A job on a slice of the inventory lacks "
+        )
+        hint += "groups as well: run it on the whole inventory, forks do that work"
+    else:
+        hint += ", or take the pool out of fleet_pools"
     if group in groups:
         return Finding("group_empty", f"group {group}", "no hosts", f"at least one host for {owner}", hint)
     found = f"no such group; there are: {named(sorted(others), 10) or 'none'}"

@@ -13,8 +13,8 @@ short_description: Prove that a cluster is this fleet's
 description:
   - Compares the fleet's name and the fingerprint of the cluster's certificate authority with what ConfigMap C(kube-system/runnerfleet)
     says, and fails where they differ. Every play that speaks to the API does so before anything else.
-  - Fails as well where the environment has variables C(K8S_AUTH_*), which would lead modules of C(kubernetes.core) to another cluster than
-    the kubeconfig that they are given.
+  - Fails as well where the environment has variables C(K8S_AUTH_*) or C(HELM_KUBE*), which would lead modules of C(kubernetes.core)
+    to another cluster than the kubeconfig that they are given.
   - With O(adopt) a cluster that says nothing yet is given the ConfigMap.
 extends_documentation_fragment:
   - runnerfleet.baremetal.cluster
@@ -48,6 +48,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+mismatch:
+  description: The cluster answered, and is not this fleet's.
+  returned: when it is so
+  type: bool
 ca:
   description: The sha256 of the cluster's certificate authority.
   returned: success
@@ -115,7 +119,7 @@ def main() -> None:
         found = request(api, "GET", f"{PATH}/{NAME}")
         problem = mismatch(found, ours, module.params["adopt"])
         if problem:
-            module.fail_json(msg=problem)
+            module.fail_json(msg=problem, mismatch=True)
         if found is None and not module.check_mode:
             request(api, "POST", PATH, ours.to_object())
     except Exception as error:  # whatever its transport throws

@@ -197,5 +197,7 @@ def test_every_playbook_that_speaks_to_the_api_begins_with_the_proof() -> None:
     for name in SPEAKING:
         text = (ROOT / "playbooks" / f"{name}.yml").read_text()
         assert "tasks/prove_cluster.yml" in text, name
+    looked = (ROOT / "playbooks/preflight.yml").read_text()  # which site.yml runs before it touches a drive
+    assert looked.index("roles:") < looked.index("runnerfleet.baremetal.cluster_identity:")
     for path in [*(ROOT / "playbooks").rglob("*.yml"), *(ROOT / "roles").glob("*/tasks/*.yml")]:
         assert not re.search(r"kubeconfig.*omit", path.read_text()), path

@@ -39,6 +39,7 @@ def test_mismatch(found: dict[str, Any] | None, adopt: bool, told: str) -> None:
     [
         ({"HOME": "/root", "KUBECONFIG": "/other"}, []),
         ({"K8S_AUTH_KUBECONFIG": "/k"}, []),
+        ({"HELM_KUBEAPISERVER": "https://x", "HELM_CACHE_HOME": "/c"}, ["HELM_KUBEAPISERVER"]),
         ({"K8S_AUTH_KUBECONFIG": "/other", "K8S_AUTH_HOST": "https://x", "K8S_AUTH_API_KEY": ""}, ["K8S_AUTH_HOST", "K8S_AUTH_KUBECONFIG"]),
     ],
 )
