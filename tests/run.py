@@ -152,6 +152,17 @@ def sanity(stage: str) -> Counts:
     return Counts(passed=len(ran) - failed, failed=failed)
 
 
+def docs(stage: str) -> Counts:
+    """What a documentation site makes of the plugins and roles. It wants a tree of the collection's name, as Galaxy has it."""
+    with tempfile.TemporaryDirectory() as directory:
+        tree = Path(directory, "ansible_collections/runnerfleet/baremetal")
+        for name in files():
+            (tree / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, tree / name)
+        code = run(stage, ["antsibull-docs", "lint-collection-docs", "--plugin-docs", "."], cwd=tree)
+    return Counts(passed=int(code == 0), failed=int(code != 0))
+
+
 def take_down(fleet: str) -> None:
     """Remove a fleet of the scenarios, if it is there."""
     run("fleet", [sys.executable, "-m", "lab", "down"], LAB_FLEET=fleet)
@@ -199,6 +210,7 @@ CHECKS: dict[str, Callable[[str], Counts]] = {
     "devices": pytest("tests/devices"),
     "go": go,
     "ansible-lint": command("ansible-lint"),
+    "docs": docs,
     "sanity": sanity,
 }
 # Their fleets are taken down here, where the last scenario of each is known.
