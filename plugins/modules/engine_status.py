@@ -13,6 +13,11 @@ short_description: What every engine of the fleet does, and how its cache is
 description:
   - Asks the cluster and each engine's metrics, and changes nothing. All nodes are one call.
 options:
+  nodes:
+    description: Names of the nodes to look at, all of the pools when empty. Where none of them carries an engine, that is an error.
+    type: list
+    elements: str
+    default: []
   threads:
     description: How many engines are asked at once.
     type: int
@@ -80,7 +85,7 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_stat
 
 
 def connect(module: AnsibleK8SModule) -> EngineCluster:
-    """The cluster that the module's arguments, or the environment, name."""
+    """The cluster that the module's arguments name."""
     return EngineCluster(api_client(module), module.params["pools"], module.params["namespace"])
 
 
@@ -100,6 +105,7 @@ def main() -> None:
         **CLUSTER_ARGS,
         "pools": {"type": "list", "elements": "str", "required": True},
         "namespace": {"type": "str", "default": "dagger"},
+        "nodes": {"type": "list", "elements": "str", "default": []},
         "threads": {"type": "int", "default": 20},
     }
     module = AnsibleK8SModule(module_class=AnsibleModule, argument_spec=spec, supports_check_mode=True)
@@ -110,6 +116,14 @@ def main() -> None:
     except Exception as error:
         # The client raises whatever its transport does; a person needs to know that it is the API that did not answer.
         module.fail_json(msg=f"the API of the cluster did not answer as expected: {type(error).__name__}: {str(error)[:500]}")
+    wanted = module.params["nodes"]
+    if wanted:
+        there = sorted({entry["node"] for entry in found})
+        found = [entry for entry in found if entry["node"] in wanted]
+        if not found:
+            module.fail_json(
+                msg=f"nodes: found {', '.join(wanted)}, expected some that carry an engine, which are {', '.join(there) or 'none'}"
+            )
     module.exit_json(changed=False, engines=found, lines=table(found), checkpoints=checkpoints(found))
 
 

@@ -115,6 +115,11 @@ def test_the_module_asks_every_engine_and_changes_nothing(
         "b: no checkpoint of engine 0.21.8",
     ]
 
+    some = run_module(engine_status.main, {"kubeconfig": "/k", "pools": ["runner"], "nodes": ["a", "support-1"]})
+    assert {entry["node"] for entry in some["engines"]} == {"a"} and all(line.startswith("a:") for line in some["checkpoints"])
+    none = run_module(engine_status.main, {"kubeconfig": "/k", "pools": ["runner"], "nodes": ["support-1"]})
+    assert none["failed"] and "found support-1, expected some that carry an engine, which are a, b" in none["msg"]
+
     def refuse(_module: Any) -> None:
         raise ConnectionError("refused")
 
