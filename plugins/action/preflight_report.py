@@ -64,6 +64,19 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "findings_file": {"type": "path", "default": ""},
     "survey": {"type": "str", "required": True},
 }
+# Roles that run once over the API, with the variables of one host; and the shared variables that each host reads for itself.
+FLEET_WIDE = (
+    SHARED,
+    "preflight",
+    "node_pools",
+    "pod_network",
+    "cert_manager",
+    "dagger_engine",
+    "runner_controller",
+    "runner_pools",
+    "fleet_report",
+)
+OF_A_HOST = ("fleet_cgroup_driver", "fleet_mirror")
 
 
 class ActionModule(ActionBase):
@@ -104,6 +117,8 @@ class ActionModule(ActionBase):
         findings += _inventory.pool_findings(groups, pools, control_plane, options["external_control_plane"])
         findings += _inventory.place_findings(played, groups, pools, control_plane, "ansible_limit" in task_vars)
         findings += self._variables(hosts, kinds, specs, options["ignored_variables"])
+        members = {host for pool in pools for host in groups.get(str(pool.get("group")), ())}.difference(hosts, leaders)
+        findings += _differences({**host_variables(sorted(members), specs, defaults, self._loader, task_vars), **leaders, **hosts}, specs)
         findings += self._runner_pool_findings(hosts[played[0]], pools)
         findings += self._fleet_findings(fleet, {} if options["external_control_plane"] else leaders)
         # A host that stands in a pool too is misplaced, and told as such.
@@ -151,8 +166,8 @@ class ActionModule(ActionBase):
             for name in variables.raw.keys() & known.keys():
                 value, trouble = variables.value(name)
                 findings += trouble
-                if value is None:
-                    continue
+                if value is None and (trouble or str(variables.raw[name] or "").strip()):
+                    continue  # it needs facts, or what is wrong was told
                 key = (name, repr(value))
                 if key not in judged:
                     role, spec = known[name]
@@ -303,6 +318,18 @@ class ActionModule(ActionBase):
             ),
             *_version_matrix.skew_findings(running, kubernetes, engines),
         ]
+
+
+def _differences(everyone: dict[str, Variables], specs: dict[str, dict[str, Any]]) -> list[Finding]:
+    """Variables of the whole fleet that hosts have with different values: plays read them from one host, whichever that is."""
+    findings = []
+    for role in FLEET_WIDE:
+        for name, spec in specs[role].items():
+            if name not in OF_A_HOST and any(name in variables.raw for variables in everyone.values()):
+                values = {host: variables.value(name) for host, variables in everyone.items()}
+                told = {host: value for host, (value, trouble) in values.items() if value is not None and not trouble}
+                findings += _inventory.difference_findings(name, told, spec)
+    return findings
 
 
 def python_client() -> str:

@@ -93,6 +93,7 @@ CODES: dict[str, str] = {
     "storage_refused": "error",
     "swap_on": "info",
     "swap_stays": "error",
+    "variable_differs": "error",
     "variable_empty": "error",
     "variable_invalid": "error",
     "variable_key_unknown": "error",

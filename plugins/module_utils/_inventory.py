@@ -79,6 +79,19 @@ def value_findings(name: str, value: Any, spec: Mapping[str, Any], role: str) ->
     return findings
 
 
+def difference_findings(name: str, values: Mapping[str, Any], spec: Mapping[str, Any]) -> list[Finding]:
+    """A variable of the whole fleet whose value is not the same on all hosts. `values`: by host."""
+    hosts: defaultdict[str, list[str]] = defaultdict(list)
+    for host, value in values.items():
+        hosts[repr(value)].append(host)
+    if len(hosts) < 2:
+        return []
+    secret = bool(_SECRET.search(name) or spec.get("no_log") or any(list(_secrets(value, False)) for value in values.values()))
+    told = [f"{'********' if secret else text[:60]} on {named(names)}" for text, names in hosts.items()]
+    hint = "set it once, for all hosts (group all). What may differ by pool is an entry of its pool in fleet_pools"
+    return [Finding("variable_differs", name, "; ".join(told[:4]), "one value over all hosts, since plays read it once", hint)]
+
+
 def _optional_dictionaries(path: str, value: Any, spec: Mapping[str, Any]) -> Iterable[tuple[str, Any, Mapping[str, Any]]]:
     """Options that may be something else (raw), where they are a dictionary: Ansible does not look at the suboptions of these."""
     options = spec.get("options") or {}

@@ -106,7 +106,8 @@ def host_variables(
 ) -> dict[str, Variables]:
     """Every host's variables. What the play or the call of the role sets for all hosts is in no host's own: it is added to each."""
     raw = {name: dict(task_vars["hostvars"].raw_get(name)) for name in hosts}
-    own = raw.get(task_vars["inventory_hostname"], {})
+    speaker = task_vars["inventory_hostname"]  # whose variables the task has, whether it is one of these hosts or not
+    own = raw[speaker] if speaker in raw else dict(task_vars["hostvars"].raw_get(speaker))
     # What the task alone sees, such as the loop variable of the include, may stand in those templates.
     around = {name: value for name, value in task_vars.items() if name not in own and name not in ("hostvars", "vars")}
     names = [name for options in specs.values() for name in options if name in task_vars]

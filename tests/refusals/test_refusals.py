@@ -190,6 +190,19 @@ def test_templated_value_is_checked_for_each_host(play: Callable[..., Run], inve
     assert "got: sytemd" in found["found"] and found["expected"] == "str, one of systemd, cgroupfs"
 
 
+def test_a_variable_of_the_fleet_has_one_value(play: Callable[..., Run], inventory: Inventory) -> None:
+    """Of a limited run as well: the pool that was left out has its say."""
+    inventory["all"]["children"]["runner_nodes"]["vars"] = {"dagger_engine_memory": "9Gi"}
+    for arguments in ((), ("--limit", "support-1"), ("--limit", "runner-1")):
+        found = only(play(inventory, "preflight", *arguments), "variable_differs", "dagger_engine_memory")
+        assert "9Gi' on runner-1" in found["found"] and "support-1" in found["found"] and "fleet_pools" in found["hint"]
+
+
+def test_an_empty_answer_is_named(play: Callable[..., Run], inventory: Inventory) -> None:
+    variables(inventory)["dagger_engine_checkpoint_when_idle"] = None
+    assert "null" in only(play(inventory), "variable_empty", "dagger_engine_checkpoint_when_idle")["found"]
+
+
 def test_unreachable_host_stands_beside_all_other_findings(play: Callable[..., Run], inventory: Inventory) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))

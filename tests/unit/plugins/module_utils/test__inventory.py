@@ -78,6 +78,22 @@ def test_values(name: str, value: Any, expected: list[tuple[str, str]]) -> None:
     assert all("ansible-doc -t role runnerfleet.baremetal.disk_layout" in finding.hint for finding in findings)
 
 
+@pytest.mark.parametrize(
+    ("name", "values", "found"),
+    [
+        ("x", {"a": 1, "b": 1}, []),
+        ("x", {"a": 1, "b": 2, "c": 1}, ["1 on a, c; 2 on b"]),
+        ("x", {"a": "1", "b": 1}, ["'1' on a; 1 on b"]),
+        ("x_token", {"a": "s3cret", "b": "s3cret2"}, ["******** on a; ******** on b"]),
+        ("x", {"a": {"password": "s3cret"}, "b": {}}, ["******** on a; ******** on b"]),
+        ("x", {}, []),
+    ],
+)
+def test_differences(name: str, values: dict[str, Any], found: list[str]) -> None:
+    findings = _inventory.difference_findings(name, values, {"type": "raw"})
+    assert [finding.found for finding in findings] == found and codes(findings) == ["variable_differs"] * len(found)
+
+
 def test_values_of_secrets_are_never_told() -> None:
     findings = _inventory.value_findings("auth_login", {"token": "fine", "tries": "hunter2-hunter2"}, SPECS["auth_login"], "auth")
     assert codes(findings) == ["variable_invalid"] and "hunter2" not in str(findings)
