@@ -99,7 +99,7 @@ def _engine(disk: Disk) -> dict[str, Any]:
 
 PROFILES: dict[str, Callable[[Disk], dict[str, Any]]] = {"ci": _ci, "engine": _engine}
 
-_SIZE = re.compile(r"^([0-9]+(\.[0-9]+)?([kKmMgGtTpP][iI]?)?[bB]?|(100|[0-9]{1,2})%)$")
+_SIZE = re.compile(r"^([0-9]+(\.[0-9]+)? ?([kKmMgGtTpP][iI]?)?[bB]?|(100|[0-9]{1,2})%)$")
 _DURATION = re.compile(r"^([0-9]+|([0-9]+(\.[0-9]+)?(ns|us|ms|s|m|h))+)$")
 _VERSION = re.compile(r"^(\d+)\.(\d+)\.(\d+)(?:-([0-9A-Za-z.-]+))?$")
 
@@ -137,9 +137,26 @@ def engine_config(
     config = _merge(PROFILES[profile](room), _mirrors(mirror or {}, registries))
     config = _merge(config, overrides or {})
     _table(ROOT)("engine.json", config, parsed)
+    _without_effect(overrides or {}, config.get("gc") or {})
     if room.size:
         _fits("engine.json.gc", config.get("gc") or {}, room)
     return config
+
+
+def _without_effect(overrides: Mapping[str, Any], gc: Mapping[str, Any]) -> None:
+    """Refuse what the engine would not read beside something else: keys that are good one by one and mean nothing together."""
+    lone = [key for key in SPACES if key in gc]
+    if lone and gc.get("policies"):
+        raise ValueError(
+            f"engine.json.gc: found {', '.join(lone)} beside policies, and where there are policies an engine reads only these. Set it "
+            "there, or give the profile's up with policies: [], or choose the profile engine"
+        )
+    asked = overrides.get("gc") or {}
+    idle = [key for key in (*SPACES, "policies") if asked.get(key)]
+    if asked.get("enabled") is False and idle:
+        raise ValueError(
+            f"engine.json.gc: found {', '.join(idle)} beside enabled: false, which collects nothing. Leave out one or the other"
+        )
 
 
 def engine_reads(value: Any, size: int) -> int:
@@ -249,7 +266,7 @@ def _duration(path: str, value: Any, version: Version) -> None:
 
 
 def _log_level(path: str, value: Any, version: Version) -> None:
-    if value not in LOG_LEVELS:
+    if str(value).lower() not in LOG_LEVELS:
         _refuse(path, value, f"one of {', '.join(LOG_LEVELS)}")
 
 
