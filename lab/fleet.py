@@ -7,9 +7,10 @@ import shutil
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from lab import artifacts, charts, containers, drives, github, machine, mirror, rootfs, source
-from lab.process import alone, output
+from lab.process import LabError, alone, output
 from lab.programs import CACHE
 from lab.settings import DEFAULT_NODES, Fleet
 
@@ -20,6 +21,10 @@ def up(fleet: Fleet, nodes: Sequence[str] = DEFAULT_NODES, fresh_drives: bool = 
     here = machine.inspect()
     addresses = {node: fleet.address(node) for node in nodes}  # Refuses a bad name before anything is made.
     print(f"fleet {fleet.name}: {here.describe()}", flush=True)
+    if not containers.listed("container", fleet):
+        lacks = machine.look_for_room([CACHE, Path("/var/lib/containers")])
+        if lacks:
+            raise LabError("this machine has no room for a fleet:\n" + "\n".join(lacks))
     where = source.choose()
     where.announce()
     fleet.directory.mkdir(parents=True, exist_ok=True)

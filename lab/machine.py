@@ -9,7 +9,7 @@ import re
 import resource
 import shutil
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,10 @@ from lab import golang
 from lab.process import LabError, run
 
 CAP_SYS_RESOURCE = 24
+GIB = 1024**3
+EVICTION_PERCENT = 15  # the kubelet's threshold for the filesystem of images, the higher one of two
+ROOM = 3 * GIB  # that a fleet of four nodes writes
+MEMORY = 6 * GIB  # that it takes
 MOST = 1 << 20  # A node's limit of open files and of processes.
 MOST_WITHOUT_CAPABILITY = 20_000  # What is passed down to it may be lowered, but not raised again.
 UPSTREAM = ("dl.k8s.io", "registry.k8s.io")
@@ -106,6 +110,35 @@ def inspect() -> Machine:
         open_files=limit(resource.RLIMIT_NOFILE),
         processes=limit(resource.RLIMIT_NPROC),
     )
+
+
+def shortages(disks: Mapping[str, tuple[int, int]], memory: int) -> list[str]:
+    """Why a fleet would not come up here. `disks`: size and free bytes by place; `memory`: available bytes.
+
+    The kubelets of all nodes see this machine's disk, and evict every pod below their thresholds: then nothing is ever ready.
+    """
+    found = []
+    for place, (size, free) in disks.items():
+        least = size * EVICTION_PERCENT // 100 + ROOM
+        if free < least:
+            found.append(
+                f"{place}: found {free / GIB:.1f} of {size / GIB:.1f} GiB free, expected {least / GIB:.1f}: below {EVICTION_PERCENT} % the "
+                f"kubelets of the nodes evict every pod, and a fleet writes about {ROOM / GIB:.0f} GiB. Free some of it"
+            )
+    if memory < MEMORY:
+        found.append(f"memory: found {memory / GIB:.1f} GiB available, expected {MEMORY / GIB:.0f} for four nodes. End something")
+    return found
+
+
+def look_for_room(places: Sequence[Path]) -> list[str]:
+    """The same, of this machine."""
+    disks = {}
+    for place in places:
+        there = next(path for path in (place, *place.parents) if path.exists())
+        stat = os.statvfs(there)
+        disks[str(place)] = (stat.f_blocks * stat.f_frsize, stat.f_bavail * stat.f_frsize)
+    available = re.search(r"^MemAvailable:\s+(\d+) kB$", Path("/proc/meminfo").read_text(), re.MULTILINE)
+    return shortages(disks, int(available.group(1)) * 1024 if available else 0)
 
 
 def missing_packages(has_command: Callable[[str], bool], has_file: Callable[[str], bool], has_module: Callable[[str], bool]) -> list[str]:

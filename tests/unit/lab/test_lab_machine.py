@@ -143,3 +143,23 @@ def test_nothing_is_stated_twice(repository: Path) -> None:
     """The inventory takes what the machine decides from lab.json, so no address of a fleet is in it."""
     for path in (repository / "inventories/lab").rglob("*.yml"):
         assert "10.89." not in path.read_text(encoding="utf-8"), path
+
+
+@pytest.mark.parametrize(
+    ("free", "memory", "lacks"),
+    [
+        pytest.param(80, 16, [], id="enough"),
+        pytest.param(18, 16, [], id="just enough"),
+        pytest.param(17, 16, ["/cache: found 17.0 of 100.0 GiB free, expected 18.0"], id="a disk that is nearly full"),
+        pytest.param(80, 5, ["memory: found 5.0 GiB available, expected 6"], id="little memory"),
+        pytest.param(0, 0, ["/cache: found 0.0", "memory: found 0.0"], id="nothing"),
+    ],
+)
+def test_a_machine_without_room_is_refused_first(free: int, memory: int, lacks: list[str]) -> None:
+    gib = machine.GIB
+    found = machine.shortages({"/cache": (100 * gib, free * gib)}, memory * gib)
+    assert len(found) == len(lacks) and all(line.startswith(start) for line, start in zip(found, lacks, strict=True))
+
+
+def test_this_machine_is_looked_at(tmp_path: Path) -> None:
+    assert isinstance(machine.look_for_room([tmp_path / "not/made/yet"]), list)
