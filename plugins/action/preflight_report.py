@@ -27,7 +27,13 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._addresses i
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._findings import Finding, in_order, summary, table
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._hardware import hardware_from
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._pins import PINS
-from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _fleet_sizing, _mirror_check, _networks, _version_matrix
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import (
+    _controller,
+    _fleet_sizing,
+    _mirror_check,
+    _networks,
+    _version_matrix,
+)
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._variables import SHARED, Variables, host_variables, role_variables
 
 # Which hosts a role's own variables matter for; roles that are not named speak to the API for all of them.
@@ -129,6 +135,8 @@ class ActionModule(ActionBase):
         findings += self._network_findings(looked, fleet, options, len(pooled.union(leaders)), leaders)
         findings += self._sizing_findings(looked, hosts, groups, pools, options)
         findings += self._version_findings(looked, hosts, hosts[played[0]])
+        helm = str(hosts[played[0]].value("runner_controller_helm_binary")[0] or "helm")
+        findings += _controller.findings(_controller.gather(helm), helm)
         if fleet["fleet_mirror"] and options["mirror_check"] != "none" and not list(credentials_in("", fleet["fleet_mirror"])):
             architectures = _host_rules.ARCHITECTURES
             archs = {architectures[host.survey["arch"]] for host in looked if host.survey.get("arch") in architectures}

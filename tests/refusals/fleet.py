@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 DRIVE = "/dev/disk/by-id/nvme-EXAMPLE_{number}"
@@ -61,6 +62,7 @@ def inventory(hosts: int) -> Inventory:
             "vars": {
                 "ansible_connection": "local",
                 "fleet_api_endpoint": "192.0.2.1:6443",
+                "fleet_helm_binary": str(Path(__file__).with_name("files") / "helm.sh"),
                 "runner_controller_github_auth": {"secret": "github-app"},
                 "runner_pools_pools": [{"name": "medium", "pool": "runner", "organization": "example-org", "replicas": 500}],
             },

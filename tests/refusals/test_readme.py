@@ -40,6 +40,7 @@ def report(tmp_path: Path, inventory: dict[str, Any]) -> tuple[int, list[dict[st
             host["simulated_survey"] = {"survey": answer}
             number += 1
     inventory["all"]["vars"] |= {"ansible_connection": "local", "vault_github_token": "ghp_" + "x" * 36}
+    inventory["all"]["vars"]["fleet_helm_binary"] = str(Path(__file__).with_name("files") / "helm.sh")
     (tmp_path / "hosts.json").write_text(json.dumps(inventory))
     done = subprocess.run(
         [str(PLAYBOOK), "-i", str(tmp_path / "hosts.json"), str(REPORT), "-e", f"findings={tmp_path / 'findings.json'}"],

@@ -35,6 +35,7 @@ GOOD: dict[str, Any] = {
             "ansible_python_interpreter": sys.executable,
             "fleet_api_endpoint": "192.0.2.11:6443",
             "fleet_cgroup_driver": "cgroupfs",  # also good where the test runs on cgroup v1
+            "fleet_helm_binary": str(ROOT / "tests/refusals/files/helm.sh"),
             "fleet_kubeconfig": "{{ inventory_dir }}/kubeconfig",
             "kubernetes_host_kubelet_config": {"failCgroupV1": False},  # the same
             "nvme_storage_drives": ["/dev/disk/by-id/nvme-MODEL_SERIAL"],
@@ -201,6 +202,12 @@ def test_a_variable_of_the_fleet_has_one_value(play: Callable[..., Run], invento
 def test_an_empty_answer_is_named(play: Callable[..., Run], inventory: Inventory) -> None:
     variables(inventory)["dagger_engine_checkpoint_when_idle"] = None
     assert "null" in only(play(inventory), "variable_empty", "dagger_engine_checkpoint_when_idle")["found"]
+
+
+def test_a_controller_without_helm(play: Callable[..., Run], inventory: Inventory) -> None:
+    variables(inventory)["fleet_helm_binary"] = "/nowhere/helm"
+    found = only(play(inventory), "helm_missing", "the controller")
+    assert found["found"] == "no program /nowhere/helm" and "fleet_helm_binary" in found["hint"]
 
 
 def test_unreachable_host_stands_beside_all_other_findings(play: Callable[..., Run], inventory: Inventory) -> None:
