@@ -161,11 +161,11 @@ class Api:
         return names
 
 
-def end_clients(store: Store, api: Api, why: str) -> None:
+def end_clients(store: Store, api: Api, why: str, only: Collection[str] | None = None) -> None:
     """End the jobs that keep an engine from stopping, for the sake of its cache."""
     text = f"The Dagger engine of {store.node} has to stop and this runner's job did not end in time: it is ended, and the cache is kept"
     try:
-        names = api.end_clients(store.node, "clients_ended", text)
+        names = api.end_clients(store.node, "clients_ended", text, only)
     except (OSError, ValueError, KeyError) as error:
         log(f"the clients could not be ended: {error}")
         return
@@ -300,14 +300,24 @@ class Engine:
         if not self.answers.is_set():
             log("the engine is told to stop once it answers")
         self.answers.wait()
-        self._confirm_canary()
+        try:
+            self._confirm_canary()
+        except Exception as error:  # whatever it is, the engine is to get its signal
+            log(f"the canary step before the stop failed: {type(error).__name__}: {error}")
         with contextlib.suppress(OSError):
             self.store.drop_ballast()  # so that the engine can write down that it stopped clean
         assert self.process is not None
         self.process.terminate()
         # From here on its gauge of clients says 0, whoever goes on holding it.
         if not self.closing.wait(STOP_PATIENCE):
-            end_clients(self.store, self.api, f"clients hold the engine {STOP_PATIENCE} s after it was told to stop")
+            why = f"clients hold the engine {STOP_PATIENCE} s after it was told to stop"
+            end_clients(self.store, self.api, why, self._client_pods() or None)  # all that mount its socket where none is seen
+
+    def _client_pods(self) -> set[str]:
+        """The uids of the pods in which clients run, whichever engine of the node is theirs."""
+        with contextlib.suppress(OSError):
+            return set(engine_clients.oldest_by_pod()) - {self.api.pod["uid"]}
+        return set()
 
     def watch(self) -> None:
         """While the engine runs: note its first answer, until when it answered, and its size."""
@@ -318,9 +328,12 @@ class Engine:
                 if self.answers.is_set():
                     self.store.alive()
                 elif listens(self.door):
-                    self.store.note(answered=True)
+                    self.answers.set()  # first of all: a stop waits for it
                     log("the engine answers")
-                    self.answers.set()
+                    try:
+                        self.store.note(answered=True)
+                    except OSError as error:
+                        log(f"that the engine answers could not be noted: {error}")
             time.sleep(10 if self.answers.is_set() else 0.5)
 
     def prove_cache(self, known: str) -> None:
@@ -383,10 +396,9 @@ class Engine:
         else:
             self.used = True
             return False
-        with contextlib.suppress(OSError):
-            if set(engine_clients.oldest_by_pod()) - {self.api.pod["uid"]}:
-                self.used = True
-                return False
+        if self._client_pods():
+            self.used = True
+            return False
         return True
 
     def _stop_unused(self) -> None:

@@ -241,14 +241,17 @@ def test_the_log_of_an_engine_says_how_its_stop_goes(program: ModuleType, tmp_pa
 class Stop:
     """A stop: what is done, in its order, and at which second."""
 
-    def __init__(self, program: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, holds: bool = False) -> None:
+    def __init__(
+        self, program: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, holds: bool = False, clients: Any = None
+    ) -> None:
         self.engine, self.told = running(program, tmp_path, canary="n a")
         self.done: list[str] = []
         self.engine.canary = Step("c")
         self.engine.process = SimpleNamespace(terminate=lambda: self.done.append("SIGTERM"))
         monkeypatch.setattr(self.engine.store, "drop_ballast", lambda: self.done.append("ballast"))
         monkeypatch.setattr(self.engine.closing, "wait", lambda _seconds: not holds)
-        monkeypatch.setattr(self.engine.api, "end_clients", lambda *_arguments: self.done.append("clients") or ["job-1"])
+        monkeypatch.setattr(program.engine_clients, "oldest_by_pod", lambda: clients or {})
+        monkeypatch.setattr(self.engine.api, "end_clients", lambda *given: self.done.append(f"clients {given[3]}") or ["job-1"])
         self.thread = threading.Thread(target=self.engine.stop_when_told, daemon=True)
 
 
@@ -267,15 +270,30 @@ def test_an_engine_that_starts_is_told_to_stop_once_it_answers(
     assert stop.done == ["ballast", "SIGTERM"] and stop.engine.confirmed == "n c"
 
 
-@pytest.mark.parametrize(("holds", "done"), [(True, ["ballast", "SIGTERM", "clients"]), (False, ["ballast", "SIGTERM"])])
+@pytest.mark.parametrize(
+    ("holds", "clients", "done"),
+    [
+        pytest.param(True, {"job-1": 1.0}, ["ballast", "SIGTERM", "clients {'job-1'}"], id="the pods with clients, no idle runner"),
+        pytest.param(True, {}, ["ballast", "SIGTERM", "clients None"], id="all that mount the socket, where none is seen"),
+        pytest.param(False, {"job-1": 1.0}, ["ballast", "SIGTERM"], id="it closes by itself"),
+    ],
+)
 def test_clients_that_hold_an_engine_are_ended_whatever_its_gauge_says(
-    program: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, holds: bool, done: list[str]
+    program: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, holds: bool, clients: Any, done: list[str]
 ) -> None:
-    stop = Stop(program, tmp_path, monkeypatch, holds)
+    stop = Stop(program, tmp_path, monkeypatch, holds, clients)
     monkeypatch.setattr(program, "engine_metrics", lambda: {"dagger_connected_clients": 0})
     stop.engine.stopping.set()
     stop.engine.stop_when_told()
     assert stop.done == done and stop.told == (["clients_ended"] if holds else [])
+
+
+def test_a_canary_that_breaks_keeps_no_engine_from_its_signal(program: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stop = Stop(program, tmp_path, monkeypatch)
+    monkeypatch.setattr(stop.engine, "_confirm_canary", lambda: 1 / 0)
+    stop.engine.stopping.set()
+    stop.engine.stop_when_told()
+    assert stop.done == ["ballast", "SIGTERM"] and stop.engine.confirmed == ""
 
 
 @pytest.mark.parametrize(
