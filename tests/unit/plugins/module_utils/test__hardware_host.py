@@ -155,6 +155,29 @@ def test_members_of_stripes(machine: Machine, probed: str, row: dict[str, str], 
     assert _hardware_host.gather(machine.run, []).drives[0].in_use == in_use
 
 
+@pytest.mark.parametrize("holder", ["md0", "md127", "md_runnerfleet", "md_d0"])
+@pytest.mark.parametrize(
+    ("label", "mine"),
+    [
+        ("runnerfleet", True),
+        ("any:runnerfleet", True),
+        ("other-host:runnerfleet", True),
+        ("runnerfleet:data", False),
+        ("any:runnerfleet-old", False),
+        ("any:old-runnerfleet", False),
+        ("", False),
+    ],
+)
+def test_an_array_is_ours_by_its_superblock_whatever_the_kernel_calls_it(machine: Machine, holder: str, label: str, mine: bool) -> None:
+    machine.drive("nvme0n1", links=("by-id/nvme-A",), **samsung())
+    machine.holder(holder, "nvme0n1", **{"md/level": "raid0"})
+    machine.answers["blkid"] = (0, f"TYPE=linux_raid_member\nLABEL={label}\nUUID=1\n", "")
+    machine.answers["wipefs"] = (0, json.dumps({"signatures": [{"type": "linux_raid_member"}]}), "")
+    for names in ([], ["S1"], ["/dev/disk/by-id/nvme-A"]):
+        (found,) = _hardware_host.gather(machine.run, names).drives
+        assert found.in_use == ("" if mine else f"holder: {holder}")
+
+
 @pytest.mark.parametrize("what", ["read-only", "boot", "swap"])
 def test_what_is_no_use_of_ours_stays(machine: Machine, what: str) -> None:
     machine.drive("nvme0n1", partitions=1, ro="1" if what == "read-only" else "0", **samsung())
