@@ -149,8 +149,8 @@ def test_nothing_is_stated_twice(repository: Path) -> None:
     ("free", "memory", "lacks"),
     [
         pytest.param(80, 16, [], id="enough"),
-        pytest.param(18, 16, [], id="just enough"),
-        pytest.param(17, 16, ["/cache: found 17.0 of 100.0 GiB free, expected 18.0"], id="a disk that is nearly full"),
+        pytest.param(13, 16, [], id="just enough"),
+        pytest.param(12, 16, ["/cache: found 12.0 of 100.0 GiB free, expected 13.0"], id="a disk that is nearly full"),
         pytest.param(80, 5, ["memory: found 5.0 GiB available, expected 6"], id="little memory"),
         pytest.param(0, 0, ["/cache: found 0.0", "memory: found 0.0"], id="nothing"),
     ],
