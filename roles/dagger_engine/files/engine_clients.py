@@ -14,12 +14,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import _engine_state as decide
+from engine_canary import FOLDER
 
 CLIENT = "dagger"  # the name of the process, whichever SDK has started it
+PROBE = b"core\0version\0"  # the end of its arguments where the kubelet asks, or a runner that proves its engine
 
 
 def oldest_by_pod(proc: Path = Path("/proc")) -> Mapping[str, float]:
-    """When the oldest client in each pod was started, in seconds since 1970, by the uid of the pod."""
+    """When the oldest client in each pod was started, in seconds since 1970, by the uid of the pod. Probes are no clients."""
     found: dict[str, float] = {}
     booted = re.search(r"^btime (\d+)$", (proc / "stat").read_text(encoding="utf-8"), re.MULTILINE)
     begin, tick = float(booted.group(1)) if booted else 0.0, os.sysconf("SC_CLK_TCK")
@@ -28,7 +30,12 @@ def oldest_by_pod(proc: Path = Path("/proc")) -> Mapping[str, float]:
             continue
         try:
             name, ticks = decide.start_of((folder / "stat").read_text(encoding="utf-8", errors="replace"))
-            pod = decide.pod_of((folder / "cgroup").read_text(encoding="utf-8", errors="replace")) if name == CLIENT else ""
+            if name != CLIENT:
+                continue
+            words = (folder / "cmdline").read_bytes()
+            if words.endswith(PROBE) or FOLDER.encode() in words:
+                continue  # nobody's: a probe, or the canary step
+            pod = decide.pod_of((folder / "cgroup").read_text(encoding="utf-8", errors="replace"))
         except (OSError, ValueError, IndexError):
             continue  # it has ended meanwhile
         if pod:

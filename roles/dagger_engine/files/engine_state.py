@@ -257,6 +257,7 @@ class Engine:
         _in_background(lambda: self.prove_cache(known.canary if known else ""))
         _in_background(self.tidy)
         if self.settings.keep and self.settings.when_idle:
+            _in_background(self.notice_use)
             _in_background(self.rest)
 
     def wait(self) -> int:
@@ -316,7 +317,7 @@ class Engine:
     def _client_pods(self) -> set[str]:
         """The uids of the pods in which clients run, whichever engine of the node is theirs."""
         with contextlib.suppress(OSError):
-            return set(engine_clients.oldest_by_pod()) - {self.api.pod["uid"]}
+            return set(engine_clients.oldest_by_pod())
         return set()
 
     def watch(self) -> None:
@@ -368,6 +369,12 @@ class Engine:
                 pass
             self.store.take_ballast()
             time.sleep(30)
+
+    def notice_use(self) -> None:
+        """Until there was a client: a build may be over between two looks at an idle engine."""
+        while not self.used:
+            self.used = bool(self._client_pods())
+            time.sleep(1)
 
     def rest(self) -> None:
         """Stop when nobody uses the engine and its last checkpoint is old: the container is started anew, and takes one first."""

@@ -321,13 +321,22 @@ def test_clients_are_found_among_the_processes_of_a_machine(program: ModuleType,
     (tmp_path / "stat").write_text("cpu 1 2 3\nbtime 1700000000\n")
     uid = "12345678-aaaa-bbbb-cccc-123456789abc"
     ticks = program.os.sysconf("SC_CLK_TCK")
-    for number, (name, start, group) in enumerate(
-        [("dagger", 20, f"/pod{uid}/x"), ("dagger", 10, f"/pod{uid}/x"), ("sh", 5, f"/pod{uid}/x"), ("dagger", 1, "/user.slice")]
+    job, probe, canary = b"dagger\0call\0build\0", b"dagger\0core\0version\0", b"dagger\0-c\0host | directory /run/runnerfleet/canary\0"
+    for number, (name, start, group, words) in enumerate(
+        [
+            ("dagger", 20, f"/pod{uid}/x", job),
+            ("dagger", 10, f"/pod{uid}/x", job),
+            ("sh", 5, f"/pod{uid}/x", job),
+            ("dagger", 4, f"/pod{uid}/x", probe),
+            ("dagger", 3, f"/pod{uid}/x", canary),
+            ("dagger", 1, "/user.slice", job),
+        ]
     ):
         folder = tmp_path / str(number)
         folder.mkdir()
         (folder / "stat").write_text(f"{number} ({name}) S " + "0 " * 18 + f"{start * ticks} 0")
         (folder / "cgroup").write_text(f"0::{group}\n")
+        (folder / "cmdline").write_bytes(words)
     (tmp_path / "99").mkdir()  # it has ended
     (tmp_path / "self").mkdir()
     assert program.engine_clients.oldest_by_pod(tmp_path) == {uid: 1700000010.0}
@@ -419,6 +428,16 @@ def test_an_engine_is_left_alone(
     with pytest.raises(Enough):
         idle.engine.rest()
     assert not idle.stopped and idle.door.exists()
+
+
+def test_a_build_between_two_looks_is_a_use(program: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    idle = Idle(program, tmp_path, monkeypatch, lambda _now: 0, used=False)
+    monkeypatch.setattr(program.engine_clients, "oldest_by_pod", lambda: {"job-1": 1.0} if 13 <= program.time.monotonic() < 15 else {})
+    idle.engine.notice_use()
+    assert idle.engine.used and program.time.monotonic() < 16
+    monkeypatch.setattr(program.engine_clients, "oldest_by_pod", dict)
+    idle.engine.rest()
+    assert 3600 <= idle.stopped[0] < 3700
 
 
 def test_the_api_that_cannot_be_asked_may_have_a_roll_out(program: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
