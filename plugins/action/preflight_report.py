@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import os
 from collections.abc import Mapping
@@ -123,20 +122,21 @@ class ActionModule(ActionBase):
         findings += _inventory.pool_findings(groups, pools, control_plane, options["external_control_plane"])
         findings += _inventory.place_findings(played, groups, pools, control_plane, "ansible_limit" in task_vars)
         findings += self._variables(hosts, kinds, specs, options["ignored_variables"])
-        members = {host for pool in pools for host in groups.get(str(pool.get("group")), ())}.difference(hosts, leaders)
+        pooled = {host for pool in pools for host in groups.get(str(pool.get("group")), ())}
+        members = pooled.difference(hosts, leaders)
         findings += _differences({**host_variables(sorted(members), specs, defaults, self._loader, task_vars), **leaders, **hosts}, specs)
         findings += self._runner_pool_findings(hosts[played[0]], pools)
         findings += self._fleet_findings(fleet, {} if options["external_control_plane"] else leaders)
         # A host that stands in a pool too is misplaced, and told as such.
-        pooled = {host for pool in pools for host in groups.get(str(pool.get("group")), ())}
         findings += _inventory.control_plane_findings([name for name in leaders if name not in pooled])
         looked = [self._host(name, kinds[name], hosts[name], options["survey"]) for name in played]
         findings += self._host_findings(looked, fleet, options, bool(leaders))
         findings += self._network_findings(looked, fleet, options, len(pooled.union(leaders)), leaders)
         findings += self._sizing_findings(looked, hosts, groups, pools, options)
-        findings += self._version_findings(looked, hosts, hosts[played[0]])
         helm = str(hosts[played[0]].value("runner_controller_helm_binary")[0] or "helm")
-        findings += _controller.findings(_controller.gather(helm), helm)
+        tools = _controller.gather(helm)
+        findings += self._version_findings(looked, hosts, hosts[played[0]], tools.python_client)
+        findings += _controller.findings(tools, helm)
         if fleet["fleet_mirror"] and options["mirror_check"] != "none" and not list(credentials_in("", fleet["fleet_mirror"])):
             architectures = _host_rules.ARCHITECTURES
             archs = {architectures[host.survey["arch"]] for host in looked if host.survey.get("arch") in architectures}
@@ -297,10 +297,12 @@ class ActionModule(ActionBase):
                 findings.append(Finding("quantity_invalid", f"{name} ({host.name})", found, "a quantity", hint))
         return findings
 
-    def _version_findings(self, hosts: list[_host_rules.Host], variables: dict[str, Variables], first: Variables) -> list[Finding]:
+    def _version_findings(
+        self, hosts: list[_host_rules.Host], variables: dict[str, Variables], first: Variables, python_client: str
+    ) -> list[Finding]:
         """What is to be installed against the matrix, and against what runs already."""
         versions = {component: str(first.value(name)[0] or "") for component, name in COMPONENTS.items()}
-        versions["python_client"] = python_client()
+        versions["python_client"] = python_client
         # The matrix speaks of the controller, whose version is known for the chart that is pinned.
         if first.value("runner_controller_version")[0] == PINS["arc_legacy_chart"]:
             versions["arc_legacy"] = PINS["arc_legacy"]
@@ -338,11 +340,3 @@ def _differences(everyone: dict[str, Variables], specs: dict[str, dict[str, Any]
                 told = {host: value for host, (value, trouble) in values.items() if value is not None and not trouble}
                 findings += _inventory.difference_findings(name, told, spec)
     return findings
-
-
-def python_client() -> str:
-    """Version of the Kubernetes client on the controller; empty where there is none."""
-    try:
-        return importlib.metadata.version("kubernetes")
-    except importlib.metadata.PackageNotFoundError:
-        return ""

@@ -17,6 +17,7 @@ from fractions import Fraction
 from typing import Any, Callable
 
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _api_names
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._names import ENGINE_TAINT, POOL_LABEL, POOL_TAINT, ROLE_LABEL
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._quantity import kubernetes, kubernetes_cpu, percentage
 
 NAME_HINT = "correct it: the API or GitHub would refuse it later"
@@ -24,10 +25,6 @@ QUANTITY_HINT = "write it as Kubernetes does, such as 8Gi, 500M or 1500m: it goe
 OWNERS = {"repository": _api_names.repository, "organization": _api_names.organization, "enterprise": _api_names.enterprise}
 RESERVABLE = ("cpu", "memory", "ephemeral-storage", "pid")
 SIGNALS = re.compile(r"(memory|nodefs|imagefs|containerfs|pid|allocatableMemory)\.available|(nodefs|imagefs|containerfs)\.inodesFree")
-POOL_LABEL = "node-restriction.kubernetes.io/runnerfleet-pool"
-ROLE_LABEL = "node-role.kubernetes.io/"
-POOL_TAINT = "runnerfleet.dev/pool"
-START_TAINT = "runnerfleet.dev/engine-not-ready"
 
 
 @dataclass(frozen=True)
@@ -121,7 +118,7 @@ def pool_problems(path: str, pool: Mapping[str, Any]) -> Iterator[Problem]:
             yield Problem(f"{path}.labels.{key}", f"the label {key}", "none of that key: it is set by itself")
     yield from _taints(f"{path}.taints", pool.get("taints"))
     for taint in pool.get("taints") or ():
-        if isinstance(taint, Mapping) and taint.get("key") in (POOL_TAINT, START_TAINT):
+        if isinstance(taint, Mapping) and taint.get("key") in (POOL_TAINT, ENGINE_TAINT):
             yield Problem(f"{path}.taints", f"the taint {taint['key']}", "none of that key: it is set by itself, where engine says so")
     engine = pool.get("engine")
     for key, rule in (("cpu", _cpu), ("memory", _quantity)):

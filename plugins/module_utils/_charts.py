@@ -18,6 +18,8 @@ try:
 except ImportError:  # the module says so
     yaml = None  # type: ignore[assignment]
 
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._mirror import sha256_digits
+
 # The sha256 of a chart's archive, by the name that fleet_mirror.checksums gives it as well. Only sums that upstream publishes stand here.
 # This one is in the provenance file that cert-manager's maintainers sign. Their registry has the same archive as their repository.
 SUMS: dict[str, str] = {
@@ -53,7 +55,7 @@ def expected(chart: str, version: str, mirror: Mapping[str, Any], recorded: str)
     name, sums = key(chart, version), mirror.get("checksums") or {}
     found = []
     if name in sums:
-        given = str(sums[name]).replace("sha256:", "").lower()
+        given = sha256_digits(sums[name])
         if not _SHA256.fullmatch(given):
             raise ValueError(f"fleet_mirror.checksums['{name}'] is {sums[name]!r}, expected the 64 hexadecimal digits of a sha256")
         found.append(Expected(given, FROM_MIRROR))

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._kubeconfig import shown
+
 NAMESPACE, NAME = "kube-system", "runnerfleet"
 # Variables of these names lead modules of kubernetes.core, and helm, past the kubeconfig that they are given.
 ENVIRONMENT = ("K8S_AUTH_", "HELM_KUBE")
@@ -36,7 +38,7 @@ def mismatch(config_map: Mapping[str, Any] | None, ours: Identity, adopt: bool) 
             ""
             if adopt
             else (
-                f"the cluster (CA {_short(ours.authority)}) does not say that it is a fleet: found no ConfigMap {NAMESPACE}/{NAME}, "
+                f"the cluster (CA {shown(ours.authority)}) does not say that it is a fleet: found no ConfigMap {NAMESPACE}/{NAME}, "
                 f"expected that of fleet {ours.fleet}. Correct fleet_kubeconfig, or run site.yml first, which writes it"
             )
         )
@@ -49,8 +51,8 @@ def mismatch(config_map: Mapping[str, Any] | None, ours: Identity, adopt: bool) 
         )
     if authority != ours.authority:
         return (
-            f"the cluster's CA is not the one that fleet {fleet} began with: found {_short(ours.authority)} in the kubeconfig, expected "
-            f"{_short(authority)}, which ConfigMap {NAMESPACE}/{NAME} says. Correct fleet_kubeconfig; where the fleet's CA was replaced on "
+            f"the cluster's CA is not the one that fleet {fleet} began with: found {shown(ours.authority)} in the kubeconfig, expected "
+            f"{shown(authority)}, which ConfigMap {NAMESPACE}/{NAME} says. Correct fleet_kubeconfig; where the fleet's CA was replaced on "
             "purpose, delete that ConfigMap and run site.yml"
         )
     return ""
@@ -61,7 +63,3 @@ def overriding(environment: Mapping[str, str], kubeconfig: str) -> list[str]:
     return sorted(
         name for name, value in environment.items() if name.startswith(ENVIRONMENT) and value and (name, value) != (GIVEN, kubeconfig)
     )
-
-
-def _short(fingerprint: str) -> str:
-    return f"sha256:{fingerprint[:16]}" if fingerprint else "none"

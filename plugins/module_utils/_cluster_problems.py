@@ -6,17 +6,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._addresses import hidden
 
 MAX_LINES = 25
 MAX_EVENTS = 5
 MAX_LINE = 400
 MAX_NAMES = 3
 PRESSURES = ("DiskPressure", "MemoryPressure", "PIDPressure")
-_SECRET_IN_ADDRESS = re.compile(r"(\w+://)[^\s/@]+@")
 _STARTING = ("ContainerCreating", "PodInitializing")
 
 Object = Mapping[str, Any]
@@ -57,7 +57,7 @@ def clean(text: Any, limit: int = MAX_LINE) -> str:
     """Text of the cluster as one plain line: it may come from a container, and nothing in it may steer a terminal or show a password."""
     kept = str(text)[: 10 * limit]
     plain = "".join(char if char.isprintable() else " " if char.isspace() or char < " " else "" for char in kept)
-    plain = _SECRET_IN_ADDRESS.sub(r"\1***@", " ".join(plain.split()))
+    plain = hidden(" ".join(plain.split()))
     return plain if len(plain) <= limit else plain[: limit - 3].rstrip() + "..."
 
 

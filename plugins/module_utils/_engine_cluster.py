@@ -24,8 +24,8 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_roll
     read_gauges,
     read_progress,
 )
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._names import POOL_LABEL
 
-POOL_LABEL = "node-restriction.kubernetes.io/runnerfleet-pool"
 ENGINE_SELECTOR = "app.kubernetes.io/name=dagger-engine"
 METRICS_PORTS = (9090, 9091)  # of the engine, and of what watches its state
 TRIES = 10

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-TAINT = "runnerfleet.dev/engine-not-ready"
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._names import ENGINE_TAINT
+
 ROLL_ANNOTATION = "runnerfleet.dev/engine-rollout"
 VERSION_LABEL = "app.kubernetes.io/version"
 _GENERATION = "deprecated.daemonset.template.generation"
@@ -64,7 +65,7 @@ def judge(
             wanted = generations.get(version, "")
             if wanted and any(_labels(pod).get(_GENERATION_LABEL, wanted) != wanted for pod in found):
                 outdated.append(version)
-        tainted = any(taint["key"] == TAINT for taint in _taints(node))
+        tainted = any(taint["key"] == ENGINE_TAINT for taint in _taints(node))
         rolling = ROLL_ANNOTATION in (node["metadata"].get("annotations") or {})
         verdicts.append(NodeVerdict(name, _condition(node, "Ready") == "Unknown", tainted, waiting, stuck, tuple(outdated), rolling))
     return sorted(verdicts, key=lambda verdict: verdict.name)
@@ -72,13 +73,13 @@ def judge(
 
 def without_taint(node: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """The node's other taints."""
-    return [taint for taint in _taints(node) if taint["key"] != TAINT]
+    return [taint for taint in _taints(node) if taint["key"] != ENGINE_TAINT]
 
 
 def with_taint(node: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """The node's taints, with the one that keeps new runners away."""
     taints = list(_taints(node))
-    return taints if any(taint["key"] == TAINT for taint in taints) else [*taints, {"key": TAINT, "effect": "NoSchedule"}]
+    return taints if any(taint["key"] == ENGINE_TAINT for taint in taints) else [*taints, {"key": ENGINE_TAINT, "effect": "NoSchedule"}]
 
 
 def complaint(verdicts: Sequence[NodeVerdict], last_lines: Mapping[str, str], timeout: int) -> str:
@@ -90,7 +91,7 @@ def complaint(verdicts: Sequence[NodeVerdict], last_lines: Mapping[str, str], ti
             said = last_lines.get(pod, "")
             lines.append(f"{verdict.name}: engine {version}: {reason}" + (f"; last log line: {said}" if said else ""))
     return (
-        f"{len(verdicts)} engine nodes did not answer within {timeout} seconds. Their taint {TAINT} keeps new runners away:\n"
+        f"{len(verdicts)} engine nodes did not answer within {timeout} seconds. Their taint {ENGINE_TAINT} keeps new runners away:\n"
         + "\n".join(lines)
         + "\nExpected a Ready engine pod on each. Mend what the lines above name and run again; nothing needs to be undone."
     )

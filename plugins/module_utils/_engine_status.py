@@ -10,8 +10,8 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_ready import TAINT
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_rollout import is_ready, owner, plan, version
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._names import ENGINE_TAINT
 
 COLUMNS = ("node", "engine", "state", "clients", "cache", "persisted", "canary", "free", "checkpoint", "wiped", "restored")
 
@@ -34,7 +34,7 @@ def engines(
         common = {
             "node": item.node,
             "silent": item.silent,
-            "barred": any(taint["key"] == TAINT for taint in (node.get("spec") or {}).get("taints") or []),
+            "barred": any(taint["key"] == ENGINE_TAINT for taint in (node.get("spec") or {}).get("taints") or []),
             "rolling": item.progress.step if item.progress else "",
             "problem": item.progress.problem if item.progress else "",
         }

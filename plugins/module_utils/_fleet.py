@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-POOL_LABEL = "node-restriction.kubernetes.io/runnerfleet-pool"
-ROLE_PREFIX = "node-role.kubernetes.io/"
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._names import POOL_LABEL, ROLE_LABEL
+
 Object = Mapping[str, Any]
 
 
@@ -30,7 +30,7 @@ def node(item: Object) -> dict[str, Any]:
     return {
         "name": item["metadata"]["name"],
         "pool": labels.get(POOL_LABEL, ""),
-        "roles": sorted(label[len(ROLE_PREFIX) :] for label in labels if label.startswith(ROLE_PREFIX)),
+        "roles": sorted(label[len(ROLE_LABEL) :] for label in labels if label.startswith(ROLE_LABEL)),
         "ready": _ready(status.get("conditions")),
         "schedulable": not spec.get("unschedulable", False),
         "taints": sorted(taints),

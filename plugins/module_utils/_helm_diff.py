@@ -17,10 +17,11 @@ try:
 except ImportError:  # the module says so
     yaml = None  # type: ignore[assignment]
 
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._addresses import hidden
+
 MAX_CHARS = 60000
 BEFORE, AFTER = "*** (before)", "*** (after)"
 _SECRET_NAME = re.compile(r"(?i)(token|password|passwd|secret|private_?key|credential|api_?key)")
-_SECRET_IN_ADDRESS = re.compile(r"(\w+://)[^\s/@\"']+@")
 
 
 def manifest_diff(before: str, after: str) -> dict[str, str]:
@@ -34,7 +35,7 @@ def manifest_diff(before: str, after: str) -> dict[str, str]:
         for side, item in zip(("before", "after"), shown):
             if item is not None:
                 sides[side].append(f"# {name}\n{yaml.safe_dump(item, sort_keys=True, default_flow_style=False)}")
-    return {side: _bounded(_SECRET_IN_ADDRESS.sub(r"\1***@", "\n".join(texts))) for side, texts in sides.items()}
+    return {side: _bounded(hidden("\n".join(texts))) for side, texts in sides.items()}
 
 
 def _objects(manifest: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _api_names, _node_rules, _survey
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._findings import Finding, named
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._kubeconfig import Cluster
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._kubeconfig import Cluster, shown
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "arm64": "arm64", "amd64": "amd64"}
 PORTS = {"control_plane": (2379, 2380, 6443, 10250, 10257, 10259), "support": (10250,), "runner": (10250,)}
@@ -232,8 +232,8 @@ def cluster_findings(hosts: Sequence[Host], kubeconfig: str, cluster: Cluster | 
         hint = f"if its cluster is gone, remove {kubeconfig}; otherwise correct fleet_kubeconfig or the control plane's hosts"
         return [Finding("kubeconfig_without_cluster", f"fleet_kubeconfig {kubeconfig}", found, expected, hint)]
     if fingerprint and authorities and fingerprint not in authorities:
-        found = f"a cluster whose CA is {_short(fingerprint)}"
-        expected = f"the cluster of {named(authorities.values())}, whose CA is {', '.join(map(_short, authorities))}"
+        found = f"a cluster whose CA is {shown(fingerprint)}"
+        expected = f"the cluster of {named(authorities.values())}, whose CA is {', '.join(map(shown, authorities))}"
         hint = f"let fleet_kubeconfig name another file, or remove {kubeconfig}: the play fetches the right one"
         return [Finding("kubeconfig_other_cluster", f"fleet_kubeconfig {kubeconfig}", found, expected, hint)]
     ours = fingerprint or next(iter(authorities), "")
@@ -244,11 +244,7 @@ def cluster_findings(hosts: Sequence[Host], kubeconfig: str, cluster: Cluster | 
 
 
 def _stranger(host: Host, ours: str) -> Finding:
-    expected = f"this fleet's CA {_short(ours)}" if ours else "no membership: this fleet's control plane is new"
+    expected = f"this fleet's CA {shown(ours)}" if ours else "no membership: this fleet's control plane is new"
     hint = "if that cluster is gone, run `kubeadm reset` on the host; otherwise correct fleet_kubeconfig, or take the host out"
-    found = f"member of a cluster whose CA is {_short(host.survey['cluster_ca'])}"
+    found = f"member of a cluster whose CA is {shown(host.survey['cluster_ca'])}"
     return Finding("member_of_other_cluster", host.name, found, expected, hint)
-
-
-def _short(fingerprint: str) -> str:
-    return f"sha256:{fingerprint[:16]}"

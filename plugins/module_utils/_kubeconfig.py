@@ -52,6 +52,11 @@ def fingerprint(pem: str) -> str:
         raise KubeconfigError("its certificate authority is no certificate") from None
 
 
+def shown(fingerprint: str) -> str:
+    """A fingerprint as messages show it: enough of it to compare."""
+    return f"sha256:{fingerprint[:16]}" if fingerprint else "none"
+
+
 def parse(text: str, folder: Path | None = None) -> Cluster:
     """The current cluster of a kubeconfig. `folder`: where paths in it begin; without one, a CA that is a file is not read."""
     try:

@@ -34,6 +34,11 @@ def check_mirror(mirror: Any) -> Mapping[str, Any]:
     return mirror
 
 
+def sha256_digits(given: Any) -> str:
+    """A sha256 as people write it, with or without `sha256:`, in either case: its digits alone."""
+    return str(given).replace("sha256:", "").lower()
+
+
 def qualified_image(reference: str) -> str:
     """An image reference with its registry written out, as a container runtime understands it."""
     first, slash, _rest = reference.partition("/")

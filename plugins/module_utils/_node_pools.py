@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._api_values import (
+    ENGINE_TAINT,
     POOL_LABEL,
     POOL_TAINT,
     ROLE_LABEL,
-    START_TAINT,
     label_text,
     pool_problems,
 )
@@ -111,7 +111,7 @@ def join_taints(pools: Sequence[Mapping[str, Any]], groups: Sequence[str]) -> li
     engines = [pool for pool in pools if pool.get("engine") and pool["group"] in groups]
     if not engines:
         return []
-    return [{"key": POOL_TAINT, "value": str(engines[0]["name"]), "effect": "NoSchedule"}, {"key": START_TAINT, "effect": "NoSchedule"}]
+    return [{"key": POOL_TAINT, "value": str(engines[0]["name"]), "effect": "NoSchedule"}, {"key": ENGINE_TAINT, "effect": "NoSchedule"}]
 
 
 def pool_members(pools: Sequence[Mapping[str, Any]], groups: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:

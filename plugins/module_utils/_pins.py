@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._mirror import mirrored
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._mirror import mirrored, sha256_digits
 
 PINS: dict[str, str] = {
     "kubernetes": "1.36.6",
@@ -166,7 +166,7 @@ def _source(artifact: Artifact, version: str, arch: str, mirror: Mapping[str, An
     source = {"url": mirrored(upstream, mirror), "upstream": upstream}
     told, pinned = (mirror.get("checksums") or {}).get(upstream), artifact.sha256.get(version, {}).get(arch)
     if told:
-        return {**source, "sha256": str(told).replace("sha256:", "").lower(), "sum_from": FROM_MIRROR}
+        return {**source, "sha256": sha256_digits(told), "sum_from": FROM_MIRROR}
     if pinned:
         return {**source, "sha256": pinned, "sum_from": FROM_PINS}
     return {**source, "sums": mirrored(artifact.sums(version, arch), mirror)}

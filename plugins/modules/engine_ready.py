@@ -94,13 +94,13 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster_cli
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster_objects import explain
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_cluster import POOL_LABEL, EngineCluster
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_ready import (
-    TAINT,
     NodeVerdict,
     complaint,
     judge,
     with_taint,
     without_taint,
 )
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._names import ENGINE_TAINT
 
 INTERVAL = 3
 
@@ -166,7 +166,9 @@ def main() -> None:
         "rolling": [verdict.name for verdict in verdicts if verdict.rolling],
         "silent": [verdict.name for verdict in verdicts if verdict.silent],
         "outdated": [verdict.name for verdict in verdicts if verdict.outdated],
-        "diff": {key: "".join(f"{name}: {TAINT}\n" for name in sorted(names)) for key, names in (("before", lifted), ("after", barred))},
+        "diff": {
+            key: "".join(f"{name}: {ENGINE_TAINT}\n" for name in sorted(names)) for key, names in (("before", lifted), ("after", barred))
+        },
     }
     if not verdicts and not module.check_mode:
         found = f"no node with the label {POOL_LABEL} and one of the values {', '.join(module.params['pools'])}"

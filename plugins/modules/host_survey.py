@@ -90,11 +90,9 @@ survey:
 """
 
 import glob
-import hashlib
 import os
 import platform
 import socket
-import ssl
 import time
 from typing import Any
 
@@ -103,6 +101,7 @@ from ansible.module_utils.facts.system.distribution import Distribution
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _kernel, _nvme_plan, _survey, _swap
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._hardware_host import gather
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host import read
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._kubeconfig import KubeconfigError, fingerprint
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_drives import Drives
 
 KUBERNETES = "/etc/kubernetes"
@@ -134,10 +133,9 @@ def addresses() -> list[str]:
 
 def cluster_ca() -> str:
     """The sha256 of the cluster's CA certificate that the host holds; empty for none."""
-    pem = text(KUBERNETES + "/pki/ca.crt").strip()
     try:
-        return hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest() if pem else ""
-    except ValueError:
+        return fingerprint(text(KUBERNETES + "/pki/ca.crt"))
+    except KubeconfigError:
         return "not-a-certificate"
 
 

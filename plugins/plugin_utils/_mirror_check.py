@@ -18,7 +18,7 @@ from typing import Any
 from ansible.module_utils.urls import open_url
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _published_sums
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._findings import Finding
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._mirror import mirrored
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._mirror import mirrored, sha256_digits
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._pins import artifacts
 
 TIMEOUT = 15
@@ -69,7 +69,7 @@ def others(mirror: Mapping[str, Any], files: Mapping[str, str], archs: Iterable[
     (compared when they are fetched), are left out."""
     foreign = {"amd64", "arm64"} - set(archs)
     sums = {url: sum_ for url, sum_ in (mirror.get("checksums") or {}).items() if not str(url).startswith("oci://")}
-    named = {mirrored(url, mirror): str(sum_).replace("sha256:", "").lower() for url, sum_ in sums.items()}
+    named = {mirrored(url, mirror): sha256_digits(sum_) for url, sum_ in sums.items()}
     return {url: sum_ for url, sum_ in named.items() if url not in files and not any(arch in url for arch in foreign)}
 
 

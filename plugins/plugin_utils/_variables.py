@@ -77,17 +77,19 @@ class Variables:
 
 
 def role_defaults(loader: Any, roles: Sequence[str]) -> dict[str, Any]:
-    """The defaults of some roles, as templates."""
+    """The defaults of some roles, as templates; a role without any adds none."""
     defaults: dict[str, Any] = {}
     for role in roles:
-        defaults.update(loader.load_from_file(str(ROLES / role / "defaults" / "main.yml"), trusted_as_template=True) or {})
+        path = ROLES / role / "defaults" / "main.yml"
+        if path.exists():
+            defaults.update(loader.load_from_file(str(path), trusted_as_template=True) or {})
     return defaults
 
 
 def role_variables(loader: Any) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
     """Options by role (shared ones under `fleet`), and every role's defaults as templates."""
     specs: dict[str, dict[str, Any]] = {}
-    defaults: dict[str, Any] = {}
+    roles = []
     for path in sorted(ROLES.glob("*/meta/argument_specs.yml")):
         entries = yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))["argument_specs"]
         role = path.parents[1].name
@@ -95,10 +97,8 @@ def role_variables(loader: Any) -> tuple[dict[str, dict[str, Any]], dict[str, An
             continue
         for entry, spec in entries.items():
             specs.setdefault(SHARED if entry == SHARED else role, {}).update(spec.get("options") or {})
-        own = path.parents[1] / "defaults" / "main.yml"
-        if own.exists():
-            defaults.update(loader.load_from_file(str(own), trusted_as_template=True) or {})
-    return specs, defaults
+        roles.append(role)
+    return specs, role_defaults(loader, roles)
 
 
 def host_variables(

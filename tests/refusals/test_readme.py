@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
-import os
 import re
 import subprocess
 from pathlib import Path
@@ -13,9 +11,8 @@ from typing import Any
 import yaml
 
 from .fleet import survey
-from .test_refusals import PLAYBOOK, ROOT
-
-REPORT = Path(__file__).with_name("files") / "report.yml"
+from .report import Findings, report_on
+from .test_refusals import ROOT
 
 
 def first_inventory() -> dict[str, Any]:
@@ -25,7 +22,7 @@ def first_inventory() -> dict[str, Any]:
     return found
 
 
-def report(tmp_path: Path, inventory: dict[str, Any]) -> tuple[int, list[dict[str, str]], str]:
+def report(tmp_path: Path, inventory: dict[str, Any]) -> tuple[subprocess.CompletedProcess[str], Findings]:
     """The preflight's report on these hosts, each of which answers as a good machine with the drives that it is said to have."""
     number = 0
     for group in inventory["all"]["children"].values():
@@ -41,25 +38,16 @@ def report(tmp_path: Path, inventory: dict[str, Any]) -> tuple[int, list[dict[st
             number += 1
     inventory["all"]["vars"] |= {"ansible_connection": "local", "vault_github_token": "ghp_" + "x" * 36}
     inventory["all"]["vars"]["fleet_helm_binary"] = str(Path(__file__).with_name("files") / "helm.sh")
-    (tmp_path / "hosts.json").write_text(json.dumps(inventory))
-    done = subprocess.run(
-        [str(PLAYBOOK), "-i", str(tmp_path / "hosts.json"), str(REPORT), "-e", f"findings={tmp_path / 'findings.json'}"],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
-        check=False,
-    )
-    return done.returncode, json.loads((tmp_path / "findings.json").read_text()), done.stdout
+    return report_on(inventory, tmp_path)
 
 
 def test_the_first_inventory_passes(tmp_path: Path) -> None:
-    code, findings, output = report(tmp_path, first_inventory())
-    assert code == 0 and [item for item in findings if item["severity"] == "error"] == [], output
+    done, findings = report(tmp_path, first_inventory())
+    assert done.returncode == 0 and [item for item in findings if item["severity"] == "error"] == [], done.stdout
 
 
 def test_and_a_slip_in_it_would_not(tmp_path: Path) -> None:
     inventory = copy.deepcopy(first_inventory())
     inventory["all"]["vars"]["fleet_api_endpont"] = inventory["all"]["vars"].pop("fleet_api_endpoint")
-    code, findings, _output = report(tmp_path, inventory)
-    assert code != 0 and "variable_unknown" in {item["code"] for item in findings}
+    done, findings = report(tmp_path, inventory)
+    assert done.returncode != 0 and "variable_unknown" in {item["code"] for item in findings}

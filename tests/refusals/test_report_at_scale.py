@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from .fleet import inventory
-from .test_refusals import PLAYBOOK, ROOT
+from .report import report_on
 
-REPORT = Path(__file__).with_name("files") / "report.yml"
 Host = dict[str, Any]
 GIB = 1024**3
 
@@ -79,18 +75,8 @@ def test_200_hosts_of_which_30_are_broken(tmp_path: Path) -> None:
     for name, spoil, _codes in BROKEN:
         spoil(hosts[name])
     fleet["all"]["vars"] |= {"fleet_kubeconfig": str(tmp_path / "none"), "runner_pools_pools": []}
-    (tmp_path / "hosts.json").write_text(json.dumps(fleet))
-    findings = tmp_path / "findings.json"
-    done = subprocess.run(
-        [str(PLAYBOOK), "-i", str(tmp_path / "hosts.json"), str(REPORT), "-e", f"findings={findings}"],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
-        check=False,
-    )
+    done, told = report_on(fleet, tmp_path)
     assert done.returncode != 0 and "Preflight looked at 200 hosts: " in done.stdout, done.stdout + done.stderr
-    told = json.loads(findings.read_text())
     found = {(name, item["code"]) for item in told for name in hosts if name in names(item)}
     assert found == {(name, code) for name, _spoil, codes in BROKEN for code in codes} | {
         # The other one of each pair.

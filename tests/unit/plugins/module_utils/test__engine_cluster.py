@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_cluster import EngineCluster
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_ready import ROLL_ANNOTATION, TAINT
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_ready import ROLL_ANNOTATION
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_rollout import Progress, RolloutError
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._names import ENGINE_TAINT
 
 
 class Refused(Exception):
@@ -89,7 +90,7 @@ def test_a_mark_is_one_write_of_taint_and_note(api: Api, cluster: EngineCluster)
     cluster.mark("n", Progress("drain", "T"))
     body = api.asked[-1][2]
     assert [request[0] for request in api.asked] == ["GET", "PATCH", "GET", "PATCH"]
-    assert body["spec"]["taints"] == [other, {"key": TAINT, "effect": "NoSchedule"}]
+    assert body["spec"]["taints"] == [other, {"key": ENGINE_TAINT, "effect": "NoSchedule"}]
     assert json.loads(body["metadata"]["annotations"][ROLL_ANNOTATION])["step"] == "drain" and body["metadata"]["resourceVersion"] == "1"
     cluster.mark("n", None)
     assert api.asked[-1][2]["metadata"]["annotations"][ROLL_ANNOTATION] is None and api.asked[-1][2]["spec"]["taints"] == [other]

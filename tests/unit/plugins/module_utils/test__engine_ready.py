@@ -6,19 +6,19 @@ from typing import Any
 
 import pytest
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_ready import (
-    TAINT,
     complaint,
     judge,
     stuck_container,
     without_taint,
 )
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._names import ENGINE_TAINT
 
 VERSION = "0.21.8"
 OTHER_TAINT = {"key": "runnerfleet.dev/pool", "value": "runner", "effect": "NoSchedule"}
 
 
 def node(name: str, ready: str = "True", tainted: bool = True) -> dict[str, Any]:
-    taints = [OTHER_TAINT] + ([{"key": TAINT, "effect": "NoSchedule"}] if tainted else [])
+    taints = [OTHER_TAINT] + ([{"key": ENGINE_TAINT, "effect": "NoSchedule"}] if tainted else [])
     conditions = [{"type": "DiskPressure", "status": "False"}, {"type": "Ready", "status": ready}]
     return {"metadata": {"name": name}, "spec": {"taints": taints}, "status": {"conditions": conditions}}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_ready import ROLL_ANNOTATION, TAINT, with_taint
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_ready import ROLL_ANNOTATION, with_taint
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_rollout import (
     UNREGISTER,
     UNREGISTERED,
@@ -25,6 +25,7 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_roll
     wanted_revisions,
     with_intended,
 )
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._names import ENGINE_TAINT
 
 METRICS = """\
 # HELP dagger_connected_clients Number of currently connected clients
@@ -309,5 +310,5 @@ def test_the_taint_is_set_once() -> None:
     """Beside those of others."""
     other = {"key": "other", "effect": "NoSchedule"}
     once = with_taint({"spec": {"taints": [other]}})
-    assert once == [other, {"key": TAINT, "effect": "NoSchedule"}]
+    assert once == [other, {"key": ENGINE_TAINT, "effect": "NoSchedule"}]
     assert with_taint({"spec": {"taints": once}}) == once

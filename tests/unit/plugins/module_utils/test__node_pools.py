@@ -11,7 +11,7 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._api_names i
 from hypothesis import given
 from hypothesis import strategies as st
 
-START = {"key": pools.START_TAINT, "effect": "NoSchedule"}
+START = {"key": pools.ENGINE_TAINT, "effect": "NoSchedule"}
 CORDON = {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
 
 
@@ -94,7 +94,7 @@ def test_a_support_node_loses_the_pool_taint() -> None:
 
 
 WORDS = st.sampled_from(["a", "b", "example.org/c", "example.org/d", pools.POOL_LABEL])
-TAINT_KEYS = st.sampled_from(["a", "example.org/c", pools.POOL_TAINT, pools.START_TAINT])
+TAINT_KEYS = st.sampled_from(["a", "example.org/c", pools.POOL_TAINT, pools.ENGINE_TAINT])
 TAINTS = st.lists(
     st.builds(
         lambda key, value, effect: {"key": key, "value": value, "effect": effect},
@@ -127,7 +127,7 @@ def test_a_second_plan_is_empty_and_others_keep_theirs(
     engine: bool,
 ) -> None:
     """Whatever lies on the node and whatever is wanted."""
-    own = [taint for taint in more_taints if taint["key"] not in (pools.POOL_TAINT, pools.START_TAINT)]
+    own = [taint for taint in more_taints if taint["key"] not in (pools.POOL_TAINT, pools.ENGINE_TAINT)]
     pool = {
         "name": "runner",
         "nodes": ["runner-1"],
@@ -144,8 +144,8 @@ def test_a_second_plan_is_empty_and_others_keep_theirs(
         if key not in owned and key not in wanted.labels:
             assert after["metadata"]["labels"][key] == value
     left = after["spec"].get("taints") or []
-    assert [taint for taint in left if taint["key"] == pools.START_TAINT] == [
-        taint for taint in taints if taint["key"] == pools.START_TAINT
+    assert [taint for taint in left if taint["key"] == pools.ENGINE_TAINT] == [
+        taint for taint in taints if taint["key"] == pools.ENGINE_TAINT
     ]
     assert len({(taint["key"], taint["effect"]) for taint in left}) == len(left)
 

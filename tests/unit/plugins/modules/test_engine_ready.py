@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_ready import ROLL_ANNOTATION, TAINT
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_ready import ROLL_ANNOTATION
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._names import ENGINE_TAINT
 from ansible_collections.runnerfleet.baremetal.plugins.modules import engine_ready
 
 VERSION = "0.21.8"
@@ -27,7 +28,7 @@ class MemoryCluster:
     def _node(name: str) -> dict[str, Any]:
         return {
             "metadata": {"name": name, "resourceVersion": "1"},
-            "spec": {"taints": [{"key": "other", "effect": "NoSchedule"}, {"key": TAINT, "effect": "NoSchedule"}]},
+            "spec": {"taints": [{"key": "other", "effect": "NoSchedule"}, {"key": ENGINE_TAINT, "effect": "NoSchedule"}]},
             "status": {"conditions": [{"type": "Ready", "status": "True"}]},
         }
 
@@ -115,7 +116,7 @@ def test_an_engine_that_stopped_for_good_gets_its_taint_back(run_module: RunModu
     assert run_module(engine_ready.main, ARGUMENTS, check=True)["barred"] == [] and made.tainted() == []
     result = run_module(engine_ready.main, ARGUMENTS)
     assert result["failed"] and result["changed"] and result["barred"] == ["runner-2"] and made.tainted() == ["runner-2"]
-    assert result["diff"] == {"before": "", "after": f"runner-2: {TAINT}\n"}
+    assert result["diff"] == {"before": "", "after": f"runner-2: {ENGINE_TAINT}\n"}
     assert run_module(engine_ready.main, ARGUMENTS)["barred"] == []
 
 

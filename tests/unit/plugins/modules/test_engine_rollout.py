@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_ready import ROLL_ANNOTATION, TAINT, with_taint, without_taint
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_ready import ROLL_ANNOTATION, with_taint, without_taint
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_rollout import (
     CHECKPOINT_ANNOTATION,
     RESTORE_ANNOTATION,
@@ -16,6 +16,7 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_roll
     notes,
     read_progress,
 )
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._names import ENGINE_TAINT
 from ansible_collections.runnerfleet.baremetal.plugins.modules import engine_rollout
 
 RunModule = Callable[..., dict[str, Any]]
@@ -164,7 +165,7 @@ class MemoryCluster:
         return True, None
 
     def barred(self) -> list[str]:
-        return [name for name, node in self.node_objects.items() if any(t["key"] == TAINT for t in node["spec"].get("taints") or [])]
+        return [name for name, node in self.node_objects.items() if any(t["key"] == ENGINE_TAINT for t in node["spec"].get("taints") or [])]
 
     def stale(self) -> list[str]:
         return [name for name, pod in self.pods.items() if pod["metadata"]["labels"]["controller-revision-hash"] == "old"]

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _engine_status as status
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_ready import ROLL_ANNOTATION, TAINT
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_ready import ROLL_ANNOTATION
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_rollout import Progress
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._names import ENGINE_TAINT
 from ansible_collections.runnerfleet.baremetal.plugins.modules import engine_status
 
 FIGURES = {"clients": 1, "bytes": 73.4e6, "size": 8e9, "free": 6e9, "checkpoints": 2, "checkpoint_time": 3600, "wipes": 0}
@@ -19,7 +20,7 @@ PROVEN = {**FIGURES, "canary": 1, "persisted_results": 4333, "persisted_bytes": 
 def node(name: str, *, barred: bool = False, progress: Progress | None = None, ready: str = "True") -> dict[str, Any]:
     """A node."""
     notes = {ROLL_ANNOTATION: progress.to_json()} if progress else {}
-    taints = [{"key": TAINT, "effect": "NoSchedule"}] if barred else []
+    taints = [{"key": ENGINE_TAINT, "effect": "NoSchedule"}] if barred else []
     conditions = [{"type": "Ready", "status": ready}]
     return {"metadata": {"name": name, "annotations": notes}, "spec": {"taints": taints}, "status": {"conditions": conditions}}
 

@@ -112,14 +112,14 @@ def test_check_then_real_then_nothing(api: Api, run_module: Run) -> None:
 def test_what_left_the_inventory_is_removed(api: Api, run_module: Run) -> None:
     """What was set from here, and only that."""
     run_module(node_pools.main, {"kubeconfig": "/k", "pools": POOLS})
-    api.nodes["runner-1"]["spec"]["taints"].append({"key": pools.START_TAINT, "effect": "NoSchedule"})
+    api.nodes["runner-1"]["spec"]["taints"].append({"key": pools.ENGINE_TAINT, "effect": "NoSchedule"})
     run_module(node_pools.main, {"kubeconfig": "/k", "pools": [{"name": "support", "nodes": ["support-1", "runner-1"]}]})
     assert api.nodes["runner-1"]["metadata"]["labels"] == {
         "arch": "amd64",
         pools.POOL_LABEL: "support",
         "node-role.kubernetes.io/support": "",
     }
-    assert api.nodes["runner-1"]["spec"]["taints"] == [{"key": pools.START_TAINT, "effect": "NoSchedule"}]
+    assert api.nodes["runner-1"]["spec"]["taints"] == [{"key": pools.ENGINE_TAINT, "effect": "NoSchedule"}]
     assert api.nodes["runner-1"]["metadata"]["annotations"] == {}
 
 
