@@ -17,6 +17,7 @@ from lab.standins import PATH, Image
 from lab.standins import images as standin_images
 
 ENGINE = "registry.dagger.io/engine:v0.21.11"
+ENGINE_BEFORE = "registry.dagger.io/engine:v0.21.10"  # beside it in a pool of molecule/two_pools
 RUNNER = "docker.io/summerwind/actions-runner:v2.335.1-ubuntu-22.04"
 PAUSE_VERSION = "3.10.2"
 FLANNEL_CNI_TAG = "v1.9.1-flannel3"  # What flannel's chart asks for.
@@ -92,7 +93,12 @@ def _platform() -> Iterator[Served]:
 def stand_ins() -> list[Served]:
     """The images of the engine's and the runner's stand-ins."""
     made = standin_images(busybox())
-    return [Served(ENGINE, made["engine"], stand_in=True), Served(RUNNER, made["runner"], stand_in=True)]
+    before = standin_images(busybox(), ENGINE_BEFORE.rpartition(":")[2])
+    return [
+        Served(ENGINE, made["engine"], stand_in=True),
+        Served(ENGINE_BEFORE, before["engine"], stand_in=True),
+        Served(RUNNER, made["runner"], stand_in=True),
+    ]
 
 
 def real_parts() -> list[Served]:

@@ -68,7 +68,8 @@ def _source_key(source: str) -> str:
 
 def wanted(engine_image: str, upstream: bool, chart: Path | None) -> list[Push]:
     """What the registry must hold. With upstream within reach, only what upstream does not have, and what shares its host name."""
-    stand_ins = [served for served in images.stand_ins() if served.reference != images.ENGINE or not (engine_image or upstream)]
+    engines = (images.ENGINE, images.ENGINE_BEFORE)
+    stand_ins = [served for served in images.stand_ins() if served.reference not in engines or not (engine_image or upstream)]
     served = stand_ins if upstream else [*images.real_parts(), *stand_ins]
     pushes = [Push(one.reference, one.key(), served=one) for one in served]
     if upstream:

@@ -41,6 +41,9 @@ FLEETS = dict.fromkeys(("default", "replace_drive", "engine_faults"), "molecules
 # The roles as site.yml applies them: each scenario starts from what the ones before it left.
 PIPELINE: list[str] = yaml.safe_load((ROOT / "molecule/shared/vars/pipeline.yml").read_text(encoding="utf-8"))["pipeline"]
 
+# What follows them on their fleet.
+AFTER = ["two_pools"]
+
 # ansible-test makes an environment a test, and bootstraps pip with a script that it downloads, unless it finds one.
 PIP_BOOTSTRAP = '''"""pip for ansible-test's environments, from the wheels that Python itself carries."""
 import ensurepip
@@ -214,7 +217,7 @@ CHECKS: dict[str, Callable[[str], Counts]] = {
     "sanity": sanity,
 }
 # Their fleets are taken down here, where the last scenario of each is known.
-SCENARIOS = {name: scenario(name, "--destroy=never") for name in (*FLEETS, *PIPELINE)}
+SCENARIOS = {name: scenario(name, "--destroy=never") for name in (*FLEETS, *PIPELINE, *AFTER)}
 # Without KVM these take long: `make test-nvme`, not `make test`. One after the other, since each boots a machine.
 MACHINES = {"nvme_vm": scenario("nvme_vm"), "vm": pytest("tests/vm")}
 ASKED_FOR = (*MACHINES, "replace_drive", "engine_faults")
@@ -283,7 +286,7 @@ def main() -> int:
     results: list[Counts] = []
     chosen = [
         [(checks, [name for name in CHECKS if name in wanted]), (scenarios, [name for name in FLEETS if name in wanted])],
-        [(scenarios, [name for name in PIPELINE if name in wanted])],
+        [(scenarios, [name for name in (*PIPELINE, *AFTER) if name in wanted])],
         [(checks, [name for name in MACHINES if name in wanted])],
     ]
 

@@ -125,7 +125,7 @@ class ActionModule(ActionBase):
         pooled = {host for pool in pools for host in groups.get(str(pool.get("group")), ())}
         members = pooled.difference(hosts, leaders)
         findings += _differences({**host_variables(sorted(members), specs, defaults, self._loader, task_vars), **leaders, **hosts}, specs)
-        findings += self._runner_pool_findings(hosts[played[0]], pools)
+        findings += self._runner_pool_findings(hosts[played[0]])
         findings += self._fleet_findings(fleet, {} if options["external_control_plane"] else leaders)
         # A host that stands in a pool too is misplaced, and told as such.
         findings += _inventory.control_plane_findings([name for name in leaders if name not in pooled])
@@ -135,7 +135,7 @@ class ActionModule(ActionBase):
         findings += self._sizing_findings(looked, hosts, groups, pools, options)
         helm = str(hosts[played[0]].value("runner_controller_helm_binary")[0] or "helm")
         tools = _controller.gather(helm)
-        findings += self._version_findings(looked, hosts, hosts[played[0]], tools.python_client)
+        findings += self._version_findings(looked, hosts, hosts[played[0]], groups, pools, tools.python_client)
         findings += _controller.findings(tools, helm)
         if fleet["fleet_mirror"] and options["mirror_check"] != "none" and not list(credentials_in("", fleet["fleet_mirror"])):
             architectures = _host_rules.ARCHITECTURES
@@ -197,12 +197,14 @@ class ActionModule(ActionBase):
             *self._endpoint_findings(fleet, control_plane),
         ]
 
-    def _runner_pool_findings(self, first: Variables, pools: list[Mapping[str, Any]]) -> list[Finding]:
-        """Runner pools that name no pool of nodes with engines."""
+    def _runner_pool_findings(self, first: Variables) -> list[Finding]:
+        """Runner pools that name no pool of nodes with engines, or an engine that their pool does not have."""
         entries = first.value("runner_pools_pools")[0]
         named = [entry for entry in entries if isinstance(entry, Mapping)] if isinstance(entries, list) else []
-        engine_pools = [str(pool.get("name")) for pool in pools if pool.get("engine")]
-        return _inventory.api_findings(_api_values.unknown_pools("runner_pools_pools", named, engine_pools))
+        pools = _fleet_sizing.engine_pools({name: first.value(name)[0] for name in _fleet_sizing.NAMES})
+        engines = {pool.name: list(map(str, pool.versions)) for pool in pools}
+        default = str(first.value("runner_pools_engine_version")[0] or "")
+        return _inventory.api_findings(_api_values.unknown_engines("runner_pools_pools", named, engines, default))
 
     def _endpoint_findings(self, fleet: dict[str, Any], control_plane: dict[str, Variables]) -> list[Finding]:
         typed = {name: variables.value(ENDPOINT)[0] for name, variables in control_plane.items() if ENDPOINT in variables.raw}
@@ -298,7 +300,13 @@ class ActionModule(ActionBase):
         return findings
 
     def _version_findings(
-        self, hosts: list[_host_rules.Host], variables: dict[str, Variables], first: Variables, python_client: str
+        self,
+        hosts: list[_host_rules.Host],
+        variables: dict[str, Variables],
+        first: Variables,
+        groups: Mapping[str, list[str]],
+        stated: list[Mapping[str, Any]],
+        python_client: str,
     ) -> list[Finding]:
         """What is to be installed against the matrix, and against what runs already."""
         versions = {component: str(first.value(name)[0] or "") for component, name in COMPONENTS.items()}
@@ -306,7 +314,9 @@ class ActionModule(ActionBase):
         # The matrix speaks of the controller, whose version is known for the chart that is pinned.
         if first.value("runner_controller_version")[0] == PINS["arc_legacy_chart"]:
             versions["arc_legacy"] = PINS["arc_legacy"]
-        engines = [str(version) for version in first.value("dagger_engine_versions")[0] or []]
+        pools = _fleet_sizing.engine_pools({name: first.value(name)[0] for name in _fleet_sizing.NAMES})
+        versions_of = {pool.name: list(map(str, pool.versions)) for pool in pools}
+        engines = {host.name: versions_of.get(_fleet_sizing.pool_of(host.name, groups, stated)[0], []) for host in hosts}
         surveys: dict[str, dict[str, Any]] = {host.name: dict(host.survey) for host in hosts if host.survey}
         for name, survey in surveys.items():
             packages = variables[name].value("kubernetes_host_packages")[0]
@@ -319,13 +329,7 @@ class ActionModule(ActionBase):
         return [
             *_version_matrix.pair_findings({component: version for component, version in versions.items() if version}),
             *_version_matrix.system_findings(surveys, kubernetes),
-            *_version_matrix.engine_findings(
-                engines,
-                first.value("dagger_engine_environment")[0] or {},
-                first.value("dagger_engine_config")[0] or {},
-                str(first.value("dagger_engine_profile")[0]),
-                VERBS,
-            ),
+            *_version_matrix.engine_findings(pools, VERBS),
             *_version_matrix.skew_findings(running, kubernetes, engines),
         ]
 

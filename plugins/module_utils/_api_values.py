@@ -219,6 +219,7 @@ RULES: dict[str, Rule] = {
     "dagger_engine_environment": _environment,
     "dagger_engine_memory": _quantity,
     "dagger_engine_monitor_labels": _labels,
+    "dagger_engine_pools": _pools,
     "dagger_engine_namespace": _is(_api_names.dns_label),
     "dagger_engine_runner_namespace": _is(_api_names.dns_label),
     "fleet_arc_namespace": _is(_api_names.dns_label),
@@ -245,16 +246,27 @@ def problems(name: str, value: Any) -> list[Problem]:
     return list(RULES[name](name, value))
 
 
-def unknown_pools(path: str, entries: Sequence[Mapping[str, Any]], engine_pools: Sequence[str]) -> list[Problem]:
-    """Entries of runner_pools_pools whose pool of nodes has no engines, or is none."""
-    expected = f"one of the pools with engines: {', '.join(engine_pools) or 'there is none'}"
-    return [
-        Problem(f"{path}[{index}].pool", repr(entry["pool"]), expected)
-        for index, entry in enumerate(entries)
-        if entry.get("pool") and entry["pool"] not in engine_pools
-    ]
+def unknown_engines(
+    path: str, entries: Sequence[Mapping[str, Any]], engines: Mapping[str, Sequence[str]], default: str = ""
+) -> Iterator[Problem]:
+    """Entries of runner_pools_pools whose pool of nodes has no engines, or not of their version.
+
+    `engines`: versions by the name of each pool with engines; `default`: the version of entries that state none, the first of their pool
+    where it is empty.
+    """
+    known = f"one of the pools with engines: {', '.join(engines) or 'there is none'}"
+    for index, entry in enumerate(entries):
+        pool = str(entry.get("pool") or next(iter(engines), ""))
+        if pool not in engines:
+            yield Problem(f"{path}[{index}].pool", repr(pool) if pool else "nothing", known)
+            continue
+        version = str(entry.get("engine_version") or default or "")
+        if version and version not in engines[pool]:
+            where = f"{path}[{index}].engine_version" if entry.get("engine_version") else "runner_pools_engine_version"
+            found = f"{version!r} for {entry.get('name')}, whose runners run in pool {pool}"
+            yield Problem(where, found, f"a version of that pool's engines: {', '.join(engines[pool]) or 'it has none'}")
 
 
-def runner_pool_problems(entries: Sequence[Mapping[str, Any]], engine_pools: Sequence[str]) -> list[Problem]:
-    """All that is wrong with runner pools, by themselves and with the pools of nodes that they name."""
-    return [*_runner_pools("runner_pools_pools", entries), *unknown_pools("runner_pools_pools", entries, engine_pools)]
+def runner_pool_problems(entries: Sequence[Mapping[str, Any]], engines: Mapping[str, Sequence[str]], default: str = "") -> list[Problem]:
+    """All that is wrong with runner pools, by themselves and with the engines that they name; see unknown_engines."""
+    return [*_runner_pools("runner_pools_pools", entries), *unknown_engines("runner_pools_pools", entries, engines, default)]

@@ -46,8 +46,22 @@ class EngineCluster:
         return self._list("/api/v1/nodes", labelSelector=f"{POOL_LABEL} in ({','.join(self.pools)})")
 
     def daemonsets(self) -> list[dict[str, Any]]:
-        """One a version, or one an instance of it."""
+        """One for each pool and version."""
         return self._list(f"/apis/apps/v1/namespaces/{self.namespace}/daemonsets", labelSelector=ENGINE_SELECTOR)
+
+    def namespaces(self) -> list[str]:
+        """Names of all namespaces."""
+        return [str(item["metadata"]["name"]) for item in self._list("/api/v1/namespaces")]
+
+    def kinds(self, group: str) -> list[str]:
+        """Kinds of a group of the API with its version; none where the cluster does not have it."""
+        try:
+            found = self._json("GET", f"/apis/{group}").get("resources") or []
+        except Exception as error:
+            if getattr(error, "status", None) == 404:
+                return []
+            raise
+        return sorted({str(item["kind"]) for item in found if "/" not in item["name"]})
 
     def revisions(self) -> list[dict[str, Any]]:
         """The templates that the DaemonSets had, as far as the cluster remembers."""

@@ -10,10 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._names import ENGINE_TAINT
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._names import ENGINE_TAINT, POOL_LABEL
 
 ROLL_ANNOTATION = "runnerfleet.dev/engine-rollout"
 VERSION_LABEL = "app.kubernetes.io/version"
+INSTANCE_LABEL = "app.kubernetes.io/instance"  # the name of its DaemonSet
 _GENERATION = "deprecated.daemonset.template.generation"
 _GENERATION_LABEL = "pod-template-generation"
 
@@ -42,12 +43,13 @@ class NodeVerdict:
 
 
 def judge(
-    nodes: Iterable[Mapping[str, Any]], pods: Iterable[Mapping[str, Any]], daemonsets: Iterable[Mapping[str, Any]], versions: Sequence[str]
+    nodes: Iterable[Mapping[str, Any]],
+    pods: Iterable[Mapping[str, Any]],
+    daemonsets: Iterable[Mapping[str, Any]],
+    versions: Mapping[str, Sequence[str]],
 ) -> list[NodeVerdict]:
-    """One verdict a node, sorted by name. Objects are as the API returns them."""
-    generations = {
-        _labels(item).get(VERSION_LABEL, ""): (item["metadata"].get("annotations") or {}).get(_GENERATION, "") for item in daemonsets
-    }
+    """One verdict a node, sorted by name. Objects are as the API returns them; `versions` are those of each pool."""
+    generations = {item["metadata"]["name"]: (item["metadata"].get("annotations") or {}).get(_GENERATION, "") for item in daemonsets}
     by_place: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for pod in pods:
         place = ((pod.get("spec") or {}).get("nodeName") or "", _labels(pod).get(VERSION_LABEL, ""))
@@ -56,19 +58,24 @@ def judge(
     for node in nodes:
         name = node["metadata"]["name"]
         waiting, stuck, outdated = {}, {}, []
-        for version in versions:
+        for version in versions.get(_labels(node).get(POOL_LABEL, ""), ()):
             found = by_place.get((name, version), [])
             reason = _first_reason(found)
             if reason is not None:
                 waiting[version] = reason
                 stuck[version] = found[0]["metadata"]["name"] if found else ""
-            wanted = generations.get(version, "")
-            if wanted and any(_labels(pod).get(_GENERATION_LABEL, wanted) != wanted for pod in found):
+            if any(_outdated(pod, generations) for pod in found):
                 outdated.append(version)
         tainted = any(taint["key"] == ENGINE_TAINT for taint in _taints(node))
         rolling = ROLL_ANNOTATION in (node["metadata"].get("annotations") or {})
         verdicts.append(NodeVerdict(name, _condition(node, "Ready") == "Unknown", tainted, waiting, stuck, tuple(outdated), rolling))
     return sorted(verdicts, key=lambda verdict: verdict.name)
+
+
+def _outdated(pod: Mapping[str, Any], generations: Mapping[str, str]) -> bool:
+    """Whether its DaemonSet has another template by now."""
+    wanted = generations.get(_labels(pod).get(INSTANCE_LABEL, ""), "")
+    return bool(wanted) and _labels(pod).get(_GENERATION_LABEL, wanted) != wanted
 
 
 def without_taint(node: Mapping[str, Any]) -> list[Mapping[str, Any]]:

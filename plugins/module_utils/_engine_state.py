@@ -29,6 +29,10 @@ _SAMPLE = re.compile(r"^([a-z_:]+)(?:\{[^}]*\})? ([-+0-9.eE]+|NaN)", re.MULTILIN
 # Only these may be restored into another version of the engine; see the engine's schemaVersion.
 _SCHEMAS = (((0, 21, 0, "", 0), 16), ((1, 0, 0, "beta", 8), 17), ((2, 0, 0, "", 0), None))
 
+# Limits of the collector of garbage that are shares of the whole filesystem. sweepSize is a share of something else.
+_SHARES = ("reservedSpace", "maxUsedSpace", "minFreeSpace")
+_MIB = 1024**2
+
 T = TypeVar("T")
 
 
@@ -38,7 +42,6 @@ class Settings:
 
     version: str
     cache: str
-    instance: int = 0
     namespace: str = "dagger"
     runner_namespace: str = "arc-runners"
     sockets: str = ""
@@ -54,7 +57,27 @@ class Settings:
     @property
     def base(self) -> str:
         """Where all of this engine lies on the cache filesystem."""
-        return f"{self.cache}/{self.version}" + (f"/{self.instance}" if self.instance else "")
+        return f"{self.cache}/{self.version}"
+
+
+def exact_config(config: Mapping[str, Any], size: int) -> dict[str, Any]:
+    """engine.json with shares of a filesystem of so many bytes as bytes: an engine rounds a percentage up to its own kind of gigabyte."""
+
+    def exact(limits: Mapping[str, Any]) -> dict[str, Any]:
+        return {key: _bytes(value, size) if key in _SHARES else value for key, value in limits.items()}
+
+    gc = config.get("gc")
+    if not isinstance(gc, Mapping):
+        return dict(config)
+    found = exact(gc)
+    if isinstance(found.get("policies"), list):
+        found["policies"] = [exact(policy) for policy in found["policies"]]
+    return {**config, "gc": found}
+
+
+def _bytes(value: Any, size: int) -> Any:
+    share = re.fullmatch(r"(\d+)%", value) if isinstance(value, str) else None
+    return size * int(share.group(1)) // 100 // _MIB * _MIB if share else value
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_rollout import is_ready, owner, plan, version
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._names import ENGINE_TAINT
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._names import ENGINE_TAINT, POOL_LABEL
 
-COLUMNS = ("node", "engine", "state", "clients", "cache", "persisted", "canary", "free", "checkpoint", "wiped", "restored")
+COLUMNS = ("node", "pool", "engine", "state", "clients", "cache", "persisted", "canary", "free", "checkpoint", "wiped", "restored")
 
 CANARY = {1: "cached", 0: "RUN ANEW", None: "-"}  # of the step that the pod runs after each start
 
@@ -33,6 +33,7 @@ def engines(
         stale = {entry.pod: list(entry.reasons) for entry in item.stale}
         common = {
             "node": item.node,
+            "pool": (node["metadata"].get("labels") or {}).get(POOL_LABEL, ""),
             "silent": item.silent,
             "barred": any(taint["key"] == ENGINE_TAINT for taint in (node.get("spec") or {}).get("taints") or []),
             "rolling": item.progress.step if item.progress else "",
@@ -115,6 +116,7 @@ def _row(entry: Mapping[str, Any], now: float) -> tuple[str, ...]:
     cache = (size(figures.get("bytes")), _persisted(figures), CANARY[figures.get("canary")], size(figures.get("free")))
     return (
         entry["node"],
+        entry["pool"],
         entry["version"] or "none",
         state,
         clients,

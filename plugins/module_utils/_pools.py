@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
@@ -69,7 +69,14 @@ class Pool:
 
     def as_dict(self) -> dict[str, Any]:
         """As fleet_pools writes it, with nothing left out."""
-        return {**asdict(self), "taints": [dict(taint) for taint in self.taints], "engine": dict(self.engine) if self.engine else False}
+        # Not by asdict(): Ansible's own containers, which templates hand over, refuse to be copied in its way.
+        return {
+            "name": self.name,
+            "group": self.group,
+            "labels": dict(self.labels),
+            "taints": [dict(taint) for taint in self.taints],
+            "engine": dict(self.engine) if self.engine else False,
+        }
 
 
 def pools_from(given: Any, engine: Mapping[str, Any] | None = None) -> list[Pool]:

@@ -19,17 +19,21 @@ description:
   - Never restarts an engine. Pods that still run an older template than their DaemonSet are returned in RV(outdated), with a warning.
 options:
   versions:
-    description: Engine versions that must answer on each of these nodes.
-    type: list
-    elements: str
+    description: The engine versions that must answer on the nodes of each pool, as a list by the name of the pool.
+    type: dict
     required: true
+  namespace:
+    description: Namespace of the engines.
+    type: str
+    default: dagger
   timeout:
     description: Seconds to wait for all of them. In check mode there is one look and no wait.
     type: int
     default: 600
+requirements:
+  - kubernetes (Python client) >= 24.2.0
 extends_documentation_fragment:
   - runnerfleet.baremetal.cluster
-  - runnerfleet.baremetal.engines
   - runnerfleet.baremetal.attributes
 attributes:
   check_mode: {support: full}
@@ -41,8 +45,7 @@ EXAMPLES = r"""
 - name: Let runners in where the engine answers
   runnerfleet.baremetal.engine_ready:
     kubeconfig: "{{ fleet_kubeconfig }}"
-    pools: [runner]
-    versions: ["0.21.11"]
+    versions: {runner: ["0.21.11"], large: ["0.21.10", "0.21.11"]}
 """
 
 RETURN = r"""
@@ -107,7 +110,7 @@ INTERVAL = 3
 
 def connect(module: AnsibleK8SModule) -> EngineCluster:
     """The cluster that the module's arguments, or the environment, name."""
-    return EngineCluster(api_client(module), module.params["pools"], module.params["namespace"])
+    return EngineCluster(api_client(module), sorted(module.params["versions"]), module.params["namespace"])
 
 
 def let_in(module: AnsibleK8SModule, cluster: EngineCluster) -> tuple[list[NodeVerdict], list[str], list[dict[str, Any]]]:
@@ -143,8 +146,7 @@ def main() -> None:
     """Entry point."""
     spec = {
         **CLUSTER_ARGS,
-        "pools": {"type": "list", "elements": "str", "required": True},
-        "versions": {"type": "list", "elements": "str", "required": True},
+        "versions": {"type": "dict", "required": True},
         "namespace": {"type": "str", "default": "dagger"},
         "timeout": {"type": "int", "default": 600},
     }
@@ -171,7 +173,7 @@ def main() -> None:
         },
     }
     if not verdicts and not module.check_mode:
-        found = f"no node with the label {POOL_LABEL} and one of the values {', '.join(module.params['pools'])}"
+        found = f"no node with the label {POOL_LABEL} and one of the values {', '.join(cluster.pools)}"
         module.fail_json(msg=f"Found {found}; expected at least one engine node. Label the nodes first (role node_pools).", **result)
     if waiting and not module.check_mode:
         stuck = {name for verdict in waiting for name in verdict.pods.values()}

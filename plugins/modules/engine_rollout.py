@@ -118,7 +118,7 @@ planned:
   returned: always
   type: list
   elements: str
-  sample: ["runner-1: engine pod dagger-engine-0-21-8-x7k2p: metadata.annotations.runnerfleet.dev/engine-config changed"]
+  sample: ["runner-1: engine pod dagger-engine-runner-0-21-8-x7k2p: metadata.annotations.runnerfleet.dev/engine-config changed"]
 rolled:
   description:
     - The nodes that were rolled or drained. For each engine its C(cache), V(kept) or V(not known) with a C(reason), and the figures
@@ -129,7 +129,8 @@ rolled:
   sample:
     - node: runner-1
       seconds: 21.4
-      engines: [{daemonset: dagger-engine-0-21-8, exit_code: 0, cache: kept, before: {bytes: 73400}, after: {bytes: 73400, canary: 1}}]
+      engines:
+        - {daemonset: dagger-engine-runner-0-21-8, exit_code: 0, cache: kept, before: {bytes: 73400}, after: {bytes: 73400, canary: 1}}
 lost:
   description: Nodes whose cache did not come through, in this run or an earlier one.
   returned: always

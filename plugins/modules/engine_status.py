@@ -49,9 +49,10 @@ engines:
   elements: dict
   sample:
     - node: runner-1
+      pool: runner
       version: 0.21.11
-      daemonset: dagger-engine-0-21-11
-      pod: dagger-engine-0-21-11-x7k2p
+      daemonset: dagger-engine-runner-0-21-11
+      pod: dagger-engine-runner-0-21-11-x7k2p
       ready: true
       stale: []
       silent: false

@@ -9,24 +9,36 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_memory import LEAST, OVERHEAD
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._pools import ENGINE, Pool, pools_from
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._quantity import at, to_bytes, to_millicpu
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._runner_share import pool_runners, runner
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._sizing import Plan, plan_from
 
 # What the plan is made of; each is a variable of the role that its name begins with.
 NAMES = (
-    "dagger_engine_cpu",
-    "dagger_engine_memory",
+    *(f"dagger_engine_{key}" for key in ENGINE),
     "dagger_engine_pools",
-    "dagger_engine_versions",
     "kubernetes_host_eviction_hard",
     "kubernetes_host_kube_reserved",
     "kubernetes_host_kubelet_config",
     "kubernetes_host_system_reserved",
-    "runner_pools_engine_pools",
     "runner_pools_pools",
     "runner_pools_resources",
 )
 MAX_PODS = 110  # kubelet's default
+
+
+def engine_pools(values: Mapping[str, Any]) -> list[Pool]:
+    """The pools with engines, as role dagger_engine sees them; none where fleet_pools cannot be read, which its own check tells.
+
+    `values` holds dagger_engine_pools, and dagger_engine_<key> for each key that a pool may state itself.
+    """
+    common = {key: values.get(f"dagger_engine_{key}") for key in ENGINE}
+    try:
+        return [pool for pool in pools_from(values.get("dagger_engine_pools"), common) if pool.engine]
+    except ValueError:
+        return []
 
 
 def pool_of(host: str, groups: Mapping[str, Sequence[str]], pools: Sequence[Mapping[str, Any]]) -> tuple[str, int]:
@@ -54,25 +66,22 @@ def node_plan(values: Mapping[str, Any], pool: str, nodes: int) -> Plan:
         "eviction": {"memory": (values.get("kubernetes_host_eviction_hard") or {}).get("memory.available", "100Mi")},
         "max_pods": (values.get("kubernetes_host_kubelet_config") or {}).get("maxPods", MAX_PODS),
     }
-    if pool in (values.get("dagger_engine_pools") or ()):
-        versions = max(len(values.get("dagger_engine_versions") or ()), 1)
-        wanted["engine"] = {
-            "cpu": f"{versions * at('dagger_engine_cpu', to_millicpu, values['dagger_engine_cpu'])}m",
-            "memory": versions * at("dagger_engine_memory", to_bytes, values["dagger_engine_memory"]),
-        }
-    wanted["runners"] = [runner(entry, values, nodes) for entry in pool_runners(values, pool)]
+    pools = {item.name: item for item in engine_pools(values)}
+    if pool in pools:
+        wanted["engine"] = _engines(pools[pool], values)
+    runners, first = values.get("runner_pools_pools") or (), next(iter(pools), "")
+    resources = values.get("runner_pools_resources") or {}
+    wanted["runners"] = [runner(entry, resources, nodes) for entry in pool_runners(runners, pool, first)]
     return plan_from(wanted)
 
 
-def pool_runners(values: Mapping[str, Any], pool: str) -> list[Mapping[str, Any]]:
-    """The entries of runner_pools_pools whose runners this pool of nodes takes."""
-    first: Sequence[str] = values.get("runner_pools_engine_pools") or ("",)
-    return [entry for entry in values.get("runner_pools_pools") or () if (entry.get("pool") or first[0]) == pool]
+def _engines(pool: Pool, values: Mapping[str, Any]) -> dict[str, Any]:
+    """What all engines of a node ask for. Memory that nobody stated is what the runners leave, and this at least."""
+    engine, count = pool.engine or {}, max(len(pool.versions), 1)
 
+    def stated(key: str) -> str:
+        same = engine.get(key) == values.get(f"dagger_engine_{key}")
+        return f"dagger_engine_{key}" if same else f"fleet_pools, pool {pool.name}: engine.{key}"
 
-def runner(entry: Mapping[str, Any], values: Mapping[str, Any], nodes: int) -> dict[str, Any]:
-    """One size of runners: what the scheduler counts for it, and how many of them a node must take when all nodes share alike."""
-    resources = entry.get("resources") or values.get("runner_pools_resources") or {}
-    counted = {**(resources.get("limits") or {}), **(resources.get("requests") or {})}
-    share = -(-int(entry.get("replicas", 1)) // max(nodes, 1))
-    return {"name": entry.get("name", ""), "cpu": counted.get("cpu", 0), "memory": counted.get("memory", 0), "max": share}
+    memory = count * at(stated("memory"), to_bytes, engine["memory"]) if engine.get("memory") else count * LEAST + OVERHEAD
+    return {"cpu": f"{count * at(stated('cpu'), to_millicpu, engine.get('cpu'))}m", "memory": memory}

@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import itertools
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -20,6 +21,7 @@ import yaml
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_config import FIRST_KNOWN, engine_config, parse_version
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._findings import Finding
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._inventory import for_hosts
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._pools import Pool
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._survey import os_family
 
 try:
@@ -361,16 +363,21 @@ def _kernel(host: Mapping[str, Any], kubernetes: str) -> list[Finding]:
     return [Finding("kernel_too_old", f"kernel {host['kernel']}", f"kernel {running.group()}", expected, hint)]
 
 
-def engine_findings(
-    versions: Sequence[str], environment: Mapping[str, Any], config: Mapping[str, Any], profile: str, features: Sequence[str] = ()
-) -> list[Finding]:
-    """Engines that are asked for, with their environment, engine.json and the verbs that somebody relies on."""
-    return for_hosts({f"engine {version}": _engine(str(version), environment, config, profile, features) for version in versions})
+def engine_findings(pools: Sequence[Pool], features: Sequence[str] = ()) -> list[Finding]:
+    """Engines that pools ask for, with their environment, engine.json and the verbs that somebody relies on."""
+    engines: defaultdict[str, dict[str, Mapping[str, Any]]] = defaultdict(dict)
+    for pool in pools:
+        for version in pool.versions:
+            engines[str(version)][pool.name] = pool.engine or {}
+    told = {}
+    for version, asked in engines.items():
+        alike = all(engine == next(iter(asked.values())) for engine in asked.values())
+        for name, engine in list(asked.items())[: 1 if alike else None]:
+            told[f"engine {version}" + ("" if alike else f" of pool {name}")] = _engine(version, engine, features)
+    return for_hosts(told)
 
 
-def _engine(
-    version: str, environment: Mapping[str, Any], config: Mapping[str, Any], profile: str, features: Sequence[str]
-) -> list[Finding]:
+def _engine(version: str, engine: Mapping[str, Any], features: Sequence[str]) -> list[Finding]:
     try:
         parsed = parse_version(version)
     except ValueError as error:
@@ -384,11 +391,19 @@ def _engine(
         return [Finding("engine_too_old", ENGINES, found, f"{FIRST_KNOWN} or later", hint)]
     findings = []
     try:
-        engine_config(version, profile, config)
+        space = engine.get("checkpoint_space") if int(engine.get("checkpoints_keep") or 0) else None
+        engine_config(
+            version,
+            str(engine.get("profile") or "ci"),
+            engine.get("config") or {},
+            filesystem=engine.get("filesystem"),
+            checkpoints=space,
+            engines=len(engine.get("versions") or ()) or 1,
+        )
     except ValueError as error:
         hint = "correct dagger_engine_config, or choose an engine that knows the key"
         findings.append(Finding("engine_config_invalid", "dagger_engine_config", str(error), "keys and values that the engine knows", hint))
-    return [*findings, *_features(version, environment, features)]
+    return [*findings, *_features(version, engine.get("environment") or {}, features)]
 
 
 def _features(version: str, environment: Mapping[str, Any], verbs: Sequence[str]) -> list[Finding]:
@@ -412,9 +427,9 @@ def _when(feature: Feature) -> str:
     return f"an engine {' and '.join(filter(None, (since, until)))}"
 
 
-def skew_findings(hosts: Mapping[str, Mapping[str, Any]], kubernetes: str, engines: Sequence[str]) -> list[Finding]:
-    """What runs on each host (kubelet, api_server, engines; empty for nothing) against what is asked."""
-    told: dict[str, list[Finding]] = {name: _schemas(host, engines) for name, host in hosts.items()}
+def skew_findings(hosts: Mapping[str, Mapping[str, Any]], kubernetes: str, engines: Mapping[str, Sequence[str]]) -> list[Finding]:
+    """What runs on each host (kubelet, api_server, engines; empty for nothing) against what is asked. `engines`: versions for each host."""
+    told: dict[str, list[Finding]] = {name: _schemas(host, engines.get(name, ())) for name, host in hosts.items()}
     asked = _minor(kubernetes)
     servers = {name: minor for name, host in hosts.items() if (minor := _minor(host.get("api_server")))}
     kubelets = {name: minor for name, host in hosts.items() if (minor := _minor(host.get("kubelet")))}

@@ -43,7 +43,7 @@ def runner(name: str = "runner-x", node: str = "runner-1", ready: int = 1) -> di
     }
 
 
-def engine_pod(name: str = "dagger-engine-0-21-8-a", node: str = "runner-1", ready: int = 1) -> dict[str, str]:
+def engine_pod(name: str = "dagger-engine-runner-0-21-8-a", node: str = "runner-1", ready: int = 1) -> dict[str, str]:
     """An engine's pod, as kube-state-metrics shows it."""
     pod = {"namespace": "dagger", "pod": name}
     return {

@@ -68,7 +68,7 @@ def disk(free: str, version: str = "0.21.8") -> dict[str, str]:
 
 def memory(used: str) -> dict[str, str]:
     """An engine with 4 GB."""
-    pod = {"namespace": "dagger", "pod": "dagger-engine-0-21-8-a", "container": "engine"}
+    pod = {"namespace": "dagger", "pod": "dagger-engine-runner-0-21-8-a", "container": "engine"}
     return {
         labelled("container_memory_working_set_bytes", **pod): used,
         labelled("kube_pod_container_resource_limits", **pod, resource="memory"): "4e9x60",

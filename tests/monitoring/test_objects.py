@@ -32,7 +32,8 @@ def objects(*kinds: str) -> dict[str, dict[str, Any]]:
         "ansible_search_path": [str(ROLE)],
         "dagger_engine_namespace": "engines",
         "dagger_engine_monitor_labels": {"release": "prometheus"},
-        "__dagger_engine_operator_kinds": list(kinds),
+        "dagger_engine_runner_namespace": "arc-runners",
+        "__dagger_engine_cluster": {"monitoring_kinds": list(kinds)},
     }
     rendered = Templar(DataLoader(), variables=variables).template(trust_as_template(RENDER))
     return {item["kind"]: item for item in json.loads(json.dumps(rendered))}

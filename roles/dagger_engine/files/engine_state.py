@@ -38,6 +38,7 @@ from engine_canary import Canary
 from engine_store import StateError, Store, die_with_parent
 
 CONTAINER = 3  # the descriptor of the container's root
+CONFIG = "/etc/dagger/engine.json"  # where the engine reads it
 STATE = "/var/lib/dagger"  # where the engine wants its state; the pod mounts the cache directory there
 METRICS = "http://127.0.0.1:9090/metrics"
 PORT = 9091
@@ -235,6 +236,7 @@ class Engine:
         expected = os.stat(self.store.state)
         inside = os.path.relpath(self.store.state, self.settings.cache)
         libc = ctypes.CDLL(None, use_errno=True)
+        config = self.config()
 
         def enter() -> None:
             die_with_parent()
@@ -246,6 +248,8 @@ class Engine:
             if (found.st_dev, found.st_ino) != (expected.st_dev, expected.st_ino):
                 raise OSError(errno.ESTALE, "the pod's cache volume is not the filesystem that was proven")
             os.chdir("/")
+            os.makedirs(os.path.dirname(CONFIG), exist_ok=True)
+            Path(CONFIG).write_text(config, encoding="utf-8")
 
         self.shut.unlink(missing_ok=True)
         self.store.starting()
@@ -259,6 +263,11 @@ class Engine:
         if self.settings.keep and self.settings.when_idle:
             _in_background(self.notice_use)
             _in_background(self.rest)
+
+    def config(self) -> str:
+        """What engine.json says on this node, whose cache filesystem has a size of its own."""
+        wanted = json.loads(Path(__file__).with_name("engine.json").read_text(encoding="utf-8"))
+        return json.dumps(decide.exact_config(wanted, self.store.usage()[0]), indent=2, sort_keys=True)
 
     def wait(self) -> int:
         """Until the engine ends; what it orphans is reaped, since this is process 1 of the container."""
@@ -462,7 +471,7 @@ def _in_background(work: Callable[[], None]) -> threading.Thread:
 def serve(settings: Settings, store: Store) -> int:
     """Metrics and the whole story over HTTP, until the pod ends."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    labels = {"node": store.node, "version": settings.version, "instance": str(settings.instance)}
+    labels = {"node": store.node, "version": settings.version}
 
     class Handler(BaseHTTPRequestHandler):
         """Two pages, read afresh each time."""

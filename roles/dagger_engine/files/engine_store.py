@@ -162,8 +162,7 @@ class Store:
 
     def _others(self) -> list[Checkpoint]:
         """Usable checkpoints of other versions' engines, to begin with where this version has nothing."""
-        depth = Path(str(self.settings.instance)) if self.settings.instance else Path()
-        bases = [path / depth for path in _children(Path(self.settings.cache)) if path.name != self.settings.version]
+        bases = [path for path in _children(Path(self.settings.cache)) if path.name != self.settings.version]
         items = [item for base in bases for item in self.found(base) if decide.is_usable(item, self.settings)]
         return sorted(items, key=lambda item: item.time, reverse=True)
 

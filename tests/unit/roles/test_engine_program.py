@@ -152,7 +152,7 @@ def test_the_exporter_serves_metrics_and_the_whole_story(program: ModuleType, tm
     base = f"http://127.0.0.1:{servers[0].server_address[1]}"
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     page = opener.open(f"{base}/metrics", timeout=5).read().decode()
-    assert 'runnerfleet_engine_wipes_total{node="runner-1",version="0.21.8",instance="0"} 1\n' in page
+    assert 'runnerfleet_engine_wipes_total{node="runner-1",version="0.21.8"} 1\n' in page
     story = json.load(opener.open(f"{base}/state", timeout=5))
     assert story["events"][0]["message"] == "runner-1: gone" and story["checkpoints"] == [] and story["node"] == "runner-1"
     servers[0].shutdown()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import time
@@ -11,27 +10,21 @@ from typing import Any
 
 import pytest
 
+from .render import rendered
+
 SOCKET = "/run/runnerfleet/engine/1.2.3/engine.sock"
 
 
 @pytest.fixture(scope="module")
 def proof(repository: Path) -> list[dict[str, Any]]:
-    """The containers that come before the runner, as Ansible renders them from the role's own defaults. A process of its own: here
-    other tests have imported the collection as a plain package."""
+    """The containers that come before the runner."""
     given = {
         "runner_pools_pools": [{"name": "small", "organization": "acme"}],
-        "runner_pools_engine_version": "1.2.3",
+        "runner_pools_engine_versions": ["1.2.3"],
         "runner_pools_engine_timeout": 2,
+        "role_path": str(repository / "roles/runner_pools"),
     }
-    role = repository / "roles/runner_pools"
-    files = [argument for name in ("defaults", "vars") for argument in ("-e", f"@{role}/{name}/main.yml")]
-    command = ["ansible", "localhost", "-i", "localhost,", "--playbook-dir", str(role), *files, "-e", json.dumps(given)]
-    task = ["-m", "ansible.builtin.debug", "-a", "var=__runner_pools_objects"]
-    environment = {**os.environ, "ANSIBLE_LOAD_CALLBACK_PLUGINS": "1", "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json"}
-    done = subprocess.run([*command, *task], cwd=repository, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    result = json.loads(done.stdout[done.stdout.index("{") :])["plays"][0]["tasks"][0]["hosts"]["localhost"]
-    objects = {item["kind"]: item for item in result["__runner_pools_objects"]}
+    objects = {item["kind"]: item for item in rendered(repository, "runner_pools", "__runner_pools_objects", given)}
     return list(objects["RunnerDeployment"]["spec"]["template"]["spec"]["initContainers"])
 
 
@@ -78,3 +71,44 @@ def test_an_engine_that_does_not_answer_is_named(proof: list[dict[str, Any]], tm
     assert said.startswith(f"runner-7: the engine behind {SOCKET} did not answer within 2 seconds")
     assert said.rstrip().endswith(f"Its client said: {end}")
     assert seconds < 10
+
+
+def test_runners_use_the_engine_of_their_pool(repository: Path) -> None:
+    given = {
+        "fleet_engine_versions": ["1.2.3"],
+        "fleet_pools": [
+            {"name": "runner", "group": "a", "engine": True},
+            {"name": "large", "group": "b", "engine": {"versions": ["1.3.0", "1.2.3"]}},
+        ],
+        "runner_pools_pools": [
+            {"name": "small", "organization": "acme"},
+            {"name": "big", "organization": "acme", "pool": "large"},
+            {"name": "old", "organization": "acme", "pool": "large", "engine_version": "1.2.3"},
+        ],
+    }
+    objects = rendered(repository, "runner_pools", "__runner_pools_objects", given)
+    specs = {item["metadata"]["name"]: item["spec"]["template"]["spec"] for item in objects if item["kind"] == "RunnerDeployment"}
+    sockets = {name: spec["volumes"][1]["hostPath"]["path"].rpartition("/")[2] for name, spec in specs.items()}
+    assert sockets == {"small": "1.2.3", "big": "1.3.0", "old": "1.2.3"}
+    images = {name: {item["image"].rpartition(":v")[2] for item in spec["initContainers"]} for name, spec in specs.items()}
+    assert images == {name: {version} for name, version in sockets.items()}
+    assert {name: list(spec["nodeSelector"].values()) for name, spec in specs.items()} == {
+        "small": ["runner"],
+        "big": ["large"],
+        "old": ["large"],
+    }
+
+
+def test_runners_of_an_engine_that_their_pool_does_not_have_are_refused(repository: Path) -> None:
+    given = {
+        "fleet_pools": [{"name": "large", "group": "b", "engine": {"versions": ["1.3.0"]}}],
+        "runner_pools_pools": [
+            {"name": "old", "organization": "acme", "engine_version": "1.2.3"},
+            {"name": "lost", "organization": "acme", "pool": "support"},
+        ],
+    }
+    assert rendered(repository, "runner_pools", "__runner_pools_problems", given) == [
+        "runner_pools_pools[0].engine_version: found '1.2.3' for old, whose runners run in pool large, expected a version of that pool's "
+        "engines: 1.3.0",
+        "runner_pools_pools[1].pool: found 'support', expected one of the pools with engines: large",
+    ]

@@ -11,20 +11,22 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_read
     stuck_container,
     without_taint,
 )
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._names import ENGINE_TAINT
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._names import ENGINE_TAINT, POOL_LABEL
 
 VERSION = "0.21.8"
+VERSIONS = {"runner": [VERSION]}
+ENGINE = "dagger-engine-runner-0-21-8"
 OTHER_TAINT = {"key": "runnerfleet.dev/pool", "value": "runner", "effect": "NoSchedule"}
 
 
-def node(name: str, ready: str = "True", tainted: bool = True) -> dict[str, Any]:
+def node(name: str, ready: str = "True", tainted: bool = True, pool: str = "runner") -> dict[str, Any]:
     taints = [OTHER_TAINT] + ([{"key": ENGINE_TAINT, "effect": "NoSchedule"}] if tainted else [])
     conditions = [{"type": "DiskPressure", "status": "False"}, {"type": "Ready", "status": ready}]
-    return {"metadata": {"name": name}, "spec": {"taints": taints}, "status": {"conditions": conditions}}
+    return {"metadata": {"name": name, "labels": {POOL_LABEL: pool}}, "spec": {"taints": taints}, "status": {"conditions": conditions}}
 
 
 def pod(on: str, ready: str = "True", generation: str = "1", version: str = VERSION, **more: Any) -> dict[str, Any]:
-    labels = {"app.kubernetes.io/version": version, "pod-template-generation": generation}
+    labels = {"app.kubernetes.io/version": version, "app.kubernetes.io/instance": ENGINE, "pod-template-generation": generation}
     status = {"phase": "Running", "conditions": [{"type": "Ready", "status": ready}], **more}
     return {"metadata": {"name": f"engine-{on}", "labels": labels}, "spec": {"nodeName": on}, "status": status}
 
@@ -32,6 +34,7 @@ def pod(on: str, ready: str = "True", generation: str = "1", version: str = VERS
 def daemonset(generation: str = "1") -> dict[str, Any]:
     return {
         "metadata": {
+            "name": ENGINE,
             "labels": {"app.kubernetes.io/version": VERSION},
             "annotations": {"deprecated.daemonset.template.generation": generation},
         }
@@ -43,12 +46,12 @@ def waiting(reason: str, message: str = "") -> list[dict[str, Any]]:
 
 
 def test_a_ready_pod_makes_a_ready_node() -> None:
-    (verdict,) = judge([node("a")], [pod("a")], [daemonset()], [VERSION])
+    (verdict,) = judge([node("a")], [pod("a")], [daemonset()], VERSIONS)
     assert verdict.ready and verdict.tainted and not verdict.outdated
 
 
 def test_verdicts_are_sorted_and_separate() -> None:
-    verdicts = judge([node("b"), node("a", tainted=False)], [pod("a"), pod("b", ready="False")], [daemonset()], [VERSION])
+    verdicts = judge([node("b"), node("a", tainted=False)], [pod("a"), pod("b", ready="False")], [daemonset()], VERSIONS)
     assert [(verdict.name, verdict.ready, verdict.tainted) for verdict in verdicts] == [("a", True, False), ("b", False, True)]
 
 
@@ -72,7 +75,7 @@ def test_verdicts_are_sorted_and_separate() -> None:
     ],
 )
 def test_why_a_node_waits(pods: list[dict[str, Any]], reason: str) -> None:
-    (verdict,) = judge([node("a")], pods, [daemonset()], [VERSION])
+    (verdict,) = judge([node("a")], pods, [daemonset()], VERSIONS)
     assert not verdict.ready
     assert verdict.waiting[VERSION].startswith(reason)
 
@@ -80,22 +83,36 @@ def test_why_a_node_waits(pods: list[dict[str, Any]], reason: str) -> None:
 def test_a_stopping_pod_does_not_answer() -> None:
     stopping = pod("a")
     stopping["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
-    (verdict,) = judge([node("a")], [stopping], [daemonset()], [VERSION])
+    (verdict,) = judge([node("a")], [stopping], [daemonset()], VERSIONS)
     assert verdict.waiting == {VERSION: "pod engine-a is stopping"}
 
 
 def test_every_version_must_answer() -> None:
-    (verdict,) = judge([node("a")], [pod("a")], [daemonset()], [VERSION, "1.0.0"])
+    (verdict,) = judge([node("a")], [pod("a")], [daemonset()], {"runner": [VERSION, "1.0.0"]})
     assert list(verdict.waiting) == ["1.0.0"]
 
 
+def test_each_pool_has_versions_of_its_own() -> None:
+    nodes = [node("a"), node("b", pool="large"), node("c", pool="support")]
+    pods = [pod("a"), pod("b"), pod("b", version="1.0.0")]
+    verdicts = judge(nodes, pods, [daemonset()], {"runner": [VERSION], "large": [VERSION, "1.0.0", "1.0.1"]})
+    assert [list(verdict.waiting) for verdict in verdicts] == [[], ["1.0.1"], []]
+
+
+def test_an_older_template_of_another_daemonset_says_nothing() -> None:
+    other = daemonset("2")
+    other["metadata"]["name"] = "dagger-engine-large-0-21-8"
+    (verdict,) = judge([node("a")], [pod("a", generation="1")], [other, daemonset("1")], VERSIONS)
+    assert verdict.outdated == ()
+
+
 def test_a_silent_node_is_neither_ready_nor_hidden() -> None:
-    (verdict,) = judge([node("a", ready="Unknown")], [pod("a")], [daemonset()], [VERSION])
+    (verdict,) = judge([node("a", ready="Unknown")], [pod("a")], [daemonset()], VERSIONS)
     assert verdict.silent and not verdict.ready
 
 
 def test_an_older_template_is_outdated_but_ready() -> None:
-    (verdict,) = judge([node("a")], [pod("a", generation="1")], [daemonset("2")], [VERSION])
+    (verdict,) = judge([node("a")], [pod("a", generation="1")], [daemonset("2")], VERSIONS)
     assert verdict.ready and verdict.outdated == (VERSION,)
 
 
@@ -104,7 +121,7 @@ def test_only_our_taint_goes() -> None:
 
 
 def test_the_complaint_names_node_pod_and_log() -> None:
-    verdicts = judge([node("a")], [pod("a", ready="False")], [daemonset()], [VERSION])
+    verdicts = judge([node("a")], [pod("a", ready="False")], [daemonset()], VERSIONS)
     text = complaint(verdicts, {"engine-a": "json: unknown field"}, 60)
     assert "a: engine 0.21.8: pod engine-a is Running and does not answer yet; last log line: json: unknown field" in text
     assert "within 60 seconds" in text

@@ -296,3 +296,20 @@ def test_an_event_is_about_a_pod() -> None:
     assert event["metadata"] == {"generateName": "engine-x.", "namespace": "dagger"}
     assert event["involvedObject"]["kind"] == "Pod" and event["type"] == "Warning"
     assert event["firstTimestamp"] == "1970-01-01T00:00:00Z" and len(event["message"]) == 1000
+
+
+def test_shares_of_a_disk_become_bytes_of_the_one_that_is_there() -> None:
+    policies = [{"filters": ["type==exec.cachemount"], "maxUsedSpace": "60%"}, {"all": True, "reservedSpace": "48%", "sweepSize": "10%"}]
+    config = {"logLevel": "info", "gc": {"enabled": True, "minFreeSpace": "5%", "maxUsedSpace": 7, "policies": policies}}
+    found = decide.exact_config(config, 100 * 2**30 + 12345)
+    assert found["logLevel"] == "info" and found["gc"]["enabled"] is True and found["gc"]["maxUsedSpace"] == 7
+    assert found["gc"]["minFreeSpace"] == 5 * 2**30
+    assert found["gc"]["policies"] == [
+        {"filters": ["type==exec.cachemount"], "maxUsedSpace": 60 * 2**30},
+        {"all": True, "reservedSpace": 48 * 2**30, "sweepSize": "10%"},  # a share of the span, not of the disk
+    ]
+
+
+@pytest.mark.parametrize("config", [{}, {"gc": None}, {"gc": {"policies": None}}, {"gc": {"reservedSpace": "10GB"}}])
+def test_an_engine_json_without_shares_stays(config: dict[str, Any]) -> None:
+    assert decide.exact_config(config, 1000) == config

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_ready import ROLL_ANNOTATION
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._names import ENGINE_TAINT
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._names import ENGINE_TAINT, POOL_LABEL
 from ansible_collections.runnerfleet.baremetal.plugins.modules import engine_ready
 
 VERSION = "0.21.8"
-ARGUMENTS = {"kubeconfig": "/k", "pools": ["runner"], "versions": [VERSION], "timeout": 0}
+ARGUMENTS = {"kubeconfig": "/k", "versions": {"runner": [VERSION]}, "timeout": 0}
 RunModule = Callable[..., dict[str, Any]]
 
 
@@ -19,6 +19,7 @@ class MemoryCluster:
     """Two nodes; `answers` are those whose engine is Ready."""
 
     api = None  # what an explanation reads: nothing here
+    pools = ("runner",)
 
     def __init__(self, answers: set[str], conflicts: int = 0) -> None:
         self.answers, self.conflicts = answers, conflicts
@@ -27,7 +28,7 @@ class MemoryCluster:
     @staticmethod
     def _node(name: str) -> dict[str, Any]:
         return {
-            "metadata": {"name": name, "resourceVersion": "1"},
+            "metadata": {"name": name, "resourceVersion": "1", "labels": {POOL_LABEL: "runner"}},
             "spec": {"taints": [{"key": "other", "effect": "NoSchedule"}, {"key": ENGINE_TAINT, "effect": "NoSchedule"}]},
             "status": {"conditions": [{"type": "Ready", "status": "True"}]},
         }

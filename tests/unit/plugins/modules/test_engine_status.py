@@ -10,7 +10,7 @@ import pytest
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _engine_status as status
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_ready import ROLL_ANNOTATION
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_rollout import Progress
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._names import ENGINE_TAINT
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._names import ENGINE_TAINT, POOL_LABEL
 from ansible_collections.runnerfleet.baremetal.plugins.modules import engine_status
 
 FIGURES = {"clients": 1, "bytes": 73.4e6, "size": 8e9, "free": 6e9, "checkpoints": 2, "checkpoint_time": 3600, "wipes": 0}
@@ -22,7 +22,8 @@ def node(name: str, *, barred: bool = False, progress: Progress | None = None, r
     notes = {ROLL_ANNOTATION: progress.to_json()} if progress else {}
     taints = [{"key": ENGINE_TAINT, "effect": "NoSchedule"}] if barred else []
     conditions = [{"type": "Ready", "status": ready}]
-    return {"metadata": {"name": name, "annotations": notes}, "spec": {"taints": taints}, "status": {"conditions": conditions}}
+    meta = {"name": name, "annotations": notes, "labels": {POOL_LABEL: "runner"}}
+    return {"metadata": meta, "spec": {"taints": taints}, "status": {"conditions": conditions}}
 
 
 def pod(place: str, revision: str = "new", ready: str = "True") -> dict[str, Any]:
@@ -54,9 +55,9 @@ def test_the_table() -> None:
     lines = status.table(status.engines(NODES, PODS, TEMPLATES, gauges, {}), now=7200)
     assert re.split("  +", lines[0]) == list(status.COLUMNS)
     cells = [re.split("  +", line) for line in lines[1:4]]
-    assert cells[0] == ["a", "0.21.8", "ready", "1", "73 MB", "-", "-", "6 GB", "2, 1.0 h old", "0", "-"]
-    assert cells[1][4:8] == ["73 MB", "21 MB, 4333 results", "cached", "6 GB"]
-    assert cells[2][4:8] == ["-", "-", "RUN ANEW", "-"]
+    assert cells[0] == ["a", "runner", "0.21.8", "ready", "1", "73 MB", "-", "-", "6 GB", "2, 1.0 h old", "0", "-"]
+    assert cells[1][5:9] == ["73 MB", "21 MB, 4333 results", "cached", "6 GB"]
+    assert cells[2][5:9] == ["-", "-", "RUN ANEW", "-"]
     assert [line for line in lines if line.startswith("!")] == [
         "! b 0.21.8: does not answer",
         "! b 0.21.8: keeps new runners away",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 import yaml
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._findings import Finding
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._pins import PINS
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._pools import Pool
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _version_matrix
 from packaging.specifiers import SpecifierSet
 
@@ -41,7 +43,7 @@ def test_what_is_pinned_goes_together(repository: Path) -> None:
     pinned = {name: version for name, version in PINS.items() if name in DOCUMENT["components"]}
     assert {"kubernetes", "containerd", "runc", "cert_manager", "arc_legacy", "engine"} <= set(pinned)
     assert _version_matrix.pair_findings({**pinned, "python_client": client[1]}) == []
-    assert _version_matrix.engine_findings([PINS["engine"]], {}, {}, "ci") == []
+    assert _version_matrix.engine_findings([engines(PINS["engine"])]) == []
 
 
 def test_every_component_is_in_the_documentation(repository: Path) -> None:
@@ -229,6 +231,11 @@ def test_a_kernel_is_not_judged_without_a_version_of_kubernetes() -> None:
 # Engines.
 
 
+def engines(*versions: str, **settings: Any) -> Pool:
+    """A pool with engines."""
+    return Pool("runner", "runner_nodes", engine={"versions": list(versions), **settings})
+
+
 @pytest.mark.parametrize(
     ("version", "environment", "config", "verbs", "code"),
     [
@@ -256,12 +263,13 @@ def test_a_kernel_is_not_judged_without_a_version_of_kubernetes() -> None:
     ],
 )
 def test_engines(version: str, environment: dict[str, str], config: dict[str, Any], verbs: list[str], code: str) -> None:
-    assert codes(_version_matrix.engine_findings([version], environment, config, "ci", verbs)) == [code] * bool(code)
+    assert codes(_version_matrix.engine_findings([engines(version, environment=environment, config=config)], verbs)) == [code] * bool(code)
 
 
 def test_two_engines_are_told_apart_and_what_is_the_same_once() -> None:
     config: dict[str, Any] = {"gc": {"dagqlCache": {}}}
-    findings = _version_matrix.engine_findings(["0.21.8", "1.0.0-beta.10"], {CACHE_CONFIG: "x"}, config, "ci", ["dagger api query"])
+    pool = engines("0.21.8", "1.0.0-beta.10", environment={CACHE_CONFIG: "x"}, config=config)
+    findings = _version_matrix.engine_findings([pool], ["dagger api query"])
     assert [finding.subject for finding in findings] == [
         "dagger_engine_config (engine 0.21.8)",
         f"dagger_engine_environment.{CACHE_CONFIG} (engine 0.21.8, engine 1.0.0-beta.10)",
@@ -273,7 +281,27 @@ def test_two_engines_are_told_apart_and_what_is_the_same_once() -> None:
 
 
 def test_no_engines_no_findings() -> None:
-    assert _version_matrix.engine_findings([], {CACHE_CONFIG: "x"}, {"no": 1}, "ci") == []
+    assert _version_matrix.engine_findings([engines(environment={CACHE_CONFIG: "x"}, config={"no": 1})]) == []
+
+
+def test_an_engine_that_one_pool_sets_up_wrong_is_told_with_the_pool() -> None:
+    good, bad = engines("0.21.8"), replace(engines("0.21.8", config={"no": 1}), name="large")
+    assert [item.subject for item in _version_matrix.engine_findings([good, bad])] == ["dagger_engine_config (engine 0.21.8 of pool large)"]
+    assert [item.subject for item in _version_matrix.engine_findings([replace(bad, name="x"), bad])] == [
+        "dagger_engine_config (engine 0.21.8)"
+    ]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        pytest.param({"filesystem": "100GB", "checkpoint_space": "60%", "checkpoints_keep": 2}, id="more than half for checkpoints"),
+        pytest.param({"filesystem": "lots"}, id="no size"),
+        pytest.param({"profile": "none"}, id="no profile"),
+    ],
+)
+def test_what_the_role_would_refuse_of_engine_json_is_a_finding(settings: dict[str, Any]) -> None:
+    assert codes(_version_matrix.engine_findings([engines("0.21.8", **settings)])) == ["engine_config_invalid"]
 
 
 # What runs against what is asked.
@@ -318,12 +346,12 @@ def node(api_server: str = "", kubelet: str = "", *engines: str) -> dict[str, An
     ],
 )
 def test_kubernetes_skew(hosts: dict[str, Any], asked: str, expected: list[str]) -> None:
-    assert codes(_version_matrix.skew_findings(hosts, asked, [])) == expected
+    assert codes(_version_matrix.skew_findings(hosts, asked, {})) == expected
 
 
 def test_a_skipped_minor_says_which_one_comes_first_and_names_the_hosts_once() -> None:
     hosts = {"cp-1": node("1.34.2", "1.34.2"), "cp-2": node("1.34.2", "1.34.2"), "runner-1": node("", "1.34.2")}
-    (finding,) = _version_matrix.skew_findings(hosts, "1.36.3", [])
+    (finding,) = _version_matrix.skew_findings(hosts, "1.36.3", {})
     assert finding.subject == "fleet_kubernetes_version (cp-1, cp-2)"
     assert finding.found == "API server 1.34 runs, 1.36 is asked for"
     assert finding.hint.startswith("go by 1.35 first")
@@ -338,7 +366,7 @@ def test_a_skipped_minor_says_which_one_comes_first_and_names_the_hosts_once() -
     ids=["still supported", "no longer"],
 )
 def test_a_kubelet_that_is_too_old_can_catch_up_while_it_is_supported(runs: str, hint: str) -> None:
-    findings = _version_matrix.skew_findings({"cp": node(runs, runs), "r": node("", "1.32.1")}, "1.36.3", [])
+    findings = _version_matrix.skew_findings({"cp": node(runs, runs), "r": node("", "1.32.1")}, "1.36.3", {})
     (finding,) = [item for item in findings if item.code == "kubelet_too_old"]
     assert finding.hint.startswith(hint)
 
@@ -360,13 +388,13 @@ def test_a_kubelet_that_is_too_old_can_catch_up_while_it_is_supported(runs: str,
     ],
 )
 def test_cache_schemas(there: list[str], asked: list[str], told: int) -> None:
-    findings = _version_matrix.skew_findings({"r": node("", "", *there)}, "1.36.3", asked)
+    findings = _version_matrix.skew_findings({"r": node("", "", *there)}, "1.36.3", {"r": asked})
     assert codes(findings) == ["engine_cache_schema"] * told
 
 
 def test_a_cache_that_cannot_be_read_is_told_once_with_both_versions() -> None:
     hosts = {name: node("", "", "0.21.8") for name in ("r-1", "r-2")}
-    (finding,) = _version_matrix.skew_findings(hosts, "1.36.3", ["1.0.0-beta.10"])
+    (finding,) = _version_matrix.skew_findings(hosts, "1.36.3", {name: ["1.0.0-beta.10"] for name in hosts})
     assert (finding.severity, finding.subject) == ("warning", "dagger_engine_versions: 1.0.0-beta.10 (r-1, r-2)")
     assert finding.found == "there is a cache of engine 0.21.8 (schema 16)"
     assert finding.expected == "a cache of schema 17, which engine 1.0.0-beta.10 reads"

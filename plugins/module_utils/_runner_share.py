@@ -1,0 +1,26 @@
+# Copyright (c) 2026 runnerfleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Which runners a pool of nodes takes, and what one node must have room for. No I/O. Private to the collection."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def pool_runners(entries: Sequence[Mapping[str, Any]], pool: str, first: str) -> list[Mapping[str, Any]]:
+    """The entries of runner_pools_pools whose runners a pool of nodes takes. `first`: the pool of an entry that names none."""
+    return [entry for entry in entries if (entry.get("pool") or first) == pool]
+
+
+def runner(entry: Mapping[str, Any], resources: Mapping[str, Any], nodes: int) -> dict[str, Any]:
+    """One size of runners: what the scheduler counts for it, and how many of them a node must take when all nodes share alike.
+
+    `resources`: of an entry that states none.
+    """
+    stated = entry.get("resources") or resources
+    counted = {**(stated.get("limits") or {}), **(stated.get("requests") or {})}
+    share = -(-int(entry.get("replicas", 1)) // max(nodes, 1))
+    return {"name": entry.get("name", ""), "cpu": counted.get("cpu", 0), "memory": counted.get("memory", 0), "max": share}

@@ -1,0 +1,137 @@
+#!/usr/bin/python
+# Copyright (c) 2026 runnerfleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: engine_room
+author: runnerfleet contributors (@runnerfleet)
+version_added: 0.1.0
+short_description: What the cluster has room for, before engines are deployed
+description:
+  - Says how much memory each engine of a pool can have, so that the runners of the plan fit beside it on the smallest machine of the pool.
+  - Counts what the machines' kubelets leave to pods (allocatable), less 256 MiB for what else runs on each node, less the runners, shared
+    by the versions of the pool, in steps of 256 MiB and never less than 2 GiB.
+  - An amount that engines have already is kept while it fits and is at least 90 % of what is possible, since another one means a restart.
+  - Names the DaemonSets of ours that no pool asks for and that no machine runs, which can go without stopping an engine.
+  - Changes nothing. All pools are one call.
+options:
+  versions:
+    description: The engine versions of each pool, as a list by the name of the pool.
+    type: dict
+    required: true
+  hosts:
+    description: How many hosts the inventory has in each pool, by its name. The runners of a pool are shared by so many.
+    type: dict
+    required: true
+  runners:
+    description: The runners of the plan, as role C(runner_pools) takes them in C(runner_pools_pools).
+    type: list
+    elements: dict
+    default: []
+  runner_resources:
+    description: Requests and limits of runners that state none.
+    type: dict
+    default: {}
+  namespace:
+    description: Namespace of the engines.
+    type: str
+    default: dagger
+requirements:
+  - kubernetes (Python client) >= 24.2.0
+extends_documentation_fragment:
+  - runnerfleet.baremetal.cluster
+  - runnerfleet.baremetal.attributes
+  - runnerfleet.baremetal.attributes.info_module
+"""
+
+EXAMPLES = r"""
+- name: Look at the memory of the machines
+  runnerfleet.baremetal.engine_room:
+    kubeconfig: "{{ fleet_kubeconfig }}"
+    versions: {runner: ["0.21.11"]}
+    hosts: {runner: 12}
+    runners: [{name: medium, pool: runner, replicas: 24, resources: {requests: {cpu: "2", memory: 4Gi}}}]
+  register: engine_room
+"""
+
+RETURN = r"""
+memory:
+  description: Memory for each engine of a pool, as Kubernetes writes it, by the name of the pool.
+  returned: success
+  type: dict
+  sample: {runner: 22528Mi}
+leftover:
+  description: DaemonSets of ours, of pools or versions that nobody states any more, without a machine that would run their engines.
+  returned: success
+  type: list
+  elements: str
+  sample: [dagger-engine-old-0-21-10]
+namespaces:
+  description: Names of the namespaces that the cluster has.
+  returned: success
+  type: list
+  elements: str
+monitoring_kinds:
+  description: Kinds of the Prometheus operator that the cluster has.
+  returned: success
+  type: list
+  elements: str
+  sample: [PodMonitor, PrometheusRule]
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.kubernetes.core.plugins.module_utils.k8s.core import AnsibleK8SModule
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster_client import CLUSTER_ARGS, api_client
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_cluster import EngineCluster
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_memory import MIB, engine_memory, leftover, memory_now
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._names import POOL_LABEL
+
+
+def look(cluster: EngineCluster, params: dict[str, Any]) -> dict[str, Any]:
+    """What the module returns. Raises ValueError for an amount of memory that is none."""
+    nodes, daemonsets = cluster.nodes(), cluster.daemonsets()
+    memory = {}
+    for pool, versions in params["versions"].items():
+        own = [node for node in nodes if node["metadata"]["labels"][POOL_LABEL] == pool]
+        first = next(iter(params["versions"]))
+        hosts, now = int(params["hosts"].get(pool, len(own))), memory_now(daemonsets, pool)
+        size = engine_memory(pool, own, hosts, len(versions), params["runners"], params["runner_resources"], first, now)
+        memory[pool] = f"{size // MIB}Mi"
+    wanted = {(pool, str(version)) for pool, versions in params["versions"].items() for version in versions}
+    return {
+        "memory": memory,
+        "leftover": leftover(daemonsets, wanted),
+        "namespaces": cluster.namespaces(),
+        "monitoring_kinds": cluster.kinds("monitoring.coreos.com/v1"),
+    }
+
+
+def main() -> None:
+    """Run the module."""
+    spec = {
+        **CLUSTER_ARGS,
+        "versions": {"type": "dict", "required": True},
+        "hosts": {"type": "dict", "required": True},
+        "runners": {"type": "list", "elements": "dict", "default": []},
+        "runner_resources": {"type": "dict", "default": {}},
+        "namespace": {"type": "str", "default": "dagger"},
+    }
+    module = AnsibleK8SModule(module_class=AnsibleModule, argument_spec=spec, supports_check_mode=True)
+    params = module.params
+    try:
+        found = look(EngineCluster(api_client(module), sorted(params["versions"]), params["namespace"]), params)
+    except ValueError as error:
+        module.fail_json(msg=f"runners: {error}")
+    except Exception as error:
+        # The client raises whatever its transport does; a person needs to know that it is the API that did not answer.
+        module.fail_json(msg=f"the API of the cluster did not answer as expected: {type(error).__name__}: {str(error)[:500]}")
+    module.exit_json(changed=False, **found)
+
+
+if __name__ == "__main__":
+    main()

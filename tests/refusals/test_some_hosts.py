@@ -1,0 +1,42 @@
+"""A dry run before there is a cluster says what would be, from the inventory alone; a limit that leaves nothing to do is refused."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import pytest
+
+from .test_refusals import GOOD, Run, play  # noqa: F401  the fixture
+
+
+def test_it_names_pools_releases_engines_and_runners(play: Callable[..., Run]) -> None:  # noqa: F811
+    inventory = copy.deepcopy(GOOD)
+    inventory["all"]["vars"] |= {"fleet_engine_versions": ["0.21.11", "0.21.10"], "dagger_engine_memory": "3Gi"}
+    pools, platform = play(inventory, "pools", "--check"), play(inventory, "platform", "--check")
+    assert (pools.code, platform.code) == (0, 0), pools.output + platform.output
+    for text in ("Pool support would be support-1", "Pool runner would be runner-1"):
+        assert text in pools.output
+    for text in (
+        "Pod network flannel",
+        "Release cert-manager would be installed in namespace cert-manager",
+        "Engine 0.21.10 would run in namespace dagger on each of the 1 nodes of pool runner, with 3Gi of memory",
+        "Engine 0.21.11 would run",
+        "Release actions-runner-controller would be installed",
+        "Runner pools that would be made: medium",
+    ):
+        assert text in platform.output, platform.output
+    assert "changed=1" in pools.output and "changed=5" in platform.output
+
+
+@pytest.mark.parametrize("playbook", ["engine_upgrade", "engine_checkpoint"])
+def test_a_limit_without_an_engine_is_refused(play: Callable[..., Run], playbook: str) -> None:  # noqa: F811
+    run = play(copy.deepcopy(GOOD), playbook, "--limit", "support-1", "-e", "engine_checkpoint=take")
+    run.refused()
+    assert "--limit support-1: found no node with engines, expected some of runner-1" in run.output
+
+
+def test_a_version_is_not_retired_in_a_part_of_the_fleet(play: Callable[..., Run]) -> None:  # noqa: F811
+    run = play(copy.deepcopy(GOOD), "engine_retire", "--limit", "runner-1", "-e", "engine_retire=0.1.0")
+    run.refused()
+    assert "--limit runner-1: a version leaves whole pools, expected no limit" in run.output
