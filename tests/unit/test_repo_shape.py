@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -171,3 +172,9 @@ def test_that_test_finds_a_wait() -> None:
     says = {"name": "s", "runnerfleet.baremetal.cluster_problems": {}}
     assert list(_unexplained([{"tasks": [wait, {"block": [again], "rescue": [{"name": "f", "ansible.builtin.fail": {}}]}]}])) == ["w", "u"]
     assert list(_unexplained([{"block": [wait, {"block": [again]}], "rescue": [says]}])) == []
+
+
+def test_a_platform_that_a_role_names_is_one_that_the_lab_runs() -> None:
+    """The lab's nodes and machines are Debian 12; what else the preflight lets pass is known by its documentation alone."""
+    named = [load(path.relative_to(ROOT))["galaxy_info"].get("platforms", []) for path in sorted(ROOT.glob("roles/*/meta/main.yml"))]
+    assert {json.dumps(platform) for platforms in named for platform in platforms} == {'{"name": "Debian", "versions": ["bookworm"]}'}
