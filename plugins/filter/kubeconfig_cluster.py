@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._kubeconfig import Cluster, KubeconfigError, read
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._kubeconfig import Cluster, KubeconfigError, read, rebuilt
 
 
 def kubeconfig_cluster(path: str) -> dict[str, str | int]:
@@ -22,9 +22,18 @@ def kubeconfig_cluster(path: str) -> dict[str, str | int]:
     return {"server": found.server, "certificate-authority-data": data, "clusters": found.names}
 
 
+def rebuilt_kubeconfig(text: str) -> str:
+    """See rebuilt_kubeconfig.yml."""
+    try:
+        return rebuilt(text)
+    except KubeconfigError as error:
+        hint = "a cluster with its CA and a user with certificate and key, as kubeadm writes it"
+        raise AnsibleFilterError(f"/etc/kubernetes/admin.conf of the control plane: found {error}, expected {hint}") from None
+
+
 class FilterModule:
     """Filters of this file."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """By name."""
-        return {"kubeconfig_cluster": kubeconfig_cluster}
+        return {"kubeconfig_cluster": kubeconfig_cluster, "rebuilt_kubeconfig": rebuilt_kubeconfig}

@@ -16,6 +16,12 @@ description:
   - In a play on an implicit C(localhost), which is no host of the inventory, the variable is that of the inventory's first host.
   - There is no other cluster to fall back to. Without a file the lookup ends with an error that says what to set.
 options:
+  _terms:
+    description:
+      - A path that wins over all that. An empty one does not count.
+      - What is no text is refused. Modules of kubernetes.core take a dictionary for a kubeconfig, which may name a program to run.
+    type: list
+    elements: path
   missing_ok:
     description: Return an empty text where there is no file.
     type: bool
@@ -47,6 +53,7 @@ _raw:
 """
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from ansible import constants as C
@@ -61,6 +68,8 @@ class LookupModule(LookupBase):
     def run(self, terms: list[str], variables: dict[str, Any] | None = None, **kwargs: Any) -> list[str]:
         """One path."""
         self.set_options(var_options=variables, direct=kwargs)
+        for term in filter(None, terms):
+            return [os.path.expanduser(_path("the path", term))]
         named = os.path.expanduser(self._named(variables or {}))
         fetched = os.path.join(C.DEFAULT_LOCAL_TMP, "runnerfleet-kubeconfig")
         purpose = self.get_option("purpose")
@@ -81,4 +90,12 @@ class LookupModule(LookupBase):
         host = variables.get("inventory_hostname")
         host = host if host in hosts else next(iter(hosts), "")
         values = variables["hostvars"][host] if host else {}
-        return str(values["fleet_kubeconfig"] or "") if "fleet_kubeconfig" in values else ""
+        return _path("fleet_kubeconfig", values["fleet_kubeconfig"]) if values.get("fleet_kubeconfig") else ""
+
+
+def _path(name: str, value: Any) -> str:
+    """Its content is not told: it may hold a credential."""
+    if not isinstance(value, str):
+        found = "a dictionary" if isinstance(value, Mapping) else "no text"
+        raise AnsibleLookupError(f"{name}: found {found}, expected the path of a kubeconfig on the controller")
+    return value

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -79,6 +80,41 @@ def read(path: str) -> Cluster:
         return parse(Path(path).read_text(encoding="utf-8"), Path(path).parent)
     except UnicodeDecodeError:
         raise KubeconfigError("no text") from None
+
+
+def rebuilt(text: str) -> str:
+    """A kubeconfig with its current cluster's address and CA and the user's certificate and key, and nothing else of what it was.
+
+    One that was fetched from a node may name programs to run, files to read or proxies to go through.
+    """
+    cluster = parse(text)
+    config = yaml.safe_load(text)
+    context = _named(config, "contexts", "context")[str(config["current-context"])]
+    user = _named(config, "users", "user").get(str(context.get("user")), {})
+    if not re.fullmatch(r"https://[\w.:\[\]-]+/?", cluster.server) or not cluster.fingerprint:
+        raise KubeconfigError("its cluster has no https address, or no certificate authority in the file itself")
+    data = {key: _pem(key, user.get(key)) for key in ("client-certificate-data", "client-key-data")}
+    authority = base64.b64encode(cluster.authority.encode()).decode()
+    made = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "fleet", "cluster": {"server": cluster.server, "certificate-authority-data": authority}}],
+        "users": [{"name": "admin", "user": data}],
+        "contexts": [{"name": "admin@fleet", "context": {"cluster": "fleet", "user": "admin"}}],
+        "current-context": "admin@fleet",
+    }
+    return str(yaml.safe_dump(made, sort_keys=False))
+
+
+def _pem(name: str, value: Any) -> str:
+    """Base64 of one PEM, in one line."""
+    try:
+        content = base64.b64decode("".join(str(value or "").split()), validate=True).decode("ascii")
+    except (ValueError, binascii.Error):
+        content = ""
+    if not re.fullmatch(r"-----BEGIN [A-Z ]+-----\n[A-Za-z0-9+/=\n]+-----END [A-Z ]+-----\n?", content):
+        raise KubeconfigError(f"its current user has no {name}, or none that is a PEM")
+    return base64.b64encode(content.encode()).decode()
 
 
 def _named(config: Mapping[str, Any], listed: str, key: str) -> dict[str, Mapping[str, Any]]:

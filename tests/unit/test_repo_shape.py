@@ -178,3 +178,26 @@ def test_a_platform_that_a_role_names_is_one_that_the_lab_runs() -> None:
     """The lab's nodes and machines are Debian 12; what else the preflight lets pass is known by its documentation alone."""
     named = [load(path.relative_to(ROOT))["galaxy_info"].get("platforms", []) for path in sorted(ROOT.glob("roles/*/meta/main.yml"))]
     assert {json.dumps(platform) for platforms in named for platform in platforms} == {'{"name": "Debian", "versions": ["bookworm"]}'}
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("playbooks/*.yml")), ids=lambda path: str(path.name))
+def test_a_play_begins_by_taking_answers_as_data(path: Path) -> None:
+    """Before any node is asked, where facts are not gathered, and before anything is done with an answer where they are."""
+    for play in load(path.relative_to(ROOT)):
+        if "hosts" in play:
+            first = (play.get("pre_tasks") or play["tasks"])[0]
+            assert first.get("ansible.builtin.import_tasks") == "tasks/facts_are_data.yml", play["name"]
+
+
+@pytest.mark.parametrize(
+    "path", sorted([*ROOT.glob("roles/*/tasks/*.yml"), *ROOT.glob("playbooks/**/*.yml")]), ids=lambda path: str(path.relative_to(ROOT))
+)
+def test_what_is_included_stands_in_the_file(path: Path) -> None:
+    """A template may choose between names that stand there, and may not be one: a node's answer could name a file of the controller."""
+    choice = re.compile(r"{{ '\w+' if [^{}]+ else '\w+' }}\.yml")
+    for mapping in mappings(load(path.relative_to(ROOT))):
+        for action in ("include_tasks", "import_tasks", "include_role", "import_role", "include_vars"):
+            given = mapping.get(f"ansible.builtin.{action}")
+            named = [given] if isinstance(given, str) else [(given or {}).get(key) for key in ("file", "name", "tasks_from")]
+            for name in filter(None, named):
+                assert "{{" not in str(name) or choice.fullmatch(str(name)), name

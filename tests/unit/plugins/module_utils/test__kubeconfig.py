@@ -84,3 +84,43 @@ def test_whatever_the_file_holds(tmp_path_factory: pytest.TempPathFactory, conte
     path.write_bytes(content)
     with pytest.raises(_kubeconfig.KubeconfigError):
         _kubeconfig.read(str(path))
+
+
+def admin(**changes: Any) -> dict[str, Any]:
+    """What kubeadm writes, with more in it than it should have."""
+    ca = base64.b64encode(PEM.encode()).decode()
+    pair = {
+        "client-certificate-data": ca,
+        "client-key-data": base64.b64encode(PEM.replace("CERTIFICATE", "RSA PRIVATE KEY").encode()).decode(),
+    }
+    given = config(kubernetes={"server": "https://192.0.2.11:6443", "certificate-authority-data": ca, "proxy-url": "http://evil"})
+    given["contexts"][0]["context"]["user"] = "admin"
+    given["users"] = [{"name": "admin", "user": {**pair, "exec": {"command": "touch"}, "tokenFile": "/etc/shadow"}}]
+    given["users"][0]["user"].update(changes.pop("user", {}))
+    given["clusters"][0]["cluster"].update(changes.pop("cluster", {}))
+    return {**given, **changes}
+
+
+def test_a_kubeconfig_from_a_node_is_made_anew() -> None:
+    found = yaml.safe_load(_kubeconfig.rebuilt(yaml.safe_dump(admin())))
+    assert set(found["clusters"][0]["cluster"]) == {"server", "certificate-authority-data"}
+    assert set(found["users"][0]["user"]) == {"client-certificate-data", "client-key-data"}
+    assert _kubeconfig.parse(yaml.safe_dump(found)) == _kubeconfig.Cluster("https://192.0.2.11:6443", PEM, 1)
+    assert _kubeconfig.rebuilt(yaml.safe_dump(found)) == yaml.safe_dump(found, sort_keys=False)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        pytest.param(admin(user={"client-key-data": None, "client-key": "/root/key"}), id="a key in a file"),
+        pytest.param(admin(user={"client-certificate-data": "!exec"}), id="no base64"),
+        pytest.param(admin(user={"client-key-data": base64.b64encode(b"touch").decode()}), id="no PEM"),
+        pytest.param(admin(users=[]), id="no user"),
+        pytest.param(admin(cluster={"server": "http://192.0.2.11:6443"}), id="without TLS"),
+        pytest.param(admin(cluster={"server": "https://u:p@192.0.2.11"}), id="a password in the address"),
+        pytest.param(admin(cluster={"certificate-authority-data": ""}), id="no CA"),
+    ],
+)
+def test_one_that_is_not_as_kubeadm_writes_it_is_refused(given: dict[str, Any]) -> None:
+    with pytest.raises(_kubeconfig.KubeconfigError):
+        _kubeconfig.rebuilt(yaml.safe_dump(given))
