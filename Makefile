@@ -8,7 +8,7 @@ COLLECTION := .ansible/collections/ansible_collections/runnerfleet/baremetal
 # The lab keeps a newer Go there where the machine's own is too old.
 export PATH := $(CURDIR)/.venv/bin:$(CACHE)/go/current/bin:$(PATH)
 
-.PHONY: lab lab-down lab-nvme lab-nvme-down test test-fast test-nvme test-engine test-engine-facts bench venv setup setup-nvme clean
+.PHONY: lab lab-down lab-nvme lab-nvme-down test test-fast test-nvme test-engine test-engine-facts bench pins venv setup setup-nvme clean
 
 lab: setup venv
 	python -m lab up
@@ -47,6 +47,10 @@ test-engine-facts: setup venv
 
 bench: setup setup-nvme venv
 	python -m lab.bench
+
+# Every pin beside the newest version that can be asked for; `make pins STRICT=--strict` fails where a patch is newer or nobody answered.
+pins: venv
+	PYTHONPATH=.ansible/collections python -m lab.pins $(STRICT)
 
 # System packages, with apt-get.
 setup:

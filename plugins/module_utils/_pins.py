@@ -5,7 +5,7 @@
 """Every version and checksum that the collection pins, once. This module util is private to the collection.
 
 Checksums are the sha256 of the release files as upstream publishes them beside each release. Of a version without one here, the sum that is
-published is asked for when the file is (_published_sums.py). `make pins` prints what could be pinned.
+published is asked for when the file is (_published_sums.py). `make pins` prints each version beside the newest.
 """
 
 from __future__ import annotations
