@@ -22,13 +22,14 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils import (
     _node_rules,
     _sizing,
 )
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._addresses import credentials_in
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._addresses import credentials_in, has_credential
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._findings import Finding, in_order, summary, table
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._hardware import hardware_from
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._pins import PINS
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import (
     _controller,
     _fleet_sizing,
+    _github_check,
     _mirror_check,
     _networks,
     _version_matrix,
@@ -62,6 +63,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "external_control_plane": {"type": "bool", "default": False},
     "ignored_variables": {"type": "list", "elements": "str", "default": []},
     "mirror_check": {"type": "str", "choices": ["content", "presence", "none"], "default": "content"},
+    "github_check": {"type": "bool", "default": False},
     "artifacts": {"type": "list", "elements": "str", "default": []},
     "engine_network": {"type": "str", "default": "10.87.0.0/16"},
     "extra_networks": {"type": "dict", "default": {}},
@@ -144,7 +146,15 @@ class ActionModule(ActionBase):
             versions = {pin: str(version) for pin, version in chosen.items() if version}
             content = options["mirror_check"] == "content"
             findings += _mirror_check.mirror_findings(fleet["fleet_mirror"], options["artifacts"], versions, archs, content)
-        return findings
+        return findings + self._github_findings(hosts[played[0]], fleet, options["github_check"])
+
+    def _github_findings(self, first: Variables, fleet: dict[str, Any], ask: bool) -> list[Finding]:
+        """What GitHub says, where there is a credential to ask with and an address without one."""
+        auth, url = fleet[CREDENTIAL], str(first.value("runner_controller_github_url")[0] or "")
+        if _inventory.credential_findings(auth) or has_credential(url):
+            return []
+        pools, image = (first.value(name)[0] for name in ("runner_pools_pools", "runner_pools_image"))
+        return _github_check.github_findings(url, auth, pools, str(image or ""), ask)
 
     def _fleet(self, first: Variables, specs: dict[str, dict[str, Any]], findings: list[Finding]) -> dict[str, Any]:
         """The shared variables as the plays will see them. What cannot be used is replaced by its default; its own check tells."""

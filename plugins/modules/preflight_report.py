@@ -53,6 +53,10 @@ options:
     type: str
     choices: [content, presence, none]
     default: content
+  github_check:
+    description: Whether GitHub is asked, with the fleet's credential, whether it takes that and how long it gives jobs to the runners.
+    type: bool
+    default: false
   artifacts:
     description: Names of the pinned release files that hosts fetch.
     type: list

@@ -39,6 +39,7 @@ GOOD: dict[str, Any] = {
             "fleet_kubeconfig": "{{ inventory_dir }}/kubeconfig",
             "kubernetes_host_kubelet_config": {"failCgroupV1": False},  # the same
             "nvme_storage_drives": ["/dev/disk/by-id/nvme-MODEL_SERIAL"],
+            "preflight_github_check": False,  # no test asks anybody but a stand-in on loopback
             "preflight_minimum": {kind: {"vcpus": 1, "memory": "500MB", "nvme": 0} for kind in ("control_plane", "support", "runner")},
             "runner_controller_github_auth": {"secret": "github-app"},
             "runner_pools_pools": [{"name": "medium", "pool": "runner", "organization": "example-org"}],
@@ -238,6 +239,61 @@ def test_github_credential(play: Callable[..., Run], inventory: Inventory, auth:
     run = play(inventory, "preflight", "-vvv")
     found = only(run, code, "runner_controller_github_auth")
     assert found["found"] == told and "name of an existing Secret" in found["hint"]
+    assert "s3cret" not in run.output
+
+
+@pytest.mark.parametrize(
+    ("auth", "key"),
+    [
+        ({"token": "s3cret-token\n"}, "token"),
+        ({"app_id": "my-app", "installation_id": "2", "private_key": "s3cret-key"}, "app_id"),
+        ({"app_id": "1", "installation_id": "2", "private_key": "s3cret-key"}, "private_key"),
+    ],
+    ids=["a line break", "no number", "no key"],
+)
+def test_what_is_no_credential_at_all(play: Callable[..., Run], inventory: Inventory, auth: Any, key: str) -> None:
+    variables(inventory)["runner_controller_github_auth"] = auth
+    run = play(inventory, "preflight", "-vvv")
+    only(run, "github_credential_refused", f"runner_controller_github_auth.{key}")
+    assert "s3cret" not in run.output
+
+
+class GitHub(http.server.BaseHTTPRequestHandler):
+    """A GitHub that takes one token, and gives no job to runners of its version any more."""
+
+    def do_GET(self) -> None:
+        """Answer about a version."""
+        taken = self.headers["Authorization"] == "Bearer s3cret-taken"
+        dates = {f"{what}_deprecates_at": "2020-01-01T00:00:00Z" for what in ("runtime", "registration")}
+        content = json.dumps(dates if taken else {"message": "Bad credentials"}).encode()
+        self.send_response(200 if taken else 401)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_arguments: Any) -> None:
+        """Say nothing."""
+
+
+@pytest.mark.parametrize(
+    ("token", "code", "subject"),
+    [
+        ("s3cret-other", "github_credential_refused", "runner_controller_github_auth"),
+        ("s3cret-taken", "runner_deprecated", "runner 2.335.1"),
+    ],
+)
+def test_what_github_would_refuse(play: Callable[..., Run], inventory: Inventory, token: str, code: str, subject: str) -> None:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), GitHub) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        variables(inventory).update(
+            preflight_github_check=True,
+            fleet_github_url=f"http://127.0.0.1:{server.server_port}",
+            runner_controller_github_auth={"token": token},
+            runner_pools_image="registry.example.org/runner:2.335.1",
+        )
+        run = play(inventory, "preflight", "-vvv")
+        server.shutdown()
+    only(run, code, subject)
     assert "s3cret" not in run.output
 
 

@@ -147,6 +147,12 @@ func (s *Service) api() http.Handler {
 			views := runnerViews(s.state.RunnersOf(scope(request)))
 			reply(answer, http.StatusOK, map[string]any{"total_count": len(views), "runners": page(answer, request, views)})
 		})
+		// No version is ever too old for the stand-in, whose runners are its own.
+		signedIn("GET "+pattern+"/actions/runners/deprecations/{version}", func(answer http.ResponseWriter, request *http.Request) {
+			reply(answer, http.StatusOK, map[string]any{
+				"runner_version": request.PathValue("version"), "runtime_deprecates_at": nil, "registration_deprecates_at": nil,
+			})
+		})
 		signedIn("GET "+pattern+"/actions/runners/{id}", func(answer http.ResponseWriter, request *http.Request) {
 			for _, runner := range s.state.RunnersOf(scope(request)) {
 				if runner.ID == pathID(request, "id") {

@@ -287,3 +287,15 @@ func TestHangingUpGivesTheJobBack(t *testing.T) {
 		}
 	}
 }
+
+func TestNoVersionIsTooOld(t *testing.T) {
+	caller := serve(t, Config{Token: "pat", Repositories: []string{"lab/example"}}, "")
+	for _, owner := range []string{"repos/lab/example", "orgs/lab", "enterprises/lab"} {
+		answer, _ := caller.call("GET", "/api/v3/"+owner+"/actions/runners/deprecations/2.335.1", "pat", nil, http.StatusOK)
+		if answer["runner_version"] != "2.335.1" || answer["runtime_deprecates_at"] != nil || answer["registration_deprecates_at"] != nil {
+			t.Errorf("%s: %v", owner, answer)
+		}
+	}
+	caller.call("GET", "/api/v3/orgs/lab/actions/runners/deprecations/2.335.1", "other", nil, http.StatusUnauthorized)
+	caller.call("GET", "/api/v3/repos/lab/none/actions/runners/deprecations/2.335.1", "pat", nil, http.StatusNotFound)
+}

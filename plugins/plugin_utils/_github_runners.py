@@ -1,0 +1,194 @@
+# Copyright (c) 2026 runnerfleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What GitHub says of a runner's version and of a credential, judged. No I/O. Private to the collection."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._api_values import OWNERS
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._findings import Finding
+
+CREDENTIAL = "runner_controller_github_auth"
+URL = "runner_controller_github_url"
+# Fewer days than this are a warning: a new image has to be built, and its runners rolled out.
+FEW_DAYS = 14
+OFF = "set preflight_github_check: false where the controller is not to ask"
+# Runners of this image are told to update themselves before they are given a job, and do.
+UPDATING = re.compile(r"(^|/)summerwind/actions-runner[:@]")
+_SCOPES = {"repository": "repos", "organization": "orgs", "enterprise": "enterprises"}
+# Of the runner itself: an image of one's own may count otherwise.
+_VERSION = re.compile(r":v?(2\.\d{3}\.\d+)(?![.\d])[^/:@]*(@|$)")
+_HEADER = re.compile(r"[!-~]+")
+
+
+@dataclass(frozen=True, order=True)
+class Question:
+    """Whose runners are asked for (`repos/o/r`, `orgs/o`, `enterprises/e`), and which version; none where the image does not tell it."""
+
+    owner: str
+    version: str
+    updates: bool = False
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came back: the status of HTTP, or 0 and why there is none; `limited` where it was refused for too many requests."""
+
+    status: int
+    body: Mapping[str, Any]
+    problem: str = ""
+    limited: bool = False
+
+
+def api(url: str) -> str:
+    """The base of the REST API that belongs to a GitHub; empty where that is no address."""
+    try:
+        parts = urlsplit(url.rstrip("/"))
+    except ValueError:
+        return ""
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        return ""
+    if parts.hostname in ("github.com", "www.github.com"):
+        return "https://api.github.com"
+    if parts.hostname.endswith(".ghe.com"):
+        return f"https://api.{parts.hostname.removeprefix('api.')}"
+    return f"{parts.scheme}://{parts.netloc}{parts.path}/api/v3"
+
+
+def of_github(base: str) -> bool:
+    """Whether it is GitHub's own API, which has every answer, and not that of a server of a certain age."""
+    return str(urlsplit(base).hostname or "").endswith((".github.com", ".ghe.com"))
+
+
+def version_of(image: str) -> str:
+    """The runner's version, where the image's tag is one."""
+    found = _VERSION.search(image)
+    return found[1] if found else ""
+
+
+def questions(pools: Iterable[Any], image: str) -> list[Question]:
+    """One for each owner and version of the runner pools. An entry that the preflight refuses for another reason asks nothing."""
+    found = set()
+    for pool in pools:
+        owners = [kind for kind in OWNERS if isinstance(pool, Mapping) and pool.get(kind)]
+        if len(owners) != 1 or OWNERS[owners[0]](pool[owners[0]]):
+            continue
+        used = str(pool.get("image") or image)
+        found.add(Question(f"{_SCOPES[owners[0]]}/{quote(str(pool[owners[0]]))}", version_of(used), bool(UPDATING.search(used))))
+    return sorted(found)
+
+
+def credential_findings(auth: Mapping[str, Any]) -> list[Finding]:
+    """A credential that cannot be one, whoever is asked. Values are never told."""
+    found = []
+    for key in ("app_id", "installation_id"):
+        if auth.get(key) and not re.fullmatch("[0-9]+", str(auth[key])):
+            found.append(_refused(f".{key}", "no number", "the number that GitHub shows"))
+    if auth.get("token") and not _HEADER.fullmatch(str(auth["token"])):
+        found.append(_refused(".token", "a token with white space, a line break or a letter that no token has", "the token alone"))
+    return found
+
+
+def refusal(reply: Reply, app: bool) -> Finding | None:
+    """Why a credential is none that this GitHub takes, where that is what the reply says."""
+    if reply.status == HTTPStatus.UNAUTHORIZED:
+        expected = "an App of that app_id with that private_key, and a clock that is right" if app else "a token that is valid"
+        return _refused("", "a credential that GitHub does not take (HTTP 401)", expected)
+    if app and reply.status == HTTPStatus.NOT_FOUND:
+        return _refused(".installation_id", "no such installation of the App (HTTP 404)", "an installation of the App that app_id names")
+    return None
+
+
+def no_key() -> Finding:
+    """An App's key that is none."""
+    return _refused(".private_key", "no RSA key in PEM, or one with a password", "the App's private key as GitHub gave it")
+
+
+def no_token(reply: Reply) -> Finding | None:
+    """An installation that gets no token though its App is known, as one that was suspended."""
+    if reply.body.get("token"):
+        return None
+    found = "too many requests for now" if reply.limited else f"HTTP {reply.status} and no token of the installation"
+    hint = "see at GitHub whether the installation is suspended, and run again"
+    return Finding("github_access_denied", CREDENTIAL, found, "a token of the App's installation", hint)
+
+
+def silence(reply: Reply, base: str) -> Finding | None:
+    """No answer that says anything: a controller without a way to GitHub is no fault of the fleet."""
+    if reply.status in (HTTPStatus.OK, HTTPStatus.CREATED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND) or reply.limited:
+        return None
+    found = f"HTTP {reply.status}" if reply.status else reply.problem
+    hint = f"see whether the controller reaches it, and a proxy lets it; {OFF}"
+    return Finding("github_unreachable", f"{URL} {base}", found, "an answer of GitHub's API", hint)
+
+
+def judge(question: Question, reply: Reply, base: str, now: datetime) -> list[Finding]:
+    """What a reply about an owner and a version means. `now`: with its time zone."""
+    told = refusal(reply, app=False) or silence(reply, base)
+    if told:
+        return [told]
+    if reply.limited:
+        hint = "run again in an hour, or take another credential"
+        return [Finding("github_dates_unknown", f"{URL} {base}", "too many requests for now", "an answer", hint)]
+    if reply.status == HTTPStatus.FORBIDDEN:
+        hint = "let it administer the owner's self-hosted runners, and allow it for the organization's single sign-on"
+        expected = "a credential that may register runners there"
+        return [
+            Finding("github_access_denied", f"{CREDENTIAL} at {question.owner}", "HTTP 403: it may not ask for runners", expected, hint)
+        ]
+    if reply.status == HTTPStatus.NOT_FOUND:
+        if not of_github(base):
+            found, hint = "HTTP 404: a server that does not tell of it", "look at the runner's releases by yourself"
+            return [Finding("github_dates_unknown", f"{URL} {base}", found, "dates of the runner's version", hint)]
+        hint = "correct the owner in runner_pools_pools, or let the credential see it"
+        expected = "an owner that the credential sees"
+        return [Finding("github_owner_unknown", f"runner_pools_pools: {question.owner}", "HTTP 404 Not Found", expected, hint)]
+    return _dates(question, reply.body, now) if question.version else []
+
+
+def _dates(question: Question, body: Mapping[str, Any], now: datetime) -> list[Finding]:
+    subject = f"runner {question.version}"
+    try:
+        registers, runs = (_days(body.get(f"{what}_deprecates_at"), now) for what in ("registration", "runtime"))
+    except (TypeError, ValueError):
+        found, hint = "an answer without dates that can be read", "look at the runner's releases by yourself"
+        return [Finding("github_dates_unknown", subject, found, "dates of the runner's version", hint)]
+    build = "let runner_pools_image, or image of the runner pool, name an image with a newer runner"
+    expected = "a version that GitHub gives jobs to"
+    if registers is not None and registers < 0:
+        return [Finding("runner_deprecated", subject, f"GitHub registers none of it, for {_of(-registers)}", expected, build)]
+    if runs is None:
+        return []
+    if runs < 0 and question.updates:
+        found = f"GitHub gives no job to it, for {_of(-runs)}: each runner updates itself first"
+        return [Finding("runner_updates_itself", subject, found, expected, f"{build}, to save the download at each start")]
+    if runs < 0:
+        return [Finding("runner_deprecated", subject, f"GitHub gives no job to it, for {_of(-runs)}", expected, build)]
+    code = "runner_deprecates_soon" if runs < FEW_DAYS else "runner_days_left"
+    return [Finding(code, subject, f"GitHub gives jobs to it for {_of(runs)} more", expected, build)]
+
+
+def _days(date: Any, now: datetime) -> int | None:
+    """Whole days until then, below 0 once it has passed; nothing where no date is set yet."""
+    if date is None:
+        return None
+    then = datetime.fromisoformat(date)
+    return ((then if then.tzinfo else then.replace(tzinfo=UTC)) - now).days
+
+
+def _of(days: int) -> str:
+    return f"{days} day" if days == 1 else f"{days} days"
+
+
+def _refused(key: str, found: str, expected: str) -> Finding:
+    hint = "correct it, in its vault: the runner controller would be refused as well"
+    return Finding("github_credential_refused", f"{CREDENTIAL}{key}", found, expected, hint)

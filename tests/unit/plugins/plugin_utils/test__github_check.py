@@ -1,0 +1,338 @@
+"""What GitHub says of a credential and of the runners' version, asked of a stand-in on loopback."""
+
+from __future__ import annotations
+
+import base64
+import builtins
+import http.server
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._findings import Finding
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _github_check
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _github_runners as github
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._github_runners import Question, Reply
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+
+CANARY = "ghp_c4n4ry"
+NOW = datetime(2026, 11, 25, tzinfo=UTC)
+PUBLIC = "https://api.github.com"
+SERVER = "https://ghes.example.org/api/v3"
+STOCK = "docker.io/summerwind/actions-runner:v2.335.1-ubuntu-22.04"
+POOLS = [{"name": "small", "repository": "example-org/app"}]
+PATH = "/api/v3/repos/example-org/app/actions/runners/deprecations/2.335.1"
+
+
+def codes(findings: list[Finding]) -> list[str]:
+    return [finding.code for finding in findings]
+
+
+def pem(key: Any) -> str:
+    plain = (serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption())
+    return str(key.private_bytes(*plain).decode())
+
+
+@pytest.fixture(scope="module")
+def key() -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(65537, 2048)
+
+
+# The rules.
+
+
+@pytest.mark.parametrize(
+    ("url", "base"),
+    [
+        ("https://github.com", PUBLIC),
+        ("https://github.com/", PUBLIC),
+        ("https://example.ghe.com", "https://api.example.ghe.com"),
+        ("https://ghes.example.org/", SERVER),
+        ("http://127.0.0.1:8080", "http://127.0.0.1:8080/api/v3"),
+        ("github.com", ""),
+        ("https://[::1", ""),
+        ("", ""),
+    ],
+)
+def test_the_api_of_a_github(url: str, base: str) -> None:
+    assert github.api(url) == base
+
+
+@pytest.mark.parametrize(
+    ("image", "version"),
+    [
+        (STOCK, "2.335.1"),
+        ("ghcr.io/actions/actions-runner:2.338.1", "2.338.1"),
+        ("registry.example.org:5000/runner:v2.338.1@sha256:ab", "2.338.1"),
+        ("registry.example.org/runner:1.4.0", ""),
+        ("registry.example.org/runner:2.4.0", ""),
+        ("registry.example.org/runner:2.338.1.7", ""),
+        ("registry.example.org/runner:latest", ""),
+        ("registry.example.org/runner", ""),
+        ("", ""),
+    ],
+)
+def test_the_version_that_an_image_tells(image: str, version: str) -> None:
+    assert github.version_of(image) == version
+
+
+def test_one_question_for_each_owner_and_version() -> None:
+    pools = [
+        {"name": "a", "repository": "example-org/app"},
+        {"name": "b", "repository": "example-org/app"},
+        {"name": "c", "organization": "example-org", "image": "example.org/runner:2.338.1"},
+        {"name": "d", "enterprise": "example", "image": "example.org/runner:latest"},
+        {"name": "two owners", "organization": "x", "repository": "x/y"},
+        {"name": "an address", "repository": "https://github.com/x/y"},
+        {"name": "none"},
+        "no entry",
+    ]
+    assert github.questions(pools, STOCK) == [
+        Question("enterprises/example", ""),
+        Question("orgs/example-org", "2.338.1"),
+        Question("repos/example-org/app", "2.335.1", updates=True),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("runtime", "registration", "updates", "code", "found"),
+    [
+        pytest.param(None, None, False, "", "", id="no date is set"),
+        pytest.param(40, 300, False, "runner_days_left", "GitHub gives jobs to it for 40 days more", id="time enough"),
+        pytest.param(14, 300, False, "runner_days_left", "GitHub gives jobs to it for 14 days more", id="just enough"),
+        pytest.param(13, 300, False, "runner_deprecates_soon", "GitHub gives jobs to it for 13 days more", id="little time"),
+        pytest.param(1, 300, True, "runner_deprecates_soon", "GitHub gives jobs to it for 1 day more", id="a day"),
+        pytest.param(-1, 300, False, "runner_deprecated", "GitHub gives no job to it, for 1 day", id="passed"),
+        pytest.param(-30, 300, True, "runner_updates_itself", "GitHub gives no job to it, for 30 days: each runner updates", id="updates"),
+        pytest.param(-60, -2, True, "runner_deprecated", "GitHub registers none of it, for 2 days", id="not even registered"),
+    ],
+)
+def test_dates(runtime: int | None, registration: int | None, updates: bool, code: str, found: str) -> None:
+    def date(days: int | None) -> str | None:
+        return None if days is None else (NOW + timedelta(days=days)).isoformat().replace("+00:00", "Z")
+
+    body = {"runner_version": "2.335.1", "runtime_deprecates_at": date(runtime), "registration_deprecates_at": date(registration)}
+    told = github.judge(Question("orgs/x", "2.335.1", updates), Reply(200, body), PUBLIC, NOW)
+    assert codes(told) == ([code] if code else [])
+    assert not told or (told[0].subject == "runner 2.335.1" and told[0].found.startswith(found))
+
+
+def test_dates_of_a_version_that_nobody_knows_are_not_told() -> None:
+    body = {"runtime_deprecates_at": "2020-01-01T00:00:00Z", "registration_deprecates_at": None}
+    assert github.judge(Question("orgs/x", ""), Reply(200, body), PUBLIC, NOW) == []
+
+
+@pytest.mark.parametrize("date", ["soon", 12, ["2026"]])
+def test_an_answer_without_dates_is_told(date: Any) -> None:
+    assert codes(github.judge(Question("orgs/x", "2.335.1"), Reply(200, {"runtime_deprecates_at": date}), PUBLIC, NOW)) == [
+        "github_dates_unknown"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("reply", "base", "code", "severity"),
+    [
+        pytest.param(Reply(401, {}), PUBLIC, "github_credential_refused", "error", id="401"),
+        pytest.param(Reply(403, {}), PUBLIC, "github_access_denied", "warning", id="403"),
+        pytest.param(Reply(403, {}, limited=True), PUBLIC, "github_dates_unknown", "info", id="403, too many"),
+        pytest.param(Reply(429, {}, limited=True), PUBLIC, "github_dates_unknown", "info", id="429"),
+        pytest.param(Reply(404, {}), PUBLIC, "github_owner_unknown", "warning", id="404 of GitHub"),
+        pytest.param(Reply(404, {}), "https://api.example.ghe.com", "github_owner_unknown", "warning", id="404 of GitHub with residency"),
+        pytest.param(Reply(404, {}), SERVER, "github_dates_unknown", "info", id="404 of an older server"),
+        pytest.param(Reply(301, {}), PUBLIC, "github_unreachable", "warning", id="301"),
+        pytest.param(Reply(502, {}), PUBLIC, "github_unreachable", "warning", id="502"),
+        pytest.param(Reply(0, {}, problem="timed out"), PUBLIC, "github_unreachable", "warning", id="nothing"),
+    ],
+)
+def test_an_answer_that_is_none(reply: Reply, base: str, code: str, severity: str) -> None:
+    (told,) = github.judge(Question("orgs/x", "2.335.1"), reply, base, NOW)
+    assert (told.code, told.severity) == (code, severity)
+    assert told.found and told.hint
+
+
+@pytest.mark.parametrize(
+    ("auth", "subject"),
+    [
+        pytest.param({"token": f"{CANARY}\n"}, ".token", id="a line break"),
+        pytest.param({"token": f"{CANARY} x"}, ".token", id="two words"),
+        pytest.param({"token": f"{CANARY}\u20ac"}, ".token", id="no ASCII"),
+        pytest.param({"app_id": "my app", "installation_id": "2", "private_key": CANARY}, ".app_id", id="a name for the App"),
+        pytest.param(
+            {"app_id": "1", "installation_id": "\u0662", "private_key": CANARY}, ".installation_id", id="digits of another script"
+        ),
+        pytest.param({"app_id": "1", "installation_id": "2", "private_key": CANARY}, ".private_key", id="no key"),
+        pytest.param(
+            {"app_id": 1, "installation_id": 2, "private_key": pem(ec.generate_private_key(ec.SECP256R1()))}, ".private_key", id="of EC"
+        ),
+    ],
+)
+def test_what_cannot_be_a_credential_is_told_without_asking_anybody(auth: dict[str, Any], subject: str) -> None:
+    (told,) = _github_check.github_findings("http://127.0.0.1:9", auth, POOLS, STOCK, False)
+    assert (told.code, told.subject) == ("github_credential_refused", f"runner_controller_github_auth{subject}")
+    assert CANARY not in str(told.as_dict()) and "BEGIN" not in str(told.as_dict())
+
+
+# The asking.
+
+
+class Site:
+    """A GitHub: what it answers to a path, and what was asked of it."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.answers: dict[str, tuple[int, Any]] = {}
+        self.headers: dict[str, str] = {}
+        self.asked: list[tuple[str, str, str]] = []
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    found = Site()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def _answer(self) -> None:
+            found.asked.append((self.command, self.path, self.headers.get("Authorization", "")))
+            status, body = found.answers.get(self.path, (404, {"message": "Not Found"}))
+            content = body if isinstance(body, bytes) else json.dumps(body).encode()
+            self.send_response(status)
+            for name, value in {**found.headers, "Content-Length": str(len(content))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_GET = do_POST = _answer
+
+        def log_message(self, *_arguments: Any) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        found.url = f"http://127.0.0.1:{server.server_port}"
+        yield found
+        server.shutdown()
+
+
+def ask(site: Site, auth: Any = None, pools: Any = None) -> list[Finding]:
+    return _github_check.github_findings(site.url, auth or {"token": CANARY}, POOLS if pools is None else pools, STOCK, True)
+
+
+def test_a_token_is_sent_in_the_header_and_told_nowhere(site: Site, capfd: pytest.CaptureFixture[str]) -> None:
+    site.answers[PATH] = (200, {"runtime_deprecates_at": "2020-01-01T00:00:00Z", "registration_deprecates_at": None})
+    told = ask(site)
+    assert codes(told) == ["runner_updates_itself"]
+    assert site.asked == [("GET", PATH, f"Bearer {CANARY}")]
+    assert CANARY not in str([finding.as_dict() for finding in told]) + "".join(capfd.readouterr())
+
+
+def test_a_token_that_is_refused(site: Site) -> None:
+    site.answers[PATH] = (401, {"message": f"Bad credentials: {CANARY}"})
+    (told,) = ask(site, pools=[*POOLS, {"name": "b", "repository": "example-org/zoo"}])
+    assert (told.code, told.severity) == ("github_credential_refused", "error")
+    assert CANARY not in str(told.as_dict())
+    assert len(site.asked) == 1
+
+
+def test_too_many_requests(site: Site) -> None:
+    site.answers[PATH], site.headers = (403, {}), {"X-RateLimit-Remaining": "0"}
+    assert codes(ask(site)) == ["github_dates_unknown"]
+
+
+def test_a_redirect_is_not_followed_with_the_token(site: Site) -> None:
+    site.answers[PATH], site.headers = (301, {}), {"Location": f"{site.url}/elsewhere"}
+    assert codes(ask(site)) == ["github_unreachable"]
+    assert [path for _method, path, _token in site.asked] == [PATH]
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"\xff", b"[1]", b""])
+def test_a_page_that_is_no_answer_stops_nothing(site: Site, body: bytes) -> None:
+    site.answers[PATH] = (200, body)
+    assert {finding.severity for finding in ask(site)} <= {"warning", "info"}
+
+
+def test_each_owner_once_and_a_date_once(site: Site) -> None:
+    body = {"runtime_deprecates_at": "2020-01-01T00:00:00Z", "registration_deprecates_at": "2020-01-01T00:00:00Z"}
+    site.answers[PATH] = (200, body)
+    site.answers["/api/v3/orgs/example-org/actions/runners/deprecations/2.335.1"] = (200, body)
+    told = ask(site, pools=[*POOLS, *POOLS, {"name": "b", "organization": "example-org"}])
+    assert codes(told) == ["runner_deprecated"]
+    assert len(site.asked) == 2
+
+
+def test_nothing_listens() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    (told,) = _github_check.github_findings(f"http://127.0.0.1:{port}", {"token": CANARY}, POOLS, STOCK, True)
+    assert (told.code, told.severity) == ("github_unreachable", "warning")
+    assert "refused" in told.found and "preflight_github_check: false" in told.hint
+
+
+def test_who_does_not_answer_is_waited_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_github_check, "TIMEOUT", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        pools = [{"name": str(number), "repository": f"example-org/app{number}"} for number in range(50)]
+        started = datetime.now(UTC)
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        assert codes(_github_check.github_findings(url, {"token": CANARY}, pools, STOCK, True)) == ["github_unreachable"]
+        assert datetime.now(UTC) - started < timedelta(seconds=2)
+
+
+@pytest.mark.parametrize(
+    ("auth", "pools"), [({"secret": "github-app"}, POOLS), ({"token": CANARY}, []), ({"token": CANARY}, None), ({"token": CANARY}, "x")]
+)
+def test_nobody_is_asked_without_a_credential_or_an_owner(site: Site, auth: Any, pools: Any) -> None:
+    assert _github_check.github_findings(site.url, auth, pools, STOCK, True) == []
+    assert _github_check.github_findings(site.url, {"token": CANARY}, POOLS, STOCK, False) == []
+    assert site.asked == []
+
+
+def test_an_app_signs_and_asks_with_the_token_of_its_installation(site: Site, key: rsa.RSAPrivateKey) -> None:
+    site.answers["/api/v3/app/installations/5678/access_tokens"] = (201, {"token": "ghs_session"})
+    site.answers[PATH] = (200, {"runtime_deprecates_at": None, "registration_deprecates_at": None})
+    assert ask(site, {"app_id": 1234, "installation_id": "5678", "private_key": pem(key), "token": None}) == []
+    (method, _path, signed), (_get, _deprecations, used) = site.asked
+    assert (method, used) == ("POST", "Bearer ghs_session")
+    head, claims, signature = signed.removeprefix("Bearer ").split(".")
+
+    def decoded(text: str) -> bytes:
+        return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+    key.public_key().verify(decoded(signature), f"{head}.{claims}".encode(), padding.PKCS1v15(), hashes.SHA256())
+    told = json.loads(decoded(claims))
+    assert told["iss"] == "1234" and told["exp"] - told["iat"] <= 600
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "code", "subject"),
+    [
+        (401, {}, "github_credential_refused", "runner_controller_github_auth"),
+        (404, {}, "github_credential_refused", "runner_controller_github_auth.installation_id"),
+        (403, {}, "github_access_denied", "runner_controller_github_auth"),
+        (201, {}, "github_access_denied", "runner_controller_github_auth"),
+        (500, {}, "github_unreachable", "runner_controller_github_url"),
+    ],
+)
+def test_an_app_that_gets_no_token(site: Site, key: rsa.RSAPrivateKey, status: int, body: Any, code: str, subject: str) -> None:
+    site.answers["/api/v3/app/installations/2/access_tokens"] = (status, body)
+    (told,) = ask(site, {"app_id": "1", "installation_id": "2", "private_key": pem(key)})
+    assert told.code == code and told.subject.split()[0] == subject
+    assert len(site.asked) == 1
+
+
+def test_an_app_without_the_package_that_signs(site: Site, key: rsa.RSAPrivateKey, monkeypatch: pytest.MonkeyPatch) -> None:
+    really = builtins.__import__
+
+    def without(name: str, *arguments: Any, **more: Any) -> Any:
+        if name.startswith("cryptography"):
+            raise ImportError(name)
+        return really(name, *arguments, **more)
+
+    text = pem(key)
+    monkeypatch.setattr(builtins, "__import__", without)
+    (told,) = ask(site, {"app_id": "1", "installation_id": "2", "private_key": text})
+    assert (told.code, told.severity, site.asked) == ("github_dates_unknown", "info", [])
