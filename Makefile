@@ -8,7 +8,7 @@ COLLECTION := .ansible/collections/ansible_collections/runnerfleet/baremetal
 # The lab keeps a newer Go there where the machine's own is too old.
 export PATH := $(CURDIR)/.venv/bin:$(CACHE)/go/current/bin:$(PATH)
 
-.PHONY: lab lab-down lab-nvme lab-nvme-down test test-fast test-nvme test-engine test-engine-facts bench pins venv setup setup-nvme clean
+.PHONY: lab lab-down lab-nvme lab-nvme-down test test-fast test-cores test-nvme test-engine test-engine-facts bench pins venv setup setup-nvme clean
 
 lab: setup venv
 	python -m lab up
@@ -32,6 +32,11 @@ test: setup venv
 
 test-fast: venv
 	python tests/run.py --without-fleet
+
+# Unit tests, sanity and refusals on each ansible-core that this machine has a Python for; it says which were not run.
+# Other stages of tests/run.py with STAGES="unit default".
+test-cores: venv
+	python tests/cores.py $(STAGES)
 
 # The storage role on real NVMe controllers in virtual machines, reboots, power cuts; and drives of a fleet that are replaced under load.
 test-nvme: setup setup-nvme venv

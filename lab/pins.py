@@ -25,6 +25,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from lab import golang, images
+from lab.cores import CORES
 from lab.process import LabError
 from lab.programs import PROGRAMS, BuildError, module_directory
 from lab.versions import Answer, Row, judge, judge_ranges, stale, summary, table
@@ -137,12 +138,14 @@ def unpinned(text: str) -> list[str]:
     return [package.name for package in required(text) if not package.specifier]
 
 
-def floors(galaxy: Mapping[str, object], runtime: Mapping[str, object]) -> list[Range]:
-    """The oldest collections and the oldest ansible-core that are said to do."""
+def floors(galaxy: Mapping[str, object], runtime: Mapping[str, object], packages: str) -> list[Range]:
+    """The oldest collections, ansible-core and packages of an execution environment that are said to do."""
     needed = galaxy.get("dependencies")
     named = needed.items() if isinstance(needed, Mapping) else ()
     found = [Range(f"galaxy.yml: {name}", (SpecifierSet(str(spec)),), COLLECTIONS.get(str(name))) for name, spec in named]
-    return [*found, Range("runtime.yml: ansible-core", (SpecifierSet(str(runtime["requires_ansible"])),), Source("pip", ("ansible-core",)))]
+    found.append(Range("runtime.yml: ansible-core", (SpecifierSet(str(runtime["requires_ansible"])),), Source("pip", ("ansible-core",))))
+    ranges = [package for package in required(packages) if package.specifier]
+    return found + [Range(f"ee-requirements.txt: {one.name}", (one.specifier,), Source("pip", (one.name,))) for one in ranges]
 
 
 def lines_of_the_matrix(pairs: tuple[_version_matrix.Pair, ...], components: Mapping[str, str]) -> list[Range]:
@@ -183,7 +186,8 @@ def everything() -> list[Pin | Range]:
     return [
         *(Pin(name, version, OF_PINS[name]) for name, version in PINS.items()),
         *(pin for file, text in read.items() for pin in pinned_packages(file, text)),
-        *floors(galaxy, runtime),
+        *(Pin(f"test-cores {core.version}: ansible", core.ansible, Source("pip", ("ansible",)), 1) for core in CORES),
+        *floors(galaxy, runtime, (ROOT / "meta/ee-requirements.txt").read_text(encoding="utf-8")),
         *lines_of_the_matrix(matrix.pairs, matrix.components),
         *lab_pins(PINS),
     ]

@@ -32,6 +32,9 @@ import ansible
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+from lab.cores import CORES  # noqa: E402
+
 OUTPUT = ROOT / "tests/output"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "runnerfleet"
 COLLECTION = ".ansible/collections/ansible_collections/runnerfleet/baremetal"
@@ -136,9 +139,10 @@ def go(stage: str) -> Counts:
 def sanity(stage: str) -> Counts:
     """ansible-test wants a directory of the collection's name outside any repository, and gets a home of its own for its environments."""
     home = CACHE / "ansible-test"
-    bootstrap = home / ".ansible/test/cache/get_pip_24_2.py"
-    bootstrap.parent.mkdir(parents=True, exist_ok=True)
-    bootstrap.write_text(PIP_BOOTSTRAP, encoding="utf-8")
+    for pip in {core.pip for core in CORES}:
+        bootstrap = home / f".ansible/test/cache/get_pip_{pip.replace('.', '_')}.py"
+        bootstrap.parent.mkdir(parents=True, exist_ok=True)
+        bootstrap.write_text(PIP_BOOTSTRAP, encoding="utf-8")
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     with tempfile.TemporaryDirectory(dir=home) as directory:
         tree = Path(directory, "ansible_collections/runnerfleet/baremetal")
@@ -199,10 +203,11 @@ def _changed_by_second_check(costs: Path) -> list[str]:
     return [host for line in dry_runs[1:] for host, counts in line["hosts"].items() if counts["changed"]]
 
 
+TOOLS = ("tests/run.py", "tests/cores.py")
 CHECKS: dict[str, Callable[[str], Counts]] = {
     "ruff": command("ruff", "check", "."),
     "ruff-format": command("ruff", "format", "--check", "."),
-    "mypy": command("mypy", f"{COLLECTION}/plugins", "lab", "tests/run.py", *map(str, (ROOT / "roles").glob("*/files/*.py"))),
+    "mypy": command("mypy", f"{COLLECTION}/plugins", "lab", *TOOLS, *map(str, (ROOT / "roles").glob("*/files/*.py"))),
     "yamllint": command("yamllint", "--strict", "."),
     "shellcheck": shellcheck,
     "changelog": command("antsibull-changelog", "lint"),

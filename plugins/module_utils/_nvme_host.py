@@ -13,7 +13,6 @@ import pwd
 import shutil
 import stat
 import struct
-import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -175,7 +174,7 @@ class Host(Stripes):
                 shutil.rmtree(mount.source + MOVING, ignore_errors=True)
                 # cp knows sockets, links, owners and extended attributes; shutil does not.
                 self.call(["cp", "--archive", "--no-target-directory", target + MOVING, mount.source + MOVING])
-                subprocess.run(["sync", "--file-system", mount.volume.mount], check=True)
+                self.call(["sync", "--file-system", mount.volume.mount])
                 os.rename(mount.source + MOVING, mount.source)
             else:
                 os.mkdir(mount.source, 0o755)
