@@ -2,7 +2,9 @@
 # Each target sets itself up from a fresh clone on Debian or Ubuntu, as root. What was fetched or built is kept under the user's cache.
 
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/runnerfleet
-VENV := $(CACHE)/venv-$(shell cat requirements.txt requirements-dev.txt | sha256sum | cut -c1-12)
+# One that the newest ansible-core runs on, where the machine has one.
+PYTHON := $(or $(shell python3 -m lab.cores),python3)
+VENV := $(CACHE)/venv-$(shell (cat requirements.txt requirements-dev.txt; echo $(PYTHON)) | sha256sum | cut -c1-12)
 COLLECTION := .ansible/collections/ansible_collections/runnerfleet/baremetal
 
 # The lab keeps a newer Go there where the machine's own is too old.
@@ -71,7 +73,7 @@ venv: $(VENV)/.ready
 	@ln -sfn ../../../.. $(COLLECTION)
 
 $(VENV)/.ready:
-	@test -x $(VENV)/bin/pip || python3 -m venv $(VENV)
+	@test -x $(VENV)/bin/pip || $(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-compile -r requirements-dev.txt
 	@touch $@
 

@@ -150,11 +150,11 @@ class ActionModule(ActionBase):
 
     def _github_findings(self, first: Variables, fleet: dict[str, Any], ask: bool) -> list[Finding]:
         """What GitHub says, where there is a credential to ask with and an address without one."""
-        auth, url = fleet[CREDENTIAL], str(first.value("runner_controller_github_url")[0] or "")
-        if _inventory.credential_findings(auth) or has_credential(url):
+        auth, url = fleet[CREDENTIAL], first.value("runner_controller_github_url")[0]
+        if url is None or has_credential(str(url)) or _inventory.credential_findings(auth):
             return []
         pools, image = (first.value(name)[0] for name in ("runner_pools_pools", "runner_pools_image"))
-        return _github_check.github_findings(url, auth, pools, str(image or ""), ask)
+        return _github_check.github_findings(str(url), auth, pools, str(image or ""), ask)
 
     def _fleet(self, first: Variables, specs: dict[str, dict[str, Any]], findings: list[Finding]) -> dict[str, Any]:
         """The shared variables as the plays will see them. What cannot be used is replaced by its default; its own check tells."""

@@ -27,7 +27,7 @@ APP = {"app_id", "installation_id", "private_key"}
 
 
 def github_findings(url: str, auth: Any, pools: Any, image: str, ask: bool) -> list[Finding]:
-    """What is wrong with the credential by itself and, where GitHub is to be asked, everything that it says.
+    """What is wrong with the credential and the address by themselves and, where GitHub is to be asked, everything that it says.
 
     `auth` has one of the forms of runner_controller_github_auth; what stands in a Secret of the cluster is not known here.
     """
@@ -43,8 +43,9 @@ def github_findings(url: str, auth: Any, pools: Any, image: str, ask: bool) -> l
         except ValueError:
             told = [github.no_key()]
     base = github.api(url)
+    told += [] if base else [github.no_address(url)]
     asked = github.questions(pools if isinstance(pools, list) else [], image)
-    if told or not ask or "secret" in given or not base or not asked:
+    if told or not ask or "secret" in given or not asked:
         return told
     token, trouble = (given["token"], None) if "token" in given else _app_token(base, given["installation_id"], signed)
     return [trouble] if trouble else _answers(base, asked, token)

@@ -64,6 +64,12 @@ def api(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}{parts.path}/api/v3"
 
 
+def no_address(url: str) -> Finding:
+    """An address of GitHub that is none."""
+    hint = "correct it, or fleet_github_url, which it is made of"
+    return Finding("variable_invalid", URL, repr(url), "https://github.com, or the http or https address of a server", hint)
+
+
 def of_github(base: str) -> bool:
     """Whether it is GitHub's own API, which has every answer, and not that of a server of a certain age."""
     return str(urlsplit(base).hostname or "").endswith((".github.com", ".ghe.com"))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
-from lab import cores
+from lab import cores, pins
 from lab.cores import CORES
 from tests import cores as runs
 
@@ -103,5 +102,11 @@ def test_a_python_of_an_environment_is_told_as_the_one_that_it_was_made_of(tmp_p
 def test_the_cores_are_those_that_the_collection_says_it_runs_on(repository: Path) -> None:
     floor = yaml.safe_load((repository / "meta/runtime.yml").read_text())["requires_ansible"]
     assert floor == f">={CORES[-1].version}.0"
-    pinned = re.findall(r"^ansible==([^\s;]+)", (repository / "requirements.txt").read_text(), re.MULTILINE)
-    assert set(pinned) <= {core.ansible for core in CORES}
+
+
+@pytest.mark.parametrize(("python", "version"), [("3.11", "2.19"), ("3.12", "2.21"), ("3.13", "2.21"), ("3.14", "2.21")])
+def test_the_requirements_have_the_newest_core_of_a_python(repository: Path, python: str, version: str) -> None:
+    listed = pins.required((repository / "requirements.txt").read_text())
+    taken = [one for one in listed if one.name == "ansible" and (not one.marker or one.marker.evaluate({"python_version": python}))]
+    assert [str(one.specifier) for one in taken] == [f"=={BY_VERSION[version].ansible}"]
+    assert version == next(core.version for core in CORES if core.minors[0] <= int(python[2:]) <= core.minors[1])

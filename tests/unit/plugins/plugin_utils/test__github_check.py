@@ -177,6 +177,13 @@ def test_what_cannot_be_a_credential_is_told_without_asking_anybody(auth: dict[s
     assert CANARY not in str(told.as_dict()) and "BEGIN" not in str(told.as_dict())
 
 
+@pytest.mark.parametrize("auth", [{"secret": "github-app"}, {"token": CANARY}])
+@pytest.mark.parametrize("url", ["github.com", "", "ftp://example.org", "https://", "https://[::1"])
+def test_what_is_no_address_is_told(auth: dict[str, str], url: str) -> None:
+    (told,) = _github_check.github_findings(url, auth, POOLS, STOCK, True)
+    assert (told.code, told.subject, told.found) == ("variable_invalid", "runner_controller_github_url", repr(url))
+
+
 # The asking.
 
 
