@@ -1,13 +1,18 @@
-"""Owner, group and mode of a volume's root; the rest of the host is in tests/devices and the scenarios."""
+"""Owner, group and mode of a volume's root, and data that is moved to it; the rest of the host is in tests/devices and the scenarios."""
 
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _nvme_host
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme import Volume
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_host import owned, owner_of
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_drives import Drives
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_host import MOVING, Host, owned, owner_of
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_units import ASIDE, Mount
 
 
 @pytest.mark.parametrize(
@@ -35,3 +40,34 @@ def test_owned(tmp_path: Path) -> None:
     assert owned(Volume("a", mount=mount), True) and owned(Volume("a", mount=mount, mode="711", owner=str(os.getuid())), True)
     assert not owned(Volume("a", mount=mount, mode="0700"), True)
     assert owned(Volume("a", mount=mount), False) and not owned(Volume("a", mount=mount, mode="711"), False)
+
+
+@pytest.mark.parametrize("flushed", [True, False])
+def test_data_is_on_the_drive_before_it_counts_as_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flushed: bool) -> None:
+    volume, target = tmp_path / "volume", tmp_path / "target"
+    moving = Path(str(target) + MOVING)
+    for directory in (volume, target, moving):
+        directory.mkdir()
+    (moving / "file").write_text("data")
+    asked: list[str] = []
+
+    def run(command: list[str], **_options: Any) -> tuple[int, str, str]:
+        asked.append(command[0])
+        if command[0] == "sync":
+            return (0, "", "") if flushed else (1, "", "Input/output error")
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout, done.stderr
+
+    mount = Mount(str(target), "/dev/nvme0n1p1", "UUID=1", "/data", Volume("a", mount=str(volume)))
+    monkeypatch.setattr(_nvme_host, "mount_table", lambda: {str(volume): ("259:1", "/")})
+    monkeypatch.setattr(_nvme_host, "device_of", lambda _node: "259:1")
+    monkeypatch.setattr(Host, "do_mount", lambda *_arguments: None)
+    host = Host(Drives(run))
+    if flushed:
+        host.do_bind(str(target), {"mount": mount})
+        assert (volume / "data/file").read_text() == "data" and Path(str(target) + ASIDE).is_dir()
+    else:
+        with pytest.raises(ValueError, match=r"sync --file-system .* failed \(1\): Input/output error"):
+            host.do_bind(str(target), {"mount": mount})
+        assert not (volume / "data").exists() and (moving / "file").exists()
+    assert asked == ["cp", "sync"]
