@@ -33,8 +33,13 @@ from lab.versions import Answer, Row, judge, judge_ranges, stale, summary, table
 ROOT = Path(__file__).resolve().parents[1]
 TIMEOUT = 10
 THREADS = 8
-# What kubeadm deploys by itself stands in its sources; those of the lab's own kubeadm are had anyway.
-KUBEADM = PROGRAMS["kubernetes"]
+# What a program deploys by itself stands in its sources; those of the lab's own are had anyway.
+DEPLOYED = {
+    "etcd": ("kubernetes", "cmd/kubeadm/app/constants/constants.go", r'DefaultEtcdVersion = "(.+)"'),
+    "coredns": ("kubernetes", "cmd/kubeadm/app/constants/constants.go", r'CoreDNSVersion = "(.+)"'),
+    "pause": ("kubernetes", "cmd/kubeadm/app/constants/constants.go", r'PauseVersion = "(.+)"'),
+    "flannel's CNI image": ("flanneld", "chart/kube-flannel/values.yaml", r"tag: (v\S+-flannel\d+)"),
+}
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,9 @@ class Source:
     @property
     def told(self) -> str:
         """As it stands in the table."""
+        if self.kind == "deployed":
+            program = PROGRAMS[DEPLOYED[self.names[0]][0]]
+            return f"sources of {program.module} {program.version}"
         return f"{self.kind} {', '.join(self.names)}"
 
     def version(self, text: str) -> str:
@@ -61,13 +69,12 @@ class Source:
 
 @dataclass(frozen=True)
 class Pin:
-    """One version that is set somewhere. `parts`: how many of its numbers name its line. Without a source, `why` says so."""
+    """One version that is set somewhere. `parts`: how many of its numbers name its line."""
 
     name: str
     ours: str
-    source: Source | None
+    source: Source
     parts: int = 2
-    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -88,9 +95,9 @@ ARC = "actions/actions-runner-controller"
 OF_PINS: dict[str, Source] = {
     # Its siblings are served whole, with 0 for the 1; of the module itself many a version is not.
     "kubernetes": go("k8s.io/api", prefix="v0.", stem="1."),
-    "etcd": Source("kubeadm", ("DefaultEtcdVersion",)),
-    "coredns": Source("kubeadm", ("CoreDNSVersion",)),
-    "pause": Source("kubeadm", ("PauseVersion",)),
+    "etcd": Source("deployed", ("etcd",)),
+    "coredns": Source("deployed", ("coredns",)),
+    "pause": Source("deployed", ("pause",)),
     "containerd": go("github.com/containerd/containerd/v2"),
     "runc": go("github.com/opencontainers/runc"),
     "cni_plugins": go("github.com/containernetworking/plugins"),
@@ -174,7 +181,7 @@ def lab_pins(collection: Mapping[str, str]) -> list[Pin]:
         *found.values(),
         Pin("lab: go", golang.TOOLCHAIN.removeprefix("go"), toolchain),
         *(Pin(f"lab: {module}", version, go(module)) for module, version in modules),
-        Pin("lab: flannel's CNI image", images.FLANNEL_CNI_TAG, None, why="what the chart of flannel asks for"),
+        Pin("lab: flannel's CNI image", images.FLANNEL_CNI_TAG, Source("deployed", ("flannel's CNI image",))),
     ]
 
 
@@ -225,13 +232,16 @@ def _pip(source: Source) -> list[str]:
     return found[1].split(", ") if found else []
 
 
-def _kubeadm(source: Source) -> list[str]:
-    try:
-        constants = module_directory(KUBEADM.module, KUBEADM.version) / "cmd/kubeadm/app/constants/constants.go"
-        text = constants.read_text(encoding="utf-8")
-    except (BuildError, OSError) as error:
-        raise NotAskedError(_short(str(error))) from error
-    return [version for name in source.names for version in re.findall(rf'^\s*{name} = "([^"]+)"$', text, re.MULTILINE)]
+def _deployed(source: Source) -> list[str]:
+    found: list[str] = []
+    for name in source.names:
+        program, file, pattern = DEPLOYED[name]
+        try:
+            text = (module_directory(PROGRAMS[program].module, PROGRAMS[program].version) / file).read_text(encoding="utf-8")
+        except (BuildError, OSError) as error:
+            raise NotAskedError(_short(str(error))) from error
+        found += re.findall(pattern, text)
+    return found
 
 
 def _upstream(url: str) -> str:
@@ -251,12 +261,12 @@ def _file(source: Source) -> list[str]:
     return [line for name in source.names for line in _upstream(f"https://raw.githubusercontent.com/{name}").splitlines()]
 
 
-KINDS: dict[str, Callable[[Source], list[str]]] = {"go": _go, "pip": _pip, "kubeadm": _kubeadm, "releases": _releases, "file": _file}
+KINDS: dict[str, Callable[[Source], list[str]]] = {"go": _go, "pip": _pip, "deployed": _deployed, "releases": _releases, "file": _file}
 
 
 def ask(source: Source) -> Answer:
     """What there is, or why that is not known."""
-    told = f"{source.told} of {KUBEADM.version}" if source.kind == "kubeadm" else source.told
+    told = source.told
     try:
         versions = [source.version(text) for text in KINDS[source.kind](source)]
     except NotAskedError as error:
@@ -268,8 +278,8 @@ def ask(source: Source) -> Answer:
 
 def rows(pins: list[Pin | Range], answers: Mapping[Source, Answer]) -> Iterator[Row]:
     """Each pin with what was told of it."""
+    nobody = Answer("nobody", problem="no source is known: add one to lab/pins.py")
     for pin in pins:
-        nobody = Answer("nobody", problem=getattr(pin, "why", "") or "no source is known: add one to lab/pins.py")
         answer = answers[pin.source] if pin.source else nobody
         yield judge_ranges(pin.name, pin.ranges, answer) if isinstance(pin, Range) else judge(pin.name, pin.ours, answer, pin.parts)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -46,10 +47,14 @@ class Row:
 
 def number(text: str) -> Version | None:
     """A version as it compares, with or without a v; nothing where it is none, as a commit or a word."""
-    try:
-        return Version(text.strip().removesuffix("+incompatible"))
-    except InvalidVersion:
-        return None
+    plain = text.strip().removesuffix("+incompatible")
+    # The second form: what somebody built of a release, as 1.9.1-flannel3.
+    for form in (plain, re.sub(r"-[a-z]+(\d+)$", r".post\1", plain)):
+        try:
+            return Version(form)
+        except InvalidVersion:
+            continue
+    return None
 
 
 def releases(texts: Iterable[str]) -> dict[Version, str]:

@@ -38,6 +38,7 @@ def told(*versions: str) -> Answer:
         pytest.param("12.2.0", ("12.3.0", "14.5.0"), 1, PATCH, "12.3.0", "14.5.0", id="a minor is a patch of such a line"),
         pytest.param("3.6.8-0", ("3.6.8-0",), 2, CURRENT, "3.6.8-0", "3.6.8-0", id="a build behind it"),
         pytest.param("3.6.8-0", ("3.6.8-1",), 2, PATCH, "3.6.8-1", "3.6.8-1", id="a newer build"),
+        pytest.param("v1.9.1-flannel3", ("v1.9.1-flannel10",), 2, PATCH, "1.9.1-flannel10", "1.9.1-flannel10", id="somebody's build"),
         pytest.param("1.11.5", ("1.21.2",), 2, LINE, "-", "1.21.2", id="a line that is not told of"),
         pytest.param("2.0.0", ("2.0.0+incompatible",), 2, CURRENT, "2.0.0+incompatible", "2.0.0+incompatible", id="a module without v2"),
         pytest.param("1.2.3", ("latest", "0f1e2d", "1.2.3"), 2, CURRENT, "1.2.3", "1.2.3", id="what is no version"),
@@ -55,7 +56,7 @@ def test_a_version(ours: str, versions: tuple[str, ...], parts: int, verdict: st
         pytest.param("1.2.3", told(), "no release was told", id="an empty list"),
         pytest.param("1.2.3", told("1.2.3-rc.1"), "no release was told", id="pre-releases only"),
         pytest.param("1.2.5", told("1.2.3"), "our own is not among what was told", id="a list that ends before ours"),
-        pytest.param("v1-x3", told("1.2.3"), "v1-x3 is no version", id="ours is none"),
+        pytest.param("newest", told("1.2.3"), "newest is no version", id="ours is none"),
     ],
 )
 def test_what_is_not_known_is_never_current(ours: str, answer: Answer, why: str) -> None:
@@ -167,7 +168,17 @@ def test_a_refusal_of_a_client_is_told_without_its_address(monkeypatch: pytest.M
 
 
 def test_a_pin_that_nobody_can_be_asked_for_says_so() -> None:
-    (row,) = pins.rows([Pin("image", "v1-x3", None, why="what the chart asks for")], {})
-    assert (row.asked, row.verdict, row.why) == ("nobody", UNKNOWN, "what the chart asks for")
     (row,) = pins.rows([Range("floor", (SpecifierSet(">=1"),), None)], {})
-    assert row.why == "no source is known: add one to lab/pins.py"
+    assert (row.asked, row.verdict, row.why) == ("nobody", UNKNOWN, "no source is known: add one to lab/pins.py")
+
+
+def test_what_a_program_deploys_is_read_in_its_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    constants = tmp_path / "cmd/kubeadm/app/constants/constants.go"
+    constants.parent.mkdir(parents=True)
+    constants.write_text('\tMinExternalEtcdVersion = "3.5.24-0"\n\tDefaultEtcdVersion = "3.6.8-0"\n\tPauseVersion = "3.10.2"\n')
+    monkeypatch.setattr(pins, "module_directory", lambda _module, _version: tmp_path)
+    told = f"sources of k8s.io/kubernetes {PROGRAMS['kubernetes'].version}"
+    assert pins.ask(pins.OF_PINS["etcd"]) == Answer(told, ("3.6.8-0",))
+    assert pins.ask(pins.OF_PINS["pause"]).versions == ("3.10.2",)
+    constants.unlink()
+    assert pins.ask(pins.OF_PINS["etcd"]).problem
