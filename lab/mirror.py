@@ -18,6 +18,7 @@ from lab.artifacts import MIRROR
 from lab.machine import is_reachable
 from lab.process import LabError, alone, run
 from lab.settings import Fleet
+from lab.source import ENV_ENGINE
 
 REGISTRY = MIRROR / "registry"
 PUSHED = MIRROR / "pushed.json"
@@ -44,8 +45,8 @@ class Push:
     source: str = ""  # skopeo's name of an image that the user gave, or a chart's file
 
 
-def engine_source(given: str) -> str:
-    """Skopeo's name for the image that LAB_ENGINE_IMAGE names: a reference, an archive of docker or OCI, or an OCI layout."""
+def engine_source(given: str, variable: str = ENV_ENGINE) -> str:
+    """Skopeo's name for the image that a variable names: a reference, an archive of docker or OCI, or an OCI layout."""
     path = Path(given)
     if path.is_dir():
         return f"oci:{path.resolve()}"
@@ -54,7 +55,7 @@ def engine_source(given: str) -> str:
         kind = "docker-archive" if "manifest.json" in names else "oci-archive"
         return f"{kind}:{path.resolve()}"
     if given.startswith(("/", "./", "../")):
-        raise LabError(f"LAB_ENGINE_IMAGE names {given}, which is not there; expected an image archive, an OCI layout or a reference")
+        raise LabError(f"{variable} names {given}, which is not there; expected an image archive, an OCI layout or a reference")
     transport, colon, _rest = given.partition(":")
     if colon and transport in ("docker", "docker-archive", "docker-daemon", "oci", "oci-archive", "containers-storage", "dir"):
         return given

@@ -1,7 +1,8 @@
 """Which engine the facts are tried on, and what of them cannot be tried there.
 
-By default it is the lab's stand-in. ENGINE_IMAGE names an image that podman runs instead. ENGINE_SOCKET (unix:///... or tcp://...) names
-an engine that runs already, with ENGINE_CLIENT for a dagger of its version, and ENGINE_METRICS (host:port) where it shows metrics.
+By default it is the lab's stand-in. ENGINE_IMAGE names an image that podman runs instead, by a reference or a path. ENGINE_SOCKET
+(unix:///... or tcp://...) names an engine that runs already, with ENGINE_CLIENT for a dagger of its version, and ENGINE_METRICS (host:port)
+where it shows metrics.
 What cannot be tried is skipped with the reason, by name.
 """
 
@@ -17,7 +18,8 @@ from typing import Any
 
 import pytest
 
-from tests.facts.engines import LACKS, STAND_INS, Client, Given, Image, Process, StandIn
+from lab.process import output, run
+from tests.facts.engines import LACKS, STAND_INS, STARTED, Client, Given, Image, Process, StandIn, network_lines, usable_image
 
 SOCKET, IMAGE = os.environ.get("ENGINE_SOCKET", ""), os.environ.get("ENGINE_IMAGE", "")
 OLD_CLIENT = os.environ.get("ENGINE_OLD_CLIENT", "")
@@ -46,6 +48,29 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             pytest.skip(LACKS[need])
 
 
+@pytest.fixture(autouse=True)
+def _ended() -> Iterator[None]:
+    """No program outlives the test that started it, however that ended."""
+    yield
+    STARTED.end()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _network() -> Iterator[None]:
+    """Engines leave nothing in this machine's network."""
+    before = network_lines()
+    yield
+    left = network_lines() - before
+    assert not left, f"engines left {len(left)} lines in this machine's network, such as: {sorted(left)[0]}"
+
+
+@pytest.fixture(scope="session")
+def image() -> Iterator[str]:
+    """What podman knows the image of ENGINE_IMAGE by."""
+    with usable_image(IMAGE) as name:
+        yield name
+
+
 def go_build(target: Path, package: str, *flags: str) -> Path:
     """A static program of the stand-ins' module."""
     environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false"}
@@ -54,7 +79,7 @@ def go_build(target: Path, package: str, *flags: str) -> Path:
 
 
 @pytest.fixture(scope="session")
-def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def programs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The programs that the facts are tried with."""
     target = tmp_path_factory.mktemp("programs")
     go_build(target / "payload", "./internal/engine/testdata/payload")
@@ -63,9 +88,11 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert found, "ENGINE_SOCKET needs a dagger of that engine's version: set ENGINE_CLIENT"
         (target / "dagger").symlink_to(found)
     elif IMAGE:
-        made = subprocess.run(["podman", "create", IMAGE], check=True, capture_output=True, text=True).stdout.strip()
-        subprocess.run(["podman", "cp", f"{made}:/usr/local/bin/dagger", str(target / "dagger")], check=True)
-        subprocess.run(["podman", "rm", made], check=True, capture_output=True)
+        made = output("podman", "create", request.getfixturevalue("image"))
+        try:
+            run("podman", "cp", f"{made}:/usr/local/bin/dagger", str(target / "dagger"))
+        finally:
+            run("podman", "rm", made)
     else:
         go_build(target / "dagger-engine", "./engine")
         go_build(target / "dagger", "./dagger")
@@ -89,7 +116,7 @@ def rootfs(tmp_path: Path, programs: Path) -> Path:
 
 
 @pytest.fixture
-def make_engine(tmp_path: Path, programs: Path) -> Iterator[Callable[[str], Process]]:
+def make_engine(request: pytest.FixtureRequest, tmp_path: Path, programs: Path) -> Iterator[Callable[[str], Process]]:
     """Engines of ours by name; not started."""
     made: list[Process] = []
 
@@ -98,7 +125,7 @@ def make_engine(tmp_path: Path, programs: Path) -> Iterator[Callable[[str], Proc
         (base / "home").mkdir(parents=True)
         client = Client(programs / "dagger", f"unix://{base}/run/dagger/engine.sock", base / "home")
         if IMAGE:
-            engine: Process = Image(base, client, IMAGE)
+            engine: Process = Image(base, client, request.getfixturevalue("image"))
         else:
             (base / "usr/local/bin").mkdir(parents=True)
             shutil.copy(programs / "dagger-engine", base / "usr/local/bin/dagger-engine")

@@ -7,23 +7,25 @@ import json
 import os
 import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
 import time
 import uuid
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
-from urllib.request import urlopen
 
-from lab import machine
+from lab import machine, mirror
+from lab.process import output, plain, run
 
 STAND_INS = Path(__file__).resolve().parents[2] / "lab/standins"
 RUNNER_HOST = "_EXPERIMENTAL_DAGGER_RUNNER_HOST"
+ENGINE_NETWORK = "dagger"  # is in the names of its bridge, and in the comments of its rules
+METRICS = "127.0.0.1:9090"  # in the engine's own network
 # The root of the image becomes the root of the process. It has to be a mount: a step makes its mounts private, and begins with the root.
 CHROOT = """
+ip link set lo up
 mount --rbind "$0" "$0"
 mount -t proc proc "$0/proc"
 mount --bind /dev "$0/dev"
@@ -46,6 +48,38 @@ def wait_for(what: str, holds: Callable[[], bool], seconds: float = 60) -> None:
         time.sleep(0.05)
 
 
+def kill_group(process: subprocess.Popen[Any]) -> None:
+    """SIGKILL for a program that heads a process group, and for what it started."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+@dataclass
+class Started:
+    """Programs that were started here. Each heads a process group of its own, which ends with the test, or with this process."""
+
+    programs: list[subprocess.Popen[Any]] = field(default_factory=list)
+
+    def start(self, *command: str, at_end: str = "KILL", **options: Any) -> subprocess.Popen[Any]:
+        """Start one; `at_end`: the signal that it gets where this process dies."""
+        tied = ["setpriv", "--pdeathsig", at_end, *command]
+        process = subprocess.Popen(tied, start_new_session=True, **options)
+        self.programs.append(process)
+        return process
+
+    def end(self) -> None:
+        """End all of them, and what they started."""
+        while self.programs:
+            process = self.programs.pop()
+            kill_group(process)
+            process.wait()
+            if process.stdout:
+                process.stdout.close()
+
+
+STARTED = Started()
+
+
 @dataclass
 class Client:
     """A dagger command line, and the engine that it is pointed at."""
@@ -64,8 +98,9 @@ class Client:
             "DO_NOT_TRACK": "1",
         }
         with open(self.home / "progress", "w", encoding="utf-8") as progress:
-            return subprocess.Popen(
-                [str(self.program), *argv],
+            return STARTED.start(
+                str(self.program),
+                *argv,
                 cwd=self.home,
                 env=environment,
                 stdin=subprocess.DEVNULL,
@@ -75,19 +110,19 @@ class Client:
             )
 
     def progress(self) -> str:
-        """What the last command has said so far."""
-        return (self.home / "progress").read_text(encoding="utf-8")
+        """What the last command has said so far, without its colours: a real client writes them into files as well."""
+        return plain((self.home / "progress").read_text(encoding="utf-8"))
 
     def run(self, *argv: str, seconds: float = 120) -> tuple[int, str]:
-        """A command that ends: its exit code and its output."""
+        """A command that ends: its exit code and its output, without colours."""
         process = self.start(*argv)
         try:
-            output, _none = process.communicate(timeout=seconds)
+            printed, _none = process.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
-            process.kill()
+            kill_group(process)  # all that holds its output
             process.communicate()
             raise
-        return process.returncode, output
+        return process.returncode, plain(printed)
 
 
 @dataclass
@@ -95,12 +130,16 @@ class Given:
     """A socket, and perhaps a page of metrics."""
 
     address: str
-    metrics_address: str = ""
+    page: str = ""
 
     @property
     def can(self) -> frozenset[str]:
         """Not much."""
-        return frozenset({"metrics"} if self.metrics_address else ())
+        return frozenset({"metrics"} if self.page else ())
+
+    def metrics(self) -> dict[str, float]:
+        """The samples on its page."""
+        return samples(self.page)
 
     def start(self, *argv: str, config: Any = None, answers: bool = True, environment: dict[str, str] | None = None) -> None:
         """It runs."""
@@ -108,16 +147,16 @@ class Given:
 
 @dataclass
 class Process:
-    """An engine of ours. Its directories lie below `base`."""
+    """An engine of ours. Its directories lie below `base`.
+
+    Its network is its own, and goes with it: a real one makes a bridge and thousands of iptables rules.
+    """
 
     base: Path
     client: Client
-    metrics_address: str = ""
     process: subprocess.Popen[bytes] | None = None
 
     def __post_init__(self) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.metrics_address = f"127.0.0.1:{free.getsockname()[1]}"
         for directory in (self.state, self.run, self.etc):
             directory.mkdir(parents=True, exist_ok=True)
 
@@ -151,8 +190,14 @@ class Process:
         """All that this engine and those before it here have written."""
         return (self.base / "log").read_text(encoding="utf-8", errors="replace")
 
+    at_end: ClassVar = "KILL"  # what its process gets where this one dies
+
     def command(self, argv: tuple[str, ...], environment: dict[str, str]) -> tuple[list[str], dict[str, str]]:
         """The command line and the environment of the process that is the engine."""
+        raise NotImplementedError
+
+    def pid(self) -> int:
+        """A process in the engine's namespaces."""
         raise NotImplementedError
 
     def signal(self, number: signal.Signals) -> None:
@@ -177,10 +222,15 @@ class Process:
 
     def launch(self, *argv: str, environment: dict[str, str] | None = None) -> None:
         """Start its process, and wait for nothing."""
-        settings = {"_EXPERIMENTAL_DAGGER_METRICS_ADDR": self.metrics_address, **(environment or {})}
+        settings = {"_EXPERIMENTAL_DAGGER_METRICS_ADDR": METRICS, **(environment or {})}
         command, variables = self.command(argv, settings)
         with open(self.base / "log", "ab") as log:
-            self.process = subprocess.Popen(command, env={**os.environ, **variables}, stdout=log, stderr=log)
+            self.process = STARTED.start(*command, at_end=self.at_end, env={**os.environ, **variables}, stdout=log, stderr=log)
+
+    def inside(self, *command: str) -> str:
+        """What a command prints that runs in the engine's network."""
+        place = ["nsenter", f"--net=/proc/{self.pid()}/ns/net"]
+        return subprocess.run([*place, *command], check=True, capture_output=True, text=True).stdout
 
     def ended(self, seconds: float = 120) -> int:
         """Its exit code, once it has ended."""
@@ -212,7 +262,7 @@ class Process:
 
     def metrics(self) -> dict[str, float]:
         """The samples on its page."""
-        return samples(self.metrics_address)
+        return samples(METRICS, self.inside)
 
     @property
     def database(self) -> Path:
@@ -252,21 +302,28 @@ class StandIn(Process):
     def command(self, argv: tuple[str, ...], environment: dict[str, str]) -> tuple[list[str], dict[str, str]]:
         for directory in ("proc", "dev", "tmp"):
             (self.base / directory).mkdir(exist_ok=True)
-        group = ["setpriv", "--regid", "1001", "--clear-groups"]
-        return [*group, "unshare", "--mount", "--propagation", "private", "sh", "-ec", CHROOT, str(self.base), *argv], environment
+        # Another group undoes what was said about the end.
+        group = ["setpriv", "--regid", "1001", "--clear-groups", "--pdeathsig", self.at_end]
+        apart = ["unshare", "--net", "--mount", "--propagation", "private"]
+        return [*group, *apart, "sh", "-ec", CHROOT, str(self.base), *argv], environment
+
+    def pid(self) -> int:
+        assert self.process
+        return self.process.pid
 
 
 class Image(Process):
-    """An engine image that podman runs with this machine's network."""
+    """An engine image that podman runs."""
 
     can: ClassVar = frozenset({"metrics", "process", "collector"})
+    at_end: ClassVar = "TERM"  # which podman passes on
 
     def __init__(self, base: Path, client: Client, image: str) -> None:
         self.image, self.name = image, f"engine-facts-{uuid.uuid4().hex[:8]}"
         super().__init__(base, client)
 
     def command(self, argv: tuple[str, ...], environment: dict[str, str]) -> tuple[list[str], dict[str, str]]:
-        options = ["--rm", "--replace", "--name", self.name, "--privileged", "--network", "host", "--user", "0:1001"]
+        options = ["--rm", "--replace", "--name", self.name, "--privileged", "--network", "none", "--user", "0:1001"]
         for directory, target in ((self.state, "/var/lib/dagger"), (self.run, "/run/dagger"), (self.etc, "/etc/dagger")):
             options += ["--volume", f"{directory}:{target}"]
         for name, value in environment.items():
@@ -279,9 +336,41 @@ class Image(Process):
         # Unchecked: a container that has just ended takes no signal, and whoever sends one waits for its end.
         subprocess.run(["podman", "kill", "--signal", number.name, self.name], check=False, capture_output=True)
 
+    def pid(self) -> int:
+        return int(output("podman", "inspect", "--format", "{{.State.Pid}}", self.name))
 
-def samples(address: str) -> dict[str, float]:
-    """A page of metrics without labels."""
-    with urlopen(f"http://{address}/metrics", timeout=10) as page:
-        lines = page.read().decode().splitlines()
+    def close(self) -> None:
+        # Whatever became of the podman that started it.
+        subprocess.run(["podman", "rm", "--force", "--ignore", "--time", "0", self.name], check=False, capture_output=True)
+
+
+def network_lines() -> set[str]:
+    """What this machine's network has of engines: their links, and their lines of netfilter."""
+    lines: set[str] = set()
+    for command in (["ip", "-o", "link"], ["iptables-save"], ["ip6tables-save"], ["nft", "list", "ruleset"]):
+        printed = subprocess.run(command, check=False, capture_output=True, text=True).stdout
+        lines |= {line.strip() for line in printed.splitlines() if ENGINE_NETWORK in line}
+    return lines
+
+
+@contextlib.contextmanager
+def usable_image(given: str) -> Iterator[str]:
+    """A reference that podman runs, of what ENGINE_IMAGE may name. What is read from the disk for that goes again."""
+    source = mirror.engine_source(given, "ENGINE_IMAGE")
+    if source.startswith("docker://"):
+        yield given.removeprefix("docker://")
+        return
+    name = f"localhost/engine-facts:{uuid.uuid4().hex[:8]}"
+    run("skopeo", "copy", "--quiet", source, f"containers-storage:{name}")
+    try:
+        yield name
+    finally:
+        run("podman", "rmi", "--force", name)
+
+
+def samples(address: str, run: Callable[..., str] = output) -> dict[str, float]:
+    """A page of metrics without labels. `run`: a command where the page can be reached, to what it prints."""
+    lines = run(
+        "curl", "--silent", "--show-error", "--fail", "--noproxy", "*", "--max-time", "10", f"http://{address}/metrics"
+    ).splitlines()
     return {line.split()[0]: float(line.split()[1]) for line in lines if line.startswith("dagger_")}

@@ -23,6 +23,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+	"unsafe"
 )
 
 // Options are the places that an engine uses; the real one has them compiled in, but for the root.
@@ -36,6 +37,7 @@ type Options struct {
 	MetricsAddress  string
 	MetricsInterval time.Duration
 	Moment          time.Duration // that the start takes, in which an end costs the cache
+	Network         string        // its bridge is named after it; none where it is empty
 }
 
 // Moment is the variable that says how long a start takes. A real one of an empty cache takes about as long as the default.
@@ -76,6 +78,7 @@ func parse(version string, arguments []string) (Options, error) {
 	var addresses list
 	flags.Var(&addresses, "addr", "listening address, may be given several times")
 	group := flags.String("group", "", "group of the socket: a name or a number; the process's own by default")
+	flags.StringVar(&options.Network, "network-name", "dagger", "name of the network of steps, which have none here; its bridge stays")
 	flags.StringVar(&options.Root, "root", "/var/lib/dagger", "state directory")
 	printVersion := flags.Bool("version", false, "print the version")
 	// Known to the real engine and without meaning here.
@@ -83,7 +86,7 @@ func parse(version string, arguments []string) (Options, error) {
 		flags.Bool(name, false, "no effect")
 	}
 	for _, name := range []string{
-		"config", "debugaddr", "tlscert", "tlskey", "tlscacert", "network-name", "network-cidr", "oci-max-parallelism", "oci-worker-gc",
+		"config", "debugaddr", "tlscert", "tlskey", "tlscacert", "network-cidr", "oci-max-parallelism", "oci-worker-gc",
 		"oci-worker-snapshotter", "oci-cni-pool-size", "oci-cni-config-path", "oci-worker-apparmor-profile", "oci-worker-selinux",
 	} {
 		flags.String(name, "", "no effect")
@@ -138,6 +141,11 @@ func Serve(options Options, stop <-chan os.Signal) error {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	forced := make(chan error, 1)
 	go listen(stop, cancel, forced)
+	if options.Network != "" {
+		if err := addBridge(options.Network + "0"); err != nil {
+			slog.Warn("no bridge", "error", err)
+		}
+	}
 	store, err := OpenStore(ctx, options.Root, options.Moment)
 	if err != nil {
 		return err
@@ -195,6 +203,23 @@ func listen(signals <-chan os.Signal, stop context.CancelCauseFunc, forced chan<
 			return
 		}
 	}
+}
+
+// addBridge adds a link that nothing uses, and that outlives the engine, as a real one's does.
+func addBridge(name string) error {
+	const addBridge = 0x89a0 // SIOCBRADDBR of linux/sockios.h
+	socket, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer syscall.Close(socket)
+	var text [syscall.IFNAMSIZ]byte
+	copy(text[:len(text)-1], name)
+	_, _, number := syscall.Syscall(syscall.SYS_IOCTL, uintptr(socket), addBridge, uintptr(unsafe.Pointer(&text)))
+	if number != 0 && number != syscall.EEXIST {
+		return fmt.Errorf("bridge %s: %w", name, number)
+	}
+	return nil
 }
 
 func serveMetrics(options Options, server *Server, store *Store) (io.Closer, error) {
