@@ -13,6 +13,7 @@ import contextlib
 import ctypes
 import errno
 import http.client
+import itertools
 import json
 import os
 import signal
@@ -45,6 +46,9 @@ PORT = 9091
 ACCOUNT = f"/proc/self/fd/{CONTAINER}/run/runnerfleet/account"
 QUIET = 6  # looks in a row, ten seconds apart, without a client before an engine counts as idle
 AGAIN = (3, 4, 3)  # seconds between looks at an engine with clients: the kubelet's probe is one for a second or two, eight at the first
+# Seconds that an engine which starts is waited for when it is to stop, and then until it is looked at again. Most answer within half a
+# minute; one that reads in a large cache, or deletes it, may take half an hour.
+HOLD = 120
 STOP_PATIENCE = 60  # seconds after SIGTERM until clients that stay attached are ended
 SETTLED = 90  # seconds after the first answer until the size of the cache is believed: it is counted once a minute
 CANARY_SECONDS = 60  # for the canary step after a start
@@ -217,7 +221,10 @@ class Engine:
         self.stopping = threading.Event()
         self.closing = threading.Event()  # it has begun to write its cache down
         self.complained = False  # of what it could not write down
+        self.dropping = False  # the cache that it found, at this start
         self.lost = False  # its cache, at this start, and that was told
+        self.had_cache = False  # before it started
+        self.ended_early = False  # by us, before it had answered
         self.used = False  # by a client that is no probe
         self.confirmed = ""  # the canary as it was right before the stop
         self.process: subprocess.Popen[bytes] | None = None
@@ -254,8 +261,8 @@ class Engine:
         self.shut.unlink(missing_ok=True)
         self.store.starting()
         self.process = subprocess.Popen(list(self.settings.entrypoint), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, preexec_fn=enter)
-        had_cache = known is not None and known.origin not in ("fresh", "cold")
-        self.reading = _in_background(lambda: self.read_log(had_cache))
+        self.had_cache = known is not None and known.origin not in ("fresh", "cold")
+        self.reading = _in_background(self.read_log)
         _in_background(self.stop_when_told)
         _in_background(self.watch)
         _in_background(lambda: self.prove_cache(known.canary if known else ""))
@@ -284,7 +291,7 @@ class Engine:
         """Bytes of the cache as last counted, -1 before."""
         return int(self.metrics.get("dagger_local_cache_total_disk_size_bytes", -1))
 
-    def read_log(self, had_cache: bool) -> None:
+    def read_log(self) -> None:
         """Pass on what the engine says, and hear what it says of its cache."""
         assert self.process is not None and self.process.stderr is not None
         for line in self.process.stderr:
@@ -292,8 +299,10 @@ class Engine:
                 sys.stderr.buffer.write(line)
                 sys.stderr.buffer.flush()
             text = line.decode(errors="replace")
-            if had_cache and any(part in text for part in decide.DROPPED):
-                self._tell_lost("the engine dropped its cache at the start, its log says why")
+            if any(part in text for part in decide.DROPPED):
+                self.dropping = True
+                if self.had_cache:
+                    self._tell_lost("the engine dropped its cache at the start, its log says why")
             if decide.CLOSING in text:
                 self.closing.set()
             if any(part in text for part in decide.NOT_PERSISTED):
@@ -307,9 +316,8 @@ class Engine:
     def stop_when_told(self) -> None:
         """The stop of an engine. It gets one SIGTERM, and none while it starts: that costs its cache, as the third one does at any time."""
         self.stopping.wait()
-        if not self.answers.is_set():
-            log("the engine is told to stop once it answers")
-        self.answers.wait()
+        if not self._outlast_start():
+            return
         try:
             self._confirm_canary()
         except Exception as error:  # whatever it is, the engine is to get its signal
@@ -322,6 +330,55 @@ class Engine:
         if not self.closing.wait(STOP_PATIENCE):
             why = f"clients hold the engine {STOP_PATIENCE} s after it was told to stop"
             end_clients(self.store, self.api, why, self._client_pods() or None)  # all that mount its socket where none is seen
+
+    def _outlast_start(self) -> bool:
+        """Wait for the first answer of an engine that is to stop; False where it was ended instead, since that costs nothing."""
+        if self.answers.is_set():
+            return True
+        log("the engine is told to stop once it answers")
+        for waited in itertools.count(1):
+            if self.answers.wait(1):
+                return True
+            if self.dropping:
+                return self._end_early("it deletes the cache that it has dropped")
+            if waited % HOLD:
+                continue
+            if not self.had_cache:
+                return self._end_early(f"it did not answer for {waited} s, and had no cache when it started")
+            if self._end_before_it_begins():
+                return self._end_early(f"it did not answer for {waited} s and was still reading its cache in, which is as it was")
+            if waited == HOLD:
+                why = f"the engine is to stop and has not answered for {waited} s; an end now would cost its cache, so it is waited for"
+                self.store.tell("stop_held", f"{self.store.node}: {why}, until the grace period of its pod is over")
+        raise AssertionError
+
+    def _end_early(self, why: str) -> bool:
+        assert self.process is not None
+        self.ended_early = True
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.process.pid, signal.SIGKILL)
+        self.store.tell("start_ended", f"{self.store.node}: the engine was to stop while it started, and was ended: {why}")
+        return False
+
+    def _end_before_it_begins(self) -> bool:
+        """End an engine whose database has its mark still, which goes when all is read in. It is frozen for the look, as that is then."""
+        assert self.process is not None
+        pid = self.process.pid
+        try:
+            os.kill(pid, signal.SIGSTOP)
+            state = os.waitid(os.P_PID, pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+            if state is None or state.si_code != os.CLD_STOPPED:
+                return False
+            persisted = self.store.persisted()
+            if persisted is None or not persisted.clean:
+                return False
+            os.kill(pid, signal.SIGKILL)
+            return True
+        except OSError:
+            return False  # it has just ended
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
 
     def _client_pods(self) -> set[str]:
         """The uids of the pods in which clients run, whichever engine of the node is theirs."""
@@ -454,6 +511,9 @@ def run(settings: Settings, store: Store, api: Api) -> int:
         if decide.stopped_clean(code, persisted, engine.complained):
             store.stopped(engine.size(), persisted, engine.confirmed)
             log("the engine stopped clean")
+        elif engine.ended_early and engine.had_cache and persisted and persisted.clean:
+            store.untouched()
+            log("the engine was ended before it had read its cache in, which stays as it is")
         elif not engine.answers.is_set() and before == store.fingerprint():
             store.untouched()
             log(f"the engine ended with {code} before it wrote to its state, which stays as it is")

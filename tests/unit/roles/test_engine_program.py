@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
+import sqlite3
+import subprocess
 import sys
 import threading
 import urllib.error
 import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -226,16 +231,18 @@ def test_the_log_of_an_engine_says_that_it_drops_its_cache(
     engine, kinds = running(program, tmp_path)
     lines = [b"\x1b[33mWARN\x1b[0m " + line.encode() + b"\n", b"\xff not UTF-8\n", line.encode() + b"\n"]
     engine.process = SimpleNamespace(stderr=iter(lines))
-    engine.read_log(had_cache)
-    assert kinds == told and not engine.closing.is_set() and not engine.complained
+    engine.had_cache = had_cache
+    engine.read_log()
+    assert kinds == told and engine.dropping and not engine.closing.is_set() and not engine.complained
     assert b"".join(lines) in capfdbinary.readouterr().err
 
 
 def test_the_log_of_an_engine_says_how_its_stop_goes(program: ModuleType, tmp_path: Path) -> None:
     engine, kinds = running(program, tmp_path)
     engine.process = SimpleNamespace(stderr=iter([b"starting dagql cache close\n", b"dagql cache close exiting with error\n"]))
-    engine.read_log(True)
-    assert engine.closing.is_set() and engine.complained and kinds == []
+    engine.had_cache = True
+    engine.read_log()
+    assert engine.closing.is_set() and engine.complained and kinds == [] and not engine.dropping
 
 
 class Stop:
@@ -268,6 +275,82 @@ def test_an_engine_that_starts_is_told_to_stop_once_it_answers(
     stop.engine.answers.set()
     stop.thread.join(10)
     assert stop.done == ["ballast", "SIGTERM"] and stop.engine.confirmed == "n c"
+
+
+@dataclass
+class Starting:
+    """An engine that never answers, as a process, which is told to stop."""
+
+    engine: Any
+    told: list[str]
+    process: subprocess.Popen[bytes]
+
+    @property
+    def lives(self) -> bool:
+        return self.process.poll() is None
+
+
+@pytest.fixture
+def starting(program: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Starting]]:
+    """`mark`: what its database says of the last stop, None where there is none."""
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def make(mark: str | None, had_cache: bool = True, dropping: bool = False) -> Starting:
+        engine, told = running(program, tmp_path)
+        monkeypatch.setattr(program, "HOLD", 1)
+        monkeypatch.setattr(engine.store, "drop_ballast", lambda: pytest.fail("a stop like any other"))
+        engine.store.state.mkdir()
+        if mark is not None:
+            with contextlib.closing(sqlite3.connect(engine.store.state / "dagql-cache.db", isolation_level=None)) as database:
+                database.executescript(
+                    "PRAGMA journal_mode=WAL; CREATE TABLE results (id INTEGER); CREATE TABLE meta (key TEXT, value TEXT);"
+                    f"INSERT INTO meta VALUES ('clean_shutdown', '{mark}')"
+                )
+        engine.answers.clear()
+        engine.had_cache, engine.dropping = had_cache, dropping
+        processes.append(subprocess.Popen(["sleep", "1000"]))
+        engine.process = processes[0]
+        engine.stopping.set()
+        return Starting(engine, told, processes[0])
+
+    yield make
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize(
+    ("state", "why"),
+    [
+        pytest.param({"mark": "1"}, "still reading its cache in, which is as it was", id="it has not begun"),
+        pytest.param({"mark": "0", "dropping": True}, "it deletes the cache that it has dropped", id="its cache is gone"),
+        pytest.param({"mark": None, "had_cache": False}, "had no cache when it started", id="it had none"),
+    ],
+)
+def test_an_engine_that_never_answers_is_ended_where_that_costs_nothing(
+    starting: Callable[..., Starting], capsys: pytest.CaptureFixture[str], state: dict[str, Any], why: str
+) -> None:
+    made = starting(**state)
+    made.engine.stop_when_told()
+    assert made.process.wait(10) == -9 and made.engine.ended_early
+    assert made.told == ["start_ended"] and why in made.engine.store.events()[0]["message"]
+
+
+@pytest.mark.parametrize("mark", ["0", "", None], ids=["it has begun", "no mark", "no database"])
+def test_an_engine_that_has_begun_to_use_its_cache_is_waited_for(starting: Callable[..., Starting], mark: str | None) -> None:
+    made = starting(mark)
+    thread = threading.Thread(target=made.engine.stop_when_told, daemon=True)
+    made.engine.store.drop_ballast = lambda: None
+    made.engine.canary = Step("c")
+    thread.start()
+    thread.join(3.5)
+    assert thread.is_alive() and made.lives and not made.engine.ended_early
+    assert made.told == ["stop_held"] and "it is waited for" in made.engine.store.events()[0]["message"]
+    assert Path(f"/proc/{made.process.pid}/stat").read_text().split()[2] == "S"  # it goes on
+    made.engine.closing.set()
+    made.engine.answers.set()
+    thread.join(10)
+    assert made.process.wait(10) == -15
 
 
 @pytest.mark.parametrize(
