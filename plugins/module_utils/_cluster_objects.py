@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster_problems import Objects, clean, problems
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster_problems import Objects, problems
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._text import clean
 
 TIMEOUT = 30
 # What is read of each namespace: part of Objects, path below the API, kind.

@@ -10,11 +10,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._addresses import hidden
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._text import clean
 
 MAX_LINES = 25
 MAX_EVENTS = 5
-MAX_LINE = 400
 MAX_NAMES = 3
 PRESSURES = ("DiskPressure", "MemoryPressure", "PIDPressure")
 _STARTING = ("ContainerCreating", "PodInitializing")
@@ -51,14 +50,6 @@ class Groups:
     def told(self) -> list[str]:
         """The lines, in the order in which they were first said."""
         return [f"{kind} {_names(names)}: {text}" for (kind, text), names in self.lines.items()]
-
-
-def clean(text: Any, limit: int = MAX_LINE) -> str:
-    """Text of the cluster as one plain line: it may come from a container, and nothing in it may steer a terminal or show a password."""
-    kept = str(text)[: 10 * limit]
-    plain = "".join(char if char.isprintable() else " " if char.isspace() or char < " " else "" for char in kept)
-    plain = hidden(" ".join(plain.split()))
-    return plain if len(plain) <= limit else plain[: limit - 3].rstrip() + "..."
 
 
 def problems(objects: Objects, limit: int = MAX_LINES) -> list[str]:

@@ -23,13 +23,16 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_roll
     notes,
     read_gauges,
     read_progress,
+    read_state,
 )
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._names import POOL_LABEL
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._text import clean
 
 ENGINE_SELECTOR = "app.kubernetes.io/name=dagger-engine"
 METRICS_PORTS = (9090, 9091)  # of the engine, and of what watches its state
 TRIES = 10
 TIMEOUT = 60
+MAX_ANSWER = 4 << 20  # characters of what a pod answers
 
 
 class EngineCluster:
@@ -87,13 +90,15 @@ class EngineCluster:
                 if getattr(error, "status", None) == 403:
                     raise
                 continue
-            found.update(read_gauges(text))
+            found.update(read_gauges(text[:MAX_ANSWER]))
         return found
 
     def state(self, pod: str) -> dict[str, Any]:
-        """All that the node says of an engine's state: its checkpoints and what happened. Empty when it does not answer."""
+        """What the node says of an engine's state, see read_state. Empty when it does not answer."""
         try:
-            return self._json("GET", f"/api/v1/namespaces/{self.namespace}/pods/{pod}:{METRICS_PORTS[1]}/proxy/state")
+            return read_state(
+                self._text("GET", f"/api/v1/namespaces/{self.namespace}/pods/{pod}:{METRICS_PORTS[1]}/proxy/state")[:MAX_ANSWER]
+            )
         except Exception as error:
             if getattr(error, "status", None) == 403:
                 raise
@@ -126,7 +131,7 @@ class EngineCluster:
             except Exception:  # whatever its transport throws: what is wrong is told without it
                 continue
             if found.strip():
-                return found.strip()[-500:]
+                return clean(found.strip()[-500:], 500)
         return ""
 
     def unregister(self, pod: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ Objects are as the API returns them. How far a node is stands in an annotation o
 from __future__ import annotations
 
 import json
+import math
 import re
 import time
 from calendar import timegm
@@ -18,6 +19,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_ready import ROLL_ANNOTATION, VERSION_LABEL
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._text import clean
 
 # What a node's engines find there when they start next. A roll-out writes them with its own note, and takes them away with it.
 CHECKPOINT_ANNOTATION = "runnerfleet.dev/engine-checkpoint"  # take one, if the last is older than this time in seconds since 1970
@@ -44,6 +46,12 @@ GAUGES = {
 }
 # What is compared before and after. An engine's count of entries is no part of it: open and recent sessions are most of that.
 COMPARED = ("bytes", "canary", "persisted_results", "persisted_bytes", "restores", "wipes", "missed")
+STEPS = ("drain", "stop", "start", "lost")
+REQUESTS = ("", "checkpoint", "restore")
+# Bounds of what nodes and their pods say.
+MAX_NOTE, MAX_PROBLEM, MAX_ENGINES, MAX_CHECKPOINTS = 32 * 1024, 1000, 20, 200
+MAX_GRACE = 24 * 3600
+_WORD = re.compile(r"[\w.:-]{0,64}")
 TIME = "%Y-%m-%dT%H:%M:%SZ"
 DOUBLED = 2  # an engine may count a cache with up to twice the bytes, and not so after its next start
 
@@ -120,10 +128,55 @@ def read_progress(node: Mapping[str, Any]) -> Progress | None:
     if not text:
         return None
     try:
-        found = json.loads(text)
-        return Progress(**{item.name: found[item.name] for item in fields(Progress) if item.name in found})
-    except (ValueError, TypeError):
+        return _progress(json.loads(text if len(text) <= MAX_NOTE else ""))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return Progress()
+
+
+def _progress(found: Mapping[str, Any]) -> Progress:
+    """What a note says, in its types and bounds: a node can write its own. Raises what reading another value raises."""
+    given = {item.name: found[item.name] for item in fields(Progress) if item.name in found}
+    progress = Progress(**{**given, "problem": clean(given.get("problem", ""), MAX_PROBLEM)})
+    if progress.step not in STEPS or progress.request not in REQUESTS or not isinstance(progress.asking, bool):
+        raise ValueError("no step, or no request")
+    if not _WORD.fullmatch(progress.since) or not _WORD.fullmatch(progress.checkpoint):
+        raise ValueError("no time, or no name of a checkpoint")
+    if progress.asking and progress.request == "checkpoint":
+        time.strptime(progress.since, TIME)
+    return replace(progress, engines={_name(name): _engine_note(entry) for name, entry in list(progress.engines.items())[:MAX_ENGINES]})
+
+
+def _engine_note(entry: Mapping[str, Any]) -> dict[str, Any]:
+    figures = {key: float(entry[key]) for key in COMPARED if key in entry}
+    if not all(math.isfinite(value) for value in figures.values()):
+        raise ValueError("a figure that is none")
+    grace = int(entry.get("grace") or 0)
+    return {"uid": _name(entry["uid"]), "pod": _name(entry["pod"]), "grace": min(max(grace, 0), MAX_GRACE), **figures}
+
+
+def _name(value: Any) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"[\w.-]{1,253}", value):
+        raise ValueError("no name")
+    return value
+
+
+def read_state(text: str) -> dict[str, Any]:
+    """What a node tells of an engine's state, in its types and bounds: its `checkpoints`. Empty where nothing of it can be read."""
+    try:
+        told = json.loads(text)["checkpoints"][:MAX_CHECKPOINTS]
+        return {"checkpoints": [item for item in map(_checkpoint, told) if item]}
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return {}
+
+
+def _checkpoint(told: Any) -> dict[str, Any]:
+    """One of them; nothing where it has no name."""
+    if not isinstance(told, Mapping) or not isinstance(told.get("name"), str) or not _WORD.fullmatch(told["name"]) or not told["name"]:
+        return {}
+    size = told.get("bytes")
+    known = {"bytes": size} if isinstance(size, (int, float)) and not isinstance(size, bool) and 0 <= size < math.inf else {}
+    words = {key: clean(told.get(key, ""), 40) for key in ("version", "method")}
+    return {"name": told["name"], **words, **known, "bad": bool(told.get("bad"))}
 
 
 def notes(before: Progress | None, now: Progress | None) -> dict[str, str | None]:
@@ -145,7 +198,7 @@ def read_gauges(text: str) -> dict[str, float]:
     for name, value in re.findall(r"^([a-z_:]+)(?:\{[^\n]*\})? +(\S+)", text, re.MULTILINE):
         key = names.get(name)
         try:
-            if key and float(value) >= 0:
+            if key and 0 <= float(value) < math.inf:
                 figures[key] = figures.get(key, 0) + float(value)
         except ValueError:
             continue

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._addresses import hidden
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._text import printable
 
 SEVERITIES = ("error", "warning", "info")
 
@@ -132,9 +133,9 @@ class Finding:
     hint: str
 
     def __post_init__(self) -> None:
-        """A credential inside an address goes no further than here: not into the table, the result or a file."""
+        """A credential inside an address goes no further than here, nor does what would steer a terminal: a host may have answered it."""
         for name in ("subject", "found", "expected", "hint"):
-            object.__setattr__(self, name, hidden(getattr(self, name)))
+            object.__setattr__(self, name, hidden(printable(getattr(self, name))))
 
     @property
     def severity(self) -> str:

@@ -92,8 +92,8 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible.module_utils.urls import open_url
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _charts
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster_problems import clean
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._mirror import mirrored
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._text import clean
 
 TIMEOUT = 60
 

@@ -10,13 +10,12 @@ import pytest
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster_objects import Look, explain
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster_problems import (
     MAX_EVENTS,
-    MAX_LINE,
     MAX_LINES,
     Objects,
-    clean,
     pressed,
     problems,
 )
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._text import MAX_LINE, clean
 from hypothesis import given
 from hypothesis import strategies as st
 

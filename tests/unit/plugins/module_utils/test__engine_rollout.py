@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_ready import ROLL_ANNOTATION, with_taint
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_rollout import (
+    STEPS,
     UNREGISTER,
     UNREGISTERED,
     CacheVerdict,
@@ -22,10 +24,13 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_roll
     plan,
     read_gauges,
     read_progress,
+    read_state,
     wanted_revisions,
     with_intended,
 )
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._names import ENGINE_TAINT
+from hypothesis import given
+from hypothesis import strategies as st
 
 METRICS = """\
 # HELP dagger_connected_clients Number of currently connected clients
@@ -216,7 +221,7 @@ def test_a_roll_that_began_is_finished_first() -> None:
 
 def test_progress_survives_its_annotation() -> None:
     """And what cannot be read begins anew."""
-    progress = Progress("stop", "T", "", {"ds": {"uid": "u", "pod": "p", "bytes": 4.0}}, "restore", "c", True)
+    progress = Progress("stop", "T", "", {"ds": {"uid": "u", "pod": "p", "grace": 60, "bytes": 4.0}}, "restore", "c", True)
     assert read_progress(node("a", progress)) == progress
     assert read_progress(node("a")) is None
     for text in ("{", "[]", '{"step": "stop", "more": 1}'):
@@ -312,3 +317,57 @@ def test_the_taint_is_set_once() -> None:
     once = with_taint({"spec": {"taints": [other]}})
     assert once == [other, {"key": ENGINE_TAINT, "effect": "NoSchedule"}]
     assert with_taint({"spec": {"taints": once}}) == once
+
+
+HOSTILE = [
+    *("[1]", "5", '"x"', "null", "[" * 100000, '{"engines": []}', '{"engines": 5}', '{"engines": {"a": 1}}', '{"step": {"x": 1}}'),
+    '{"step": ["lost"]}',
+    *('{"step": "nonsense"}', '{"since": 5}', '{"request": "checkpoint", "asking": true}', '{"checkpoint": "a b"}', '{"asking": "yes"}'),
+    *(
+        '{"engines": {"a": {"uid": "u", "pod": "../x"}}}',
+        '{"engines": {"a": {"uid": "u", "pod": "p", "bytes": "NaN"}}}',
+        '{"problem": {}, "step": 1}',
+    ),
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=lambda text: text[:40])
+def test_a_note_that_cannot_be_one_begins_anew(text: str) -> None:
+    """A node can write its own annotations: it must not stop a look at the others, nor a roll."""
+    found = read_progress({"metadata": {"annotations": {ROLL_ANNOTATION: text}}})
+    assert found == Progress()
+
+
+def test_a_note_is_bounded_and_steers_no_terminal() -> None:
+    note = {"step": "lost", "problem": "\x1b[2J" + "x" * 9999, "engines": {"a": {"uid": "u", "pod": "p", "grace": 1e9}}}
+    found = read_progress({"metadata": {"annotations": {ROLL_ANNOTATION: json.dumps(note)}}})
+    assert found and "\x1b" not in found.problem and len(found.problem) <= 1000 and found.engines["a"]["grace"] == 86400
+
+
+WORDS = ["step", "engines", "uid", "pod", "checkpoints", "name", "bytes"]
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(WORDS), inner),
+    max_leaves=12,
+)
+
+
+@given(JSON)
+def test_whatever_a_node_says_is_read_or_left(value: Any) -> None:
+    text = json.dumps(value)
+    progress = read_progress({"metadata": {"annotations": {ROLL_ANNOTATION: text}}})
+    assert progress and progress.step in STEPS and all(entry["uid"] and entry["pod"] for entry in progress.engines.values())
+    for item in read_state(text).get("checkpoints", []):
+        assert item["name"] and isinstance(item.get("bytes", 0), (int, float))
+
+
+def test_a_pods_story_is_its_checkpoints() -> None:
+    good = {"name": "20260131T120000Z", "version": "0.21.11", "bytes": 5, "method": "btrfs", "bad": False}
+    told = {"checkpoints": ["x", 5, {"name": "../../etc"}, {"bytes": 1}, {**good, "more": [], "method": "\x1b[2Jxfs"}], "events": []}
+    assert read_state(json.dumps(told)) == {"checkpoints": [{**good, "method": "[2Jxfs"}]}
+    assert read_state("{") == read_state("[]") == read_state('{"checkpoints": 5}') == {}
+
+
+@pytest.mark.parametrize("value", ["1e400", "nan", "-inf", "inf", "-1"])
+def test_a_gauge_that_is_no_number_is_not_known(value: str) -> None:
+    assert read_gauges(f"dagger_connected_clients {value}\n") == {}
