@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
-from .test_refusals import GOOD, Run, play  # noqa: F401  the fixture
+from .test_refusals import GOOD, Run
 
 
-def test_it_names_pools_releases_engines_and_runners(play: Callable[..., Run]) -> None:  # noqa: F811
+def test_it_names_pools_releases_engines_and_runners(play: Callable[..., Run]) -> None:
     inventory = copy.deepcopy(GOOD)
     inventory["all"]["vars"] |= {"fleet_engine_versions": ["0.21.11", "0.21.10"], "dagger_engine_memory": "3Gi"}
     pools, platform = play(inventory, "pools", "--check"), play(inventory, "platform", "--check")
@@ -30,13 +30,13 @@ def test_it_names_pools_releases_engines_and_runners(play: Callable[..., Run]) -
 
 
 @pytest.mark.parametrize("playbook", ["engine_upgrade", "engine_checkpoint"])
-def test_a_limit_without_an_engine_is_refused(play: Callable[..., Run], playbook: str) -> None:  # noqa: F811
+def test_a_limit_without_an_engine_is_refused(play: Callable[..., Run], playbook: str) -> None:
     run = play(copy.deepcopy(GOOD), playbook, "--limit", "support-1", "-e", "engine_checkpoint=take")
     run.refused()
     assert "--limit support-1: found no node with engines, expected some of runner-1" in run.output
 
 
-def test_a_version_is_not_retired_in_a_part_of_the_fleet(play: Callable[..., Run]) -> None:  # noqa: F811
+def test_a_version_is_not_retired_in_a_part_of_the_fleet(play: Callable[..., Run]) -> None:
     run = play(copy.deepcopy(GOOD), "engine_retire", "--limit", "runner-1", "-e", "engine_retire=0.1.0")
     run.refused()
     assert "--limit runner-1: a version leaves whole pools, expected no limit" in run.output

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from .test_refusals import GOOD, ROOT, Inventory, Run, play  # noqa: F401  the fixture
+from .test_refusals import GOOD, ROOT, Inventory, Run
 
 FILES = Path(__file__).with_name("files")
 PLAYBOOKS = sorted(path.stem for path in (ROOT / "playbooks").glob("*.yml"))
@@ -24,7 +25,7 @@ def marker(tmp_path: Path) -> Path:
 def stolen(tmp_path: Path, marker: Path) -> Inventory:
     """An inventory in which a node's Python is somebody else's."""
     python = tmp_path / "python3"
-    python.write_text((FILES / "stolen_node.py").read_text().replace("@marker@", str(marker)))
+    python.write_text(f"#!{sys.executable}\n" + (FILES / "stolen_node.py").read_text().replace("@marker@", str(marker)))
     python.chmod(0o755)
     (tmp_path / "kubeconfig").write_text("{clusters: [{name: c, cluster: {server: 'https://127.0.0.1:9'}}]}")
     inventory = copy.deepcopy(GOOD)
@@ -33,7 +34,7 @@ def stolen(tmp_path: Path, marker: Path) -> Inventory:
 
 
 def test_a_role_that_speaks_to_the_api_with_its_variables_runs_nothing(
-    play: Callable[..., Run],  # noqa: F811
+    play: Callable[..., Run],
     stolen: Inventory,
     marker: Path,
 ) -> None:
@@ -43,7 +44,7 @@ def test_a_role_that_speaks_to_the_api_with_its_variables_runs_nothing(
 
 def test_nor_where_answers_become_variables(
     monkeypatch: pytest.MonkeyPatch,
-    play: Callable[..., Run],  # noqa: F811
+    play: Callable[..., Run],
     stolen: Inventory,
     marker: Path,
 ) -> None:
@@ -55,7 +56,7 @@ def test_nor_where_answers_become_variables(
 
 
 @pytest.mark.parametrize("playbook", PLAYBOOKS)
-def test_its_answers_to_a_playbook_run_nothing(play: Callable[..., Run], stolen: Inventory, marker: Path, playbook: str) -> None:  # noqa: F811
+def test_its_answers_to_a_playbook_run_nothing(play: Callable[..., Run], stolen: Inventory, marker: Path, playbook: str) -> None:
     run = play(stolen, playbook, "--limit", "runner-1", "-e", "engine_checkpoint=take", "-e", "engine_retire=0.1.0")
     assert not marker.exists() and "Traceback" not in run.output, run.output
 
@@ -63,7 +64,7 @@ def test_its_answers_to_a_playbook_run_nothing(play: Callable[..., Run], stolen:
 @pytest.mark.parametrize("playbook", PLAYBOOKS)
 def test_where_answers_become_variables_no_playbook_does_anything(
     monkeypatch: pytest.MonkeyPatch,
-    play: Callable[..., Run],  # noqa: F811
+    play: Callable[..., Run],
     playbook: str,
 ) -> None:
     monkeypatch.setenv("ANSIBLE_INJECT_FACT_VARS", "true")

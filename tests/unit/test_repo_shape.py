@@ -139,28 +139,58 @@ def test_production_knows_nothing_of_the_lab() -> None:
                 assert not re.search(r"\bmolecule\b|10\.89\.|\bLAB_|runnerfleet-lab", text), f"{path} knows of the lab"
 
 
-def _waits(task: dict[str, Any]) -> bool:
-    """Whether a task waits for the cluster: by itself, or by what its module is told to."""
-    modules = [value for key, value in task.items() if key.startswith("kubernetes.core.") and isinstance(value, dict)]
-    return any("until" in task or value.get("wait") is True or "wait_timeout" in str(value) for value in modules)
+# Modules that wait by what they are, for the cluster and for a machine.
+WAITING_FOR_CLUSTER = {"kubernetes.core.k8s_drain"}
+WAITING_FOR_MACHINE = {f"ansible.builtin.{name}" for name in ("reboot", "wait_for", "wait_for_connection", "async_status")}
+WAITING_OPTIONS = {"wait", "atomic", "wait_timeout", "timeout", "wait_for"}
+# Files of ours that wait, and what their error begins with: a test of theirs reads it. What waits for less than a minute needs none.
+DEADLINES = {
+    "modules/engine_ready.py": "engine nodes did not answer within",
+    "module_utils/_engine_roll.py": "still in use after 0 seconds",
+    "module_utils/_kubeadm.py": "has registered no node within",
+}
+SHORT_WAITS = {"module_utils/_nvme_write.py": 10}  # seconds
 
 
-def _explained(task: dict[str, Any]) -> bool:
-    """Whether a block says at the deadline what it waited for."""
-    return any("runnerfleet.baremetal.cluster_problems" in mapping for mapping in mappings(task.get("rescue", [])))
+def _waits_for(task: dict[str, Any]) -> str:
+    """What a task waits for: `cluster`, `machine` or nothing."""
+    for name, given in task.items():
+        options = given if isinstance(given, dict) else {}
+        if name == "kubernetes.core.k8s_drain" and options.get("state") == "uncordon":
+            continue
+        told = any(options.get(option) not in (None, False) for option in WAITING_OPTIONS)
+        if name in WAITING_FOR_CLUSTER or (name.startswith("kubernetes.core.") and (told or "until" in task or "retries" in task)):
+            return "cluster"
+        if name in WAITING_FOR_MACHINE:
+            return "machine"
+    return "machine" if {"until", "retries", "async"} & task.keys() else ""
 
 
-def _unexplained(value: Any, explained: bool = False) -> Iterator[str]:
+def _explained(task: dict[str, Any]) -> set[str]:
+    """For which waits a block says at the deadline what it waited for. Our explaining step says it for both."""
+    steps = list(mappings(task.get("rescue", [])))
+    if any("runnerfleet.baremetal.cluster_problems" in step for step in steps):
+        return {"cluster", "machine"}
+    told = [str(step.get("ansible.builtin.fail", {}).get("msg", "")) for step in steps]
+    return {"machine"} if any("ansible_failed_result" in text for text in told) else set()
+
+
+def _unexplained(value: Any, explained: frozenset[str] = frozenset()) -> Iterator[str]:
     """Names of the waits below a list of plays or tasks that no block around them explains."""
     for task in value if isinstance(value, list) else ():
-        if _waits(task) and not explained:
+        waited = _waits_for(task)
+        if waited and waited not in explained:
             yield task["name"]
-        for part in ("block", "rescue", "always", "tasks", "pre_tasks", "post_tasks"):
-            yield from _unexplained(task.get(part), part == "block" and (explained or _explained(task)))
+        for part in ("block", "rescue", "always", "tasks", "pre_tasks", "post_tasks", "handlers"):
+            yield from _unexplained(task.get(part), explained | _explained(task) if part == "block" else frozenset())
 
 
-@pytest.mark.parametrize("path", TASK_FILES, ids=str)
-def test_what_waits_for_the_cluster_says_what_it_waited_for(path: Path) -> None:
+HANDLER_FILES = sorted(path.relative_to(ROOT) for path in ROOT.glob("roles/*/handlers/*.yml"))
+WAITING_FILES = [path for path in [*TASK_FILES, *HANDLER_FILES, *PLAY_FILES] if path.parts[0] != "molecule"]
+
+
+@pytest.mark.parametrize("path", WAITING_FILES, ids=str)
+def test_what_waits_says_what_it_waited_for(path: Path) -> None:
     """An error that says `context deadline exceeded` and no more sends its reader to look for what the cluster already knows."""
     assert list(_unexplained(load(path))) == []
 
@@ -170,8 +200,33 @@ def test_that_test_finds_a_wait() -> None:
     wait = {"name": "w", "kubernetes.core.helm": {"wait": True}}
     again = {"name": "u", "kubernetes.core.k8s_info": {}, "until": "x"}
     says = {"name": "s", "runnerfleet.baremetal.cluster_problems": {}}
-    assert list(_unexplained([{"tasks": [wait, {"block": [again], "rescue": [{"name": "f", "ansible.builtin.fail": {}}]}]}])) == ["w", "u"]
+    fails = {"name": "f", "ansible.builtin.fail": {"msg": "no {{ ansible_failed_result.msg }}"}}
+    assert list(_unexplained([{"tasks": [wait, {"block": [again], "rescue": [fails]}]}])) == ["w", "u"]
     assert list(_unexplained([{"block": [wait, {"block": [again]}], "rescue": [says]}])) == []
+    assert list(_unexplained([{"block": [], "rescue": [wait, says]}])) == ["w"]
+    for number, task in enumerate(
+        (
+            {"kubernetes.core.k8s_drain": {"state": "drain"}},
+            {"kubernetes.core.helm": {"atomic": True}},
+            {"kubernetes.core.k8s": {"wait": "{{ x }}"}},
+            {"ansible.builtin.reboot": {}},
+            {"ansible.builtin.wait_for_connection": None},
+            {"ansible.builtin.uri": {}, "retries": 3},
+            {"ansible.builtin.command": {}, "async": 60},
+        )
+    ):
+        named = {"name": "n", **task}
+        assert list(_unexplained([named])) == ["n"]
+        assert list(_unexplained([{"block": [named], "rescue": [fails]}])) == (["n"] if number < 3 else [])
+    assert list(_unexplained([{"name": "n", "kubernetes.core.k8s_drain": {"state": "uncordon"}}])) == []
+
+
+def test_our_own_waits_are_tested_at_their_deadline() -> None:
+    """A module that sleeps has an error that a test has read."""
+    sleeping = {str(path.relative_to(ROOT / "plugins")) for path in (ROOT / "plugins").rglob("*.py") if "time.sleep(" in path.read_text()}
+    assert sleeping == DEADLINES.keys() | SHORT_WAITS.keys()
+    tests = "".join(path.read_text() for path in (ROOT / "tests/unit/plugins").rglob("test_*.py"))
+    assert [file for file, text in DEADLINES.items() if text not in tests] == []
 
 
 def test_a_platform_that_a_role_names_is_one_that_the_lab_runs() -> None:

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """What root on a node may put in the place of its Python: it answers every module with variables of its own choice.
 
 @marker@ is a file that a kubeconfig of its own makes the controller write, by naming a program.

@@ -93,6 +93,7 @@ def test_a_dead_engine_keeps_its_taint_and_is_named(run_module: RunModule, clust
     made = cluster("runner-1")
     result = run_module(engine_ready.main, ARGUMENTS)
     assert result["failed"] and made.tainted() == ["runner-2"]
+    assert "1 engine nodes did not answer within" in result["msg"]
     assert "runner-2: engine 0.21.8: pod engine-runner-2" in result["msg"] and "last log line: lock is held" in result["msg"]
     assert "could not read /api/v1/namespaces/dagger/pods" in result["msg"]  # the cluster is asked why, and its answer is part of the error
 

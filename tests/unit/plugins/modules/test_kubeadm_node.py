@@ -226,3 +226,11 @@ def test_a_bad_name_is_told_before_anything(host: Host, run_module: Run) -> None
     """The API would refuse it later, in other words."""
     assert "Rename the inventory host" in run_module(kubeadm_node.main, {**JOIN, "node_name": "Runner_1"})["msg"]
     assert host.calls == []
+
+
+def test_a_node_that_never_registers_is_told(host: Host, run_module: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the time that was waited, and where to look."""
+    monkeypatch.setattr(_kubeadm, "node_exists", lambda *_args, **_more: False)
+    monkeypatch.setattr(_kubeadm, "REGISTRATION_SECONDS", -1)
+    result = run_module(kubeadm_node.main, JOIN)
+    assert result["failed"] and "has registered no node within -1 s. See `journalctl -u kubelet`" in result["msg"]
