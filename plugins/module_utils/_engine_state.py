@@ -260,13 +260,15 @@ def checkpoint_due(clean: Marker, newest: Checkpoint | None, now: float, interva
     return now - newest.time >= interval or (asked is not None and asked > newest.time)
 
 
-def rest_due(newest: Checkpoint | None, started: float, now: float, interval: float, used: bool) -> bool:
+def rest_due(newest: Checkpoint | None, started: float, now: float, interval: float, used: bool, calm: bool) -> bool:
     """Whether an engine without clients is worth a stop for a checkpoint: it ran for long since the last one, and somebody used it.
 
-    `started`: when this engine answered first; `used`: since then. A checkpoint that could not be taken is not tried again before another
-    interval. An interval of 0 means one at each start that comes anyway.
+    `started`: when this engine answered first; `used`: since then; `calm`: it had no client for long, which does not count once it ran for
+    two intervals. A checkpoint that could not be taken is not tried again before another interval. An interval of 0 means one at each start
+    that comes anyway.
     """
-    return used and 0 < interval <= now - max(started, newest.time if newest else started)
+    ran = now - max(started, newest.time if newest else started)
+    return used and 0 < interval <= ran and (calm or 2 * interval <= ran)
 
 
 def stopped_clean(code: int, persisted: Persisted | None, complained: bool) -> bool:

@@ -25,6 +25,7 @@ SOCKET, IMAGE = os.environ.get("ENGINE_SOCKET", ""), os.environ.get("ENGINE_IMAG
 OLD_CLIENT = os.environ.get("ENGINE_OLD_CLIENT", "")
 # How long to watch something that must not happen: the real engine was seen to wait for a client for seven minutes.
 PATIENCE = float(os.environ.get("ENGINE_PATIENCE", "2"))
+Words = Callable[..., tuple[str, ...]]
 METRICS = os.environ.get("ENGINE_METRICS", "")
 
 

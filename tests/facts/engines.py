@@ -36,6 +36,7 @@ LACKS = {
     "metrics": "no page of metrics is given: set ENGINE_METRICS to its address",
     "process": "the engine's process is not ours to start and stop: give an ENGINE_IMAGE instead of an ENGINE_SOCKET",
     "old client": "no older dagger is given: set ENGINE_OLD_CLIENT to one of 0.18",
+    "program": "the program beside an engine is tried with the stand-in",
     "collector": "the stand-in checks the collector's settings and does not collect",
 }
 
@@ -297,7 +298,7 @@ class Process:
 class StandIn(Process):
     """The lab's engine, in a root filesystem that looks like its image's."""
 
-    can: ClassVar = frozenset({"metrics", "process", "old client"})
+    can: ClassVar = frozenset({"metrics", "process", "old client", "program"})
 
     def command(self, argv: tuple[str, ...], environment: dict[str, str]) -> tuple[list[str], dict[str, str]]:
         for directory in ("proc", "dev", "tmp"):

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import _engine_state as decide
 from engine_canary import FOLDER
 
 CLIENT = "dagger"  # the name of the process, whichever SDK has started it
+WORKER = "Runner.Worker"  # a runner has a process of this name while it has a job, and only then
 PROBE = b"core\0version\0"  # the end of its arguments where the kubelet asks, or a runner that proves its engine
 
 
@@ -25,20 +26,29 @@ def oldest_by_pod(proc: Path = Path("/proc")) -> Mapping[str, float]:
     found: dict[str, float] = {}
     booted = re.search(r"^btime (\d+)$", (proc / "stat").read_text(encoding="utf-8"), re.MULTILINE)
     begin, tick = float(booted.group(1)) if booted else 0.0, os.sysconf("SC_CLK_TCK")
+    for pod, name, ticks, words in _processes(proc):
+        if name != CLIENT or words.endswith(PROBE) or FOLDER.encode() in words:
+            continue  # nobody's: a probe, or the canary step
+        started = begin + ticks / tick
+        found[pod] = min(started, found.get(pod, started))
+    return found
+
+
+def at_work(proc: Path = Path("/proc")) -> set[str]:
+    """The uids of the pods whose runner has a job, whether it has called an engine yet or not."""
+    return {pod for pod, _name, _ticks, words in _processes(proc) if Path(os.fsdecode(words.partition(b"\0")[0])).name == WORKER}
+
+
+def _processes(proc: Path) -> Iterator[tuple[str, str, int, bytes]]:
+    """Processes of pods: the pod's uid, the name, when it was started in clock ticks since the boot, and the arguments."""
     for folder in proc.iterdir():
         if not folder.name.isdigit():
             continue
         try:
             name, ticks = decide.start_of((folder / "stat").read_text(encoding="utf-8", errors="replace"))
-            if name != CLIENT:
-                continue
             words = (folder / "cmdline").read_bytes()
-            if words.endswith(PROBE) or FOLDER.encode() in words:
-                continue  # nobody's: a probe, or the canary step
             pod = decide.pod_of((folder / "cgroup").read_text(encoding="utf-8", errors="replace"))
         except (OSError, ValueError, IndexError):
             continue  # it has ended meanwhile
         if pod:
-            started = begin + ticks / tick
-            found[pod] = min(started, found.get(pod, started))
-    return found
+            yield pod, name, ticks, words

@@ -45,6 +45,7 @@ METRICS = "http://127.0.0.1:9090/metrics"
 PORT = 9091
 ACCOUNT = f"/proc/self/fd/{CONTAINER}/run/runnerfleet/account"
 QUIET = 6  # looks in a row, ten seconds apart, without a client before an engine counts as idle
+CALM = 60  # looks that it is waited for at first, since a job begins less often in a calm of ten minutes than in one of one
 AGAIN = (3, 4, 3)  # seconds between looks at an engine with clients: the kubelet's probe is one for a second or two, eight at the first
 # Seconds that an engine which starts is waited for when it is to stop, and then until it is looked at again. Most answer within half a
 # minute; one that reads in a large cache, or deletes it, may take half an hour.
@@ -142,10 +143,13 @@ class Api:
         path = f"/api/v1/namespaces/{self.settings.runner_namespace}/pods?fieldSelector={quote(f'spec.nodeName={node}')}"
         return decide.runner_pods(self.call("GET", path)["items"], self.settings.sockets)
 
-    def preparing(self, node: str) -> bool:
-        """Whether a runner is on its way to its first job there, or may be for all that is known."""
+    def expects_job(self, node: str, at_work: Collection[str]) -> bool:
+        """Whether a runner of this engine has a job or is on its way to its first one, or may be for all that is known.
+
+        `at_work`: the uids of pods whose runner has one.
+        """
         try:
-            return any(decide.being_prepared(pod) for pod in self.runner_pods(node))
+            return any(decide.being_prepared(pod) or pod["metadata"]["uid"] in at_work for pod in self.runner_pods(node))
         except (OSError, ValueError, KeyError):
             return True
 
@@ -454,11 +458,11 @@ class Engine:
                 self.used = self.used or self.size() != size
             if quiet < QUIET:
                 continue
-            if decide.rest_due(self.store.newest(), started, time.time(), self.settings.interval, self.used):
-                quiet = 0
-                node = self.store.node
-                if self.store.can_take() and not self.api.rolling(node) and not self.api.preparing(node):
-                    self._stop_unused()
+            if decide.rest_due(self.store.newest(), started, time.time(), self.settings.interval, self.used, quiet >= CALM):
+                quiet -= QUIET  # where it comes to nothing, as when a probe came between, again after as many looks
+                node, at_work = self.store.node, engine_clients.at_work()
+                if self.store.can_take() and not self.api.rolling(node) and not self.api.expects_job(node, at_work):
+                    self._stop_unused(at_work)
 
     def unused(self) -> bool:
         """Whether nobody uses the engine. Who is connected is looked at again, since the kubelet's probes are clients too, for a moment."""
@@ -474,14 +478,17 @@ class Engine:
             return False
         return True
 
-    def _stop_unused(self) -> None:
-        """With the door shut first: a client that knocks tries again until the next engine opens, and none comes after the last look."""
+    def _stop_unused(self, at_work: Collection[str]) -> None:
+        """With the door shut first: a client that knocks tries again until the next engine opens, and none comes after the last look.
+
+        `at_work`: pods that have a job, of other engines. A job that has begun since then is a reason to open again.
+        """
         self._confirm_canary()
         try:
             self.door.rename(self.shut)
             for _look in range(2):
                 time.sleep(1)
-                if clients(engine_metrics()) != 0:
+                if clients(engine_metrics()) != 0 or engine_clients.at_work() - set(at_work):
                     self.shut.rename(self.door)
                     return
         except OSError as error:

@@ -402,7 +402,7 @@ def test_jobs_whose_engine_died_under_them_are_ended(
 
 def test_clients_are_found_among_the_processes_of_a_machine(program: ModuleType, tmp_path: Path) -> None:
     (tmp_path / "stat").write_text("cpu 1 2 3\nbtime 1700000000\n")
-    uid = "12345678-aaaa-bbbb-cccc-123456789abc"
+    uid, other = "12345678-aaaa-bbbb-cccc-123456789abc", "87654321-aaaa-bbbb-cccc-123456789abc"
     ticks = program.os.sysconf("SC_CLK_TCK")
     job, probe, canary = b"dagger\0call\0build\0", b"dagger\0core\0version\0", b"dagger\0-c\0host | directory /run/runnerfleet/canary\0"
     for number, (name, start, group, words) in enumerate(
@@ -413,6 +413,8 @@ def test_clients_are_found_among_the_processes_of_a_machine(program: ModuleType,
             ("dagger", 4, f"/pod{uid}/x", probe),
             ("dagger", 3, f"/pod{uid}/x", canary),
             ("dagger", 1, "/user.slice", job),
+            ("Runner.Worker", 7, f"/pod{other}/x", b"/runner/bin/Runner.Worker\0spawnclient\0117\0120\0"),
+            ("Runner.Listener", 6, f"/pod{uid}/x", b"/runner/bin/Runner.Listener\0run\0"),
         ]
     ):
         folder = tmp_path / str(number)
@@ -423,6 +425,7 @@ def test_clients_are_found_among_the_processes_of_a_machine(program: ModuleType,
     (tmp_path / "99").mkdir()  # it has ended
     (tmp_path / "self").mkdir()
     assert program.engine_clients.oldest_by_pod(tmp_path) == {uid: 1700000010.0}
+    assert program.engine_clients.at_work(tmp_path) == {other}
 
 
 class Enough(Exception):
@@ -445,8 +448,10 @@ class Idle:
         monkeypatch.setattr(program.time, "time", program.time.monotonic)
         monkeypatch.setattr(store, "can_take", lambda: api.get("can_take", True))
         monkeypatch.setattr(calls, "rolling", lambda _node: api.get("rolling", False))
-        monkeypatch.setattr(calls, "preparing", lambda _node: api.get("preparing", False))
+        pods = [pod("ours", str(tmp_path)) | {"status": {"phase": "Pending" if api.get("preparing") else "Running"}}]
+        monkeypatch.setattr(calls, "call", lambda *_arguments, **_more: {"items": pods})
         monkeypatch.setattr(program.engine_clients, "oldest_by_pod", lambda: self.processes)
+        monkeypatch.setattr(program.engine_clients, "at_work", lambda: set(api.get("at_work", lambda _shut: ())(not self.door.exists())))
         monkeypatch.setattr(self.engine, "stopping", self)
         monkeypatch.setattr(self.engine, "canary", Step("a"))
 
@@ -481,6 +486,23 @@ def test_an_idle_engine_is_stopped_for_a_checkpoint_behind_a_shut_door(
     assert idle.engine.confirmed == "new a"  # while its door was open
 
 
+def test_a_job_of_another_engine_keeps_none_from_its_checkpoint(
+    program: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    idle = Idle(program, tmp_path, monkeypatch, lambda _now: 0, at_work=lambda _shut: ["theirs"])
+    idle.engine.rest()
+    assert 3600 <= idle.stopped[0] < 3700
+
+
+def test_a_stop_waits_for_a_calm_of_ten_minutes_until_another_interval_has_passed(
+    program: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a job of a minute every five minutes."""
+    idle = Idle(program, tmp_path, monkeypatch, lambda now: int(now % 300 < 60))
+    idle.engine.rest()
+    assert 7200 <= idle.stopped[0] < 7500
+
+
 @pytest.mark.parametrize("offset", [0.0, 1.3, 4.9, 7.7, 9.9, 14.0])
 @pytest.mark.parametrize("length", [1.1, 2.5])
 def test_the_probes_of_a_kubelet_keep_no_engine_from_its_checkpoint(
@@ -502,6 +524,8 @@ def test_the_probes_of_a_kubelet_keep_no_engine_from_its_checkpoint(
         pytest.param(lambda _now: 0, {"can_take": False}, id="no checkpoint could be taken"),
         pytest.param(lambda _now: 0, {"rolling": True}, id="a roll-out has the node"),
         pytest.param(lambda _now: 0, {"preparing": True}, id="a runner is being prepared"),
+        pytest.param(lambda _now: 0, {"at_work": lambda _shut: ["ours"]}, id="a job that has not called the engine yet"),
+        pytest.param(lambda _now: 0, {"at_work": lambda shut: ["ours"] * shut}, id="a job that began while the door was shut"),
     ],
 )
 def test_an_engine_is_left_alone(

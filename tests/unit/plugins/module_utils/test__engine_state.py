@@ -151,8 +151,13 @@ def test_checkpoint_due(clean: Marker, newest: Checkpoint | None, now: float, as
     ],
 )
 def test_rest_due(newest: Checkpoint | None, started: float, now: float, used: bool, due: bool) -> None:
-    assert decide.rest_due(newest, started, now, 3600, used) is due
-    assert not decide.rest_due(newest, started, now, 0, used)
+    assert decide.rest_due(newest, started, now, 3600, used, calm=True) is due
+    assert not decide.rest_due(newest, started, now, 0, used, calm=True)
+
+
+@pytest.mark.parametrize(("ran", "calm", "due"), [(3599, True, False), (3600, True, True), (7199, False, False), (7200, False, True)])
+def test_without_a_calm_an_engine_runs_twice_as_long(ran: float, calm: bool, due: bool) -> None:
+    assert decide.rest_due(None, 1000, 1000 + ran, 3600, used=True, calm=calm) is due
 
 
 @pytest.mark.parametrize(
