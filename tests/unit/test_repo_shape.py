@@ -249,7 +249,8 @@ def test_a_play_begins_by_taking_answers_as_data(path: Path) -> None:
 )
 def test_what_is_included_stands_in_the_file(path: Path) -> None:
     """A template may choose between names that stand there, and may not be one: a node's answer could name a file of the controller."""
-    choice = re.compile(r"{{ '\w+' if [^{}]+ else '\w+' }}\.yml")
+    one_of_two, one_of_some = r"'\w+' if [^{}]+ else '\w+'", r"{('\w+': '\w+'(, )?)+}\.get\([\w.]+, '\w+'\)"
+    choice = re.compile(rf"{{{{ ({one_of_two}|{one_of_some}) }}}}\.yml")
     for mapping in mappings(load(path.relative_to(ROOT))):
         for action in ("include_tasks", "import_tasks", "include_role", "import_role", "include_vars"):
             given = mapping.get(f"ansible.builtin.{action}")
