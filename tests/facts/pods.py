@@ -74,6 +74,7 @@ class Pod:
             "min_free": 1,
         }
         (self.base / "program/settings.json").write_text(json.dumps(settings), encoding="utf-8")
+        (self.base / "program/engine.json").write_text("{}", encoding="utf-8")
         image = self.base / "cache.img"
         with open(image, "wb") as file:
             file.truncate(512 << 20)
