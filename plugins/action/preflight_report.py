@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -100,17 +100,17 @@ class ActionModule(ActionBase):
         if missing:
             raise AnsibleError(missing)
         played = list(task_vars["ansible_play_hosts_all"])
-        findings = in_order(self._findings(options, played, task_vars))
+        findings = self._findings(options, played, task_vars)
+        if options["findings_file"]:
+            findings += _written(Path(options["findings_file"]), in_order(findings))
+        findings = in_order(findings)
         told = summary(findings, len(played))
         if findings:
             self._display.display(f"\n{table(findings)}\n\n{told}")
         errors = [finding for finding in findings if finding.severity == "error"]
         if errors:
             told = f"{told} Nothing was changed. The table above and `findings` in this result say what to do."
-        report = [finding.as_dict() for finding in findings]
-        if options["findings_file"]:
-            Path(options["findings_file"]).write_text(json.dumps(report, indent=2) + "\n")
-        return {**result, "changed": False, "failed": bool(errors), "msg": told, "findings": report}
+        return {**result, "changed": False, "failed": bool(errors), "msg": told, "findings": [finding.as_dict() for finding in findings]}
 
     def _findings(self, options: dict[str, Any], played: list[str], task_vars: dict[str, Any]) -> list[Finding]:
         specs, defaults = role_variables(self._loader)
@@ -342,6 +342,17 @@ class ActionModule(ActionBase):
             *_version_matrix.engine_findings(pools, VERBS),
             *_version_matrix.skew_findings(running, kubernetes, engines),
         ]
+
+
+def _written(path: Path, findings: Sequence[Finding]) -> list[Finding]:
+    """Write findings down; what keeps them from it is one more, so that none is lost with the file."""
+    try:
+        path.write_text(json.dumps([finding.as_dict() for finding in findings], indent=2) + "\n")
+    except OSError as error:
+        hint = "name a file that the controller's user may write, or leave it out: the findings are in this result as well"
+        found = error.strerror or type(error).__name__
+        return [Finding("findings_file_unwritable", f"preflight_findings_file {path}", found, "a file that can be written", hint)]
+    return []
 
 
 def _differences(everyone: dict[str, Variables], specs: dict[str, dict[str, Any]]) -> list[Finding]:

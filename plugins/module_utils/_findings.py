@@ -42,6 +42,7 @@ CODES: dict[str, str] = {
     "engine_too_old": "error",
     "engine_verb_missing": "error",
     "etcd_leftover": "error",
+    "findings_file_unwritable": "error",
     "flavour_unsupported": "error",
     "github_access_denied": "warning",
     "github_credential_ambiguous": "error",

@@ -26,16 +26,19 @@ THREADS = 8
 FROM_HERE = "if only the nodes reach it, set preflight_mirror_check: none"
 
 
-def memory_path() -> Path:
-    """Where verified answers are remembered, so that the next run only asks for headers."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+def memory_path() -> Path | None:
+    """Where verified answers are remembered, so that the next run only asks for headers; None for a user who has no home."""
+    try:
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError:
+        return None
     return Path(base) / "runnerfleet" / "verified-artifacts.json"
 
 
-def load(path: Path) -> dict[str, str]:
+def load(path: Path | None) -> dict[str, str]:
     """What was verified before; a lost or broken file only costs time."""
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text()) if path else {}
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
@@ -156,6 +159,6 @@ def _files(
     before = dict(verified)
     with ThreadPoolExecutor(THREADS) as threads:
         told = list(threads.map(lambda file: verify(file[0], file[1], verified, content, optional=file[2]), wanted))
-    if verified != before:
+    if path and verified != before:
         save(path, verified)
     return told

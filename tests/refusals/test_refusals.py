@@ -416,3 +416,23 @@ def test_limit_to_one_host_asks_only_that_host(play: Callable[..., Run], invento
     codes = {item["code"] for item in run.findings() if item["severity"] == "error"} if run.code else set()
     assert codes <= set(OF_THE_MACHINE), run.output
     assert "runner-2" not in run.output
+
+
+def test_a_text_where_a_list_is_expected_is_one_finding(play: Callable[..., Run], inventory: Inventory) -> None:
+    """As a survey's text area gives it: nothing is read from its letters, and nothing else is said of them."""
+    given = {"fleet_engine_versions": "0.21.8", "fleet_pools": '[{"name": "runner", "group": "runner_nodes", "engine": {}}]'}
+    inventory["all"]["vars"] |= given
+    inventory["all"]["vars"]["nvme_storage_drives"] = "/dev/nvme0n1\n/dev/nvme1n1"
+    run = play(inventory)
+    run.refused()
+    told = {finding["subject"].partition(" ")[0]: finding for finding in run.findings() if finding["severity"] == "error"}
+    assert sorted(told) == ["fleet_engine_versions", "fleet_pools", "nvme_storage_drives"], run.output
+    assert told["nvme_storage_drives"]["found"] == "a text of 2 lines" and told["fleet_pools"]["expected"] == "a list"
+
+
+def test_findings_that_cannot_be_written_are_in_the_result(play: Callable[..., Run], inventory: Inventory) -> None:
+    inventory["all"]["vars"]["preflight_findings_file"] = "/proc/nowhere/findings.json"
+    run = play(inventory)
+    run.refused()
+    codes = [finding["code"] for finding in run.findings()]
+    assert "findings_file_unwritable" in codes and "hostname_duplicate" in codes
