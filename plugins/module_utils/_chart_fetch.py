@@ -27,9 +27,7 @@ class Helm:
     run: Callable[[list[str]], tuple[int, str, str]]
 
 
-def fetch(
-    chart: str, version: str, mirror: Mapping[str, Any], directory: str, helm: Helm, timeout: int = TIMEOUT
-) -> tuple[bytes, str]:
+def fetch(chart: str, version: str, mirror: Mapping[str, Any], directory: str, helm: Helm, timeout: int = TIMEOUT) -> tuple[bytes, str]:
     """The archive, and where it was. `directory`: where helm may write meanwhile. OSError or ValueError say why there is none."""
     if "://" not in chart:
         return Path(chart).read_bytes(), chart

@@ -91,6 +91,7 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _chart_fetch, _charts
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._text import clean
 
+
 def main() -> None:
     """Fetch, compare, write."""
     spec = {
