@@ -15,6 +15,7 @@ import yaml
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _fleet_images
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._fleet_images import Image
 
+from lab import artifacts
 from lab import images as lab_images
 from lab import mirror as lab_mirror
 from lab.source import Source
@@ -95,8 +96,6 @@ def test_the_lab_s_fleet_pulls_what_the_lab_s_mirror_serves(lab_values: dict[str
 
 
 def test_the_charts_are_those_that_the_lab_s_mirror_serves(lab_values: dict[str, Any], served: dict[str, set[str]]) -> None:
-    from lab import artifacts
-
     charts = _fleet_images.charts(lab_values)
     assert {chart.address for chart in charts if not chart.address.startswith("oci://")} == set(artifacts.chart_urls().values())
     in_a_registry = {f"{chart.address.removeprefix('oci://')}:v{chart.version}" for chart in charts if chart.address.startswith("oci://")}
