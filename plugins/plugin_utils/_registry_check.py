@@ -22,6 +22,7 @@ from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._registry im
 
 THREADS = 8
 IMAGE, CHART = "image", "chart"
+MISSING = {IMAGE: "mirror_image_missing", CHART: "mirror_chart_missing"}
 DENIED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 BUSY = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
 
@@ -169,10 +170,5 @@ def _missing(question: Question, reply: Reply) -> Finding:
     mark = "@" if ":" in question.tag else ":"
     place = f"{question.registry.address}/{question.repository}{mark}{question.tag}"
     hint = f"copy the {question.kind} to {place}, or correct {question.variable} or {question.registry.variable}.registry"
-    return Finding(
-        f"mirror_{question.kind}_missing",
-        f"{question.name} ({question.variable})",
-        f"HTTP {reply.status} at {url}",
-        f"the {question.kind}",
-        hint,
-    )
+    subject, found = f"{question.name} ({question.variable})", f"HTTP {reply.status} at {url}"
+    return Finding(MISSING[question.kind], subject, found, f"the {question.kind}", hint)
