@@ -389,14 +389,6 @@ class ActionModule(ActionBase):
         ]
 
 
-def _cluster(hosts: list[_host_rules.Host], values: Mapping[str, Any], options: dict[str, Any]) -> _image_check.Cluster:
-    """The cluster as its control plane is. Where that is not in the play, or not ours, its version is not known."""
-    running = [str(host.survey.get("api_server") or "") for host in hosts if host.kind == "control_plane"]
-    if options["external_control_plane"] or not running:
-        return _image_check.Cluster("", False)
-    return _image_check.Cluster(next(filter(None, running), "") or _fleet_images.kubernetes_version(values), not all(running))
-
-
 def _differences(everyone: dict[str, Variables], specs: dict[str, dict[str, Any]]) -> list[Finding]:
     """Variables of the whole fleet that hosts have with different values: plays read them from one host, whichever that is."""
     findings = []
@@ -407,3 +399,11 @@ def _differences(everyone: dict[str, Variables], specs: dict[str, dict[str, Any]
                 told = {host: value for host, (value, trouble) in values.items() if value is not None and not trouble}
                 findings += _inventory.difference_findings(name, told, spec)
     return findings
+
+
+def _cluster(hosts: list[_host_rules.Host], values: Mapping[str, Any], options: dict[str, Any]) -> _image_check.Cluster:
+    """The cluster as its control plane is. Where that is not in the play, or not ours, its version is not known."""
+    running = [str(host.survey.get("api_server") or "") for host in hosts if host.kind == "control_plane"]
+    if options["external_control_plane"] or not running:
+        return _image_check.Cluster("", False)
+    return _image_check.Cluster(next(filter(None, running), "") or _fleet_images.kubernetes_version(values), not all(running))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -18,12 +18,12 @@ from tests.unit.plugins.registries import Registry, serving
 ALL = ("docker.io", "registry.k8s.io", "registry.dagger.io")
 DIGEST = "sha256:" + "b" * 64
 PAUSE, ENGINE, RUNNER = "registry.k8s.io/pause:3", "registry.dagger.io/engine:v1", f"example/runner@{DIGEST}"
-IMAGES = [
+IMAGES = (
     Image(PAUSE, "container_runtime_sandbox_image"),
     Image(ENGINE, "dagger_engine_versions", frozenset({"runner"})),
     Image(RUNNER, "runner_pools_image", frozenset({"runner"})),
     Image("ghcr.io/flannel-io/flannel:v1", "pod_network_chart"),
-]
+)
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def registry() -> Iterator[Registry]:
         yield there
 
 
-def findings(mirror: dict[str, Any], hosts: list[Host] | None = None, images: list[Image] = IMAGES) -> list[Finding]:
+def findings(mirror: dict[str, Any], hosts: list[Host] | None = None, images: Sequence[Image] = IMAGES) -> list[Finding]:
     hosts = [Host("runner", mirror, ALL)] if hosts is None else hosts
     return _registry_check.judge(_registry_check.answers(_registry_check.image_questions(hosts, images, mirror)))
 
