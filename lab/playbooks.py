@@ -1,7 +1,8 @@
-"""What the playbooks read: variables by name, roles, and the defaults that stand in their templates. Read from their files; nothing is run."""
+"""What the playbooks read: variables, roles, and the defaults in their templates. Taken from their files; nothing is run."""
 
 from __future__ import annotations
 
+import functools
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -142,6 +143,7 @@ def _templates(text: str, bare: bool) -> list[str]:
     return [f"{{{{ {text} }}}}"] if bare else []
 
 
+@functools.cache
 def _parsed(text: str) -> nodes.Template:
     try:
         return JINJA.parse(text)
