@@ -12,11 +12,11 @@ from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._variables i
 from lab.playbooks import NAMESPACE, ROOT, Playbook, playbooks
 
 PAGE = ROOT / "docs/playbook-variables.md"
-SPECS = ROOT / "meta/playbook_variables.yml"
+SPECS = ROOT / "meta/play_variables.yml"
 HEADER = """\
 # Variables of the playbooks
 
-<!-- Made by `make docs` of meta/playbook_variables.yml and the roles' meta/argument_specs.yml. Change those. -->
+<!-- Made by `make docs` of meta/play_variables.yml and the roles' meta/argument_specs.yml. Change those. -->
 
 Every variable that a playbook reads, with its type and default: by playbook, then the [fleet-wide](#fleet-wide) ones, then the options of
 [each role](#roles). A playbook of the collection is called `runnerfleet.baremetal.<name>`. Variables stand in the inventory, in a file

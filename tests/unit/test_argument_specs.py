@@ -69,7 +69,7 @@ def test_variables_carry_the_role_s_name(role: str) -> None:
     [
         *((f"roles/{role}/meta/argument_specs.yml", "main") for role in ROLES),
         ("roles/preflight/meta/argument_specs.yml", "fleet"),
-        *(("meta/playbook_variables.yml", playbook) for playbook in PLAYBOOKS),
+        *(("meta/play_variables.yml", playbook) for playbook in PLAYBOOKS),
     ],
 )
 def test_every_option_is_typed_and_described(path: str, entry: str) -> None:
