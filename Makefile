@@ -10,7 +10,7 @@ COLLECTION := .ansible/collections/ansible_collections/runnerfleet/baremetal
 # The lab keeps a newer Go there where the machine's own is too old.
 export PATH := $(CURDIR)/.venv/bin:$(CACHE)/go/current/bin:$(PATH)
 
-.PHONY: lab lab-down lab-nvme lab-nvme-down test test-fast test-cores test-nvme test-engine test-engine-facts bench pins venv setup setup-nvme clean
+.PHONY: lab lab-down lab-nvme lab-nvme-down test test-fast test-cores test-nvme test-engine test-engine-facts bench pins docs venv setup setup-nvme clean
 
 lab: setup venv
 	python -m lab up
@@ -58,6 +58,10 @@ bench: setup setup-nvme venv
 # Every pin beside the newest version that can be asked for; `make pins STRICT=--strict` fails where a patch is newer or nobody answered.
 pins: venv
 	PYTHONPATH=.ansible/collections python -m lab.pins $(STRICT)
+
+# docs/playbook-variables.md, of the argument specs of playbooks and roles.
+docs: venv
+	PYTHONPATH=.ansible/collections python -m lab.docs
 
 # System packages, with apt-get.
 setup:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
+from lab.docs import playbook_specs
+
 from .test_refusals import GOOD, ROOT, Inventory, Run
 
 
@@ -62,3 +64,39 @@ def test_a_limit_without_a_runner_node_is_refused(play: Callable[..., Run], play
     run = play(copy.deepcopy(GOOD), playbook, "--limit", "support-1", *WISHES)
     run.refused()
     assert "--limit support-1: found no host of runner_nodes, expected some of runner-1" in run.output
+
+
+REQUIRED = [
+    (name, variable)
+    for name, spec in playbook_specs().items()
+    for variable, option in spec.get("options", {}).items()
+    if option.get("required")
+]
+
+
+@pytest.mark.parametrize(("playbook", "variable"), REQUIRED)
+def test_a_variable_that_is_required(play: Callable[..., Run], playbook: str, variable: str) -> None:
+    """Missing, and as a survey hands an empty answer over."""
+    for arguments, found in ([], "not set"), (["-e", f"{variable}="], ""):
+        run = play(copy.deepcopy(GOOD), playbook, *arguments)
+        run.refused()
+        assert f"{variable} is {found}" in run.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["engine_retire_cache=0.1.1"], "engine_retire_cache is 0.1.1"),
+        (["engine_retire_timeout=soon"], "engine_retire_timeout: found 'soon', expected a whole number"),
+    ],
+)
+def test_what_retiring_is_told_beside_the_version(play: Callable[..., Run], arguments: list[str], told: str) -> None:
+    run = play(copy.deepcopy(GOOD), "engine_retire", "-e", "engine_retire=0.1.0", *(part for given in arguments for part in ("-e", given)))
+    run.refused()
+    assert told in run.output
+
+
+def test_the_same_version_once_more_is_not_refused(play: Callable[..., Run]) -> None:
+    """It goes on to the cluster, which is not there."""
+    run = play(copy.deepcopy(GOOD), "engine_retire", "-e", "engine_retire=0.1.0", "-e", "engine_retire_cache=0.1.0")
+    assert run.code and "engine_retire_cache" not in run.output and "fleet_kubeconfig" in run.output

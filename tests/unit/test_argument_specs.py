@@ -1,4 +1,4 @@
-"""A role's contract and its defaults say the same.
+"""A role's contract and its defaults say the same, and what a contract holds is typed and described, a playbook's too.
 
 Ansible never applies the `default:` of a role's argument spec: it is documentation. So it has to equal defaults/main.yml, key by key.
 """
@@ -14,6 +14,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir())
+PLAYBOOKS = sorted(path.stem for path in (ROOT / "playbooks").glob("*.yml"))
 TYPES = {"str", "int", "float", "bool", "list", "dict", "path", "raw"}
 KEYS = {"choices", "default", "description", "elements", "no_log", "options", "required", "type", "version_added"}
 CONSTRAINTS = {"mutually_exclusive", "required_by", "required_if", "required_one_of", "required_together"}
@@ -26,7 +27,12 @@ def load(path: Path) -> dict[str, Any]:
 
 def options(role: str) -> dict[str, Any]:
     """The options of a role's main entry point."""
-    return load(ROOT / "roles" / role / "meta/argument_specs.yml")["argument_specs"]["main"].get("options", {})
+    return contract(ROOT / "roles" / role / "meta/argument_specs.yml", "main")
+
+
+def contract(path: Path, entry: str) -> dict[str, Any]:
+    """The options of an entry of argument specs."""
+    return load(path)["argument_specs"][entry].get("options", {})
 
 
 def nested(path: str, given: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -58,12 +64,19 @@ def test_variables_carry_the_role_s_name(role: str) -> None:
     assert [name for name in load(ROOT / "roles" / role / "vars/main.yml") if not name.startswith(f"__{role}_")] == []
 
 
-@pytest.mark.parametrize("role", ROLES)
-def test_every_option_is_typed_and_described(role: str) -> None:
+@pytest.mark.parametrize(
+    ("path", "entry"),
+    [
+        *((f"roles/{role}/meta/argument_specs.yml", "main") for role in ROLES),
+        ("roles/preflight/meta/argument_specs.yml", "fleet"),
+        *(("meta/play_variables.yml", playbook) for playbook in PLAYBOOKS),
+    ],
+)
+def test_every_option_is_typed_and_described(path: str, entry: str) -> None:
     """Suboptions too: what is not in the spec is refused by name, so the spec has to be whole."""
-    for path, option in nested("", options(role)):
-        assert option.get("description"), f"{path} has no description"
-        assert option.get("type") in TYPES, f"{path} has the type {option.get('type')}"
-        assert ("elements" in option) == (option["type"] == "list"), f"{path}: `elements` belongs to lists, and to all of them"
-        assert not (option.get("required") and "default" in option), f"{path} is required and has a default"
-        assert set(option) <= KEYS | CONSTRAINTS, f"{path} has unknown keys: {set(option) - KEYS - CONSTRAINTS}"
+    for name, option in nested("", contract(ROOT / path, entry)):
+        assert option.get("description"), f"{name} has no description"
+        assert option.get("type") in TYPES, f"{name} has the type {option.get('type')}"
+        assert ("elements" in option) == (option["type"] == "list"), f"{name}: `elements` belongs to lists, and to all of them"
+        assert not (option.get("required") and "default" in option), f"{name} is required and has a default"
+        assert set(option) <= KEYS | CONSTRAINTS, f"{name} has unknown keys: {set(option) - KEYS - CONSTRAINTS}"

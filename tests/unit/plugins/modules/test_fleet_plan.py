@@ -22,7 +22,7 @@ def test_documented_options_are_those_of_the_action() -> None:
     assert {name: {key: option[key] for key in ("type", "default")} for name, option in documented.items()} == action.OPTIONS
 
 
-def plan(repository: Path, hardware: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+def plan(repository: Path, hardware: Any) -> subprocess.CompletedProcess[str]:
     """Run the playbook as a user would, with machines typed by hand."""
     return subprocess.run(
         [
@@ -57,3 +57,17 @@ def test_a_purchase(repository: Path) -> None:
 def test_nonsense_is_told(repository: Path, hardware: dict[str, Any], told: str) -> None:
     done = plan(repository, hardware)
     assert done.returncode != 0 and told in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("hardware", ["{}", "", {}], ids=repr)
+def test_no_hardware_is_a_look_at_the_inventory(repository: Path, hardware: Any) -> None:
+    """However it arrives: here the inventory has none of the groups, so no host is asked, the controller no more than others."""
+    done = plan(repository, hardware)
+    assert done.returncode == 0 and "skipping: no hosts matched" in done.stdout, done.stdout + done.stderr
+
+
+def test_hardware_as_a_text(repository: Path) -> None:
+    """As a survey hands it over."""
+    assert "1 machine planned." in plan(repository, json.dumps(PURCHASE)).stdout
+    done = plan(repository, "offer-a")
+    assert done.returncode != 0 and "plan_hardware: found 'offer-a', expected a mapping" in done.stdout + done.stderr
