@@ -82,6 +82,8 @@ def _platform() -> Iterator[Served]:
     yield Served(f"ghcr.io/flannel-io/flannel:{_version('flanneld')}", flannel, TOOLS)
     plugin = Image("", ("/flannel",), {"/flannel": _program("flannel-cni", "flannel")}, environment={"PATH": PATH}, labels={})
     yield Served(f"ghcr.io/flannel-io/flannel-cni-plugin:{FLANNEL_CNI_TAG}", plugin, TOOLS)
+    policies = _plain("/bin/netpol", _program("kube-network-policies", "standard"))
+    yield Served(f"registry.k8s.io/networking/kube-network-policies:{_version('kube-network-policies')}", policies)
     for name in ("controller", "webhook", "cainjector", "ctl"):
         image = _plain(f"/app/cmd/{name}/{name}", _program("cert-manager", name), "1000:1000")
         yield Served(f"quay.io/jetstack/cert-manager-{name}:{_version('cert-manager')}", image)
