@@ -53,14 +53,15 @@ def node_networks(nodes: Iterable[Mapping[str, Any]]) -> list[str]:
     return _sorted(ip_network(address) for node in nodes for address in addresses(node))
 
 
-def api_servers(nodes: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Where connections of the API servers come from, as networks, sorted; empty where no node carries one.
+def api_servers(nodes: Iterable[Mapping[str, Any]], slices: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Where connections of the API servers come from, as networks, sorted. `slices`: EndpointSlices of the service kubernetes.
 
-    Beside the nodes' own addresses the first two of their pods' ranges: those of the tunnel and of the bridge, which no pod gets.
+    Beside their own addresses, and those of the nodes that carry them, the first two of these nodes' ranges for pods: those of the tunnel
+    and of the bridge, which no pod gets.
     """
-    found: list[Network] = []
+    found: list[Network] = [ip_network(address) for one in slices for address in _endpoint_addresses(one)]
     for node in nodes:
-        if CONTROL_PLANE not in (node.get("metadata") or {}).get("labels", {}):
+        if CONTROL_PLANE not in ((node.get("metadata") or {}).get("labels") or {}):
             continue
         found += [ip_network(address) for address in addresses(node)]
         spec = node.get("spec") or {}
@@ -68,6 +69,22 @@ def api_servers(nodes: Iterable[Mapping[str, Any]]) -> list[str]:
             share = ip_network(text)
             found += [ip_network(share.network_address), ip_network(share.network_address + 1)]
     return _sorted(found)
+
+
+def api_endpoints(slices: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Rules for egress to where the API answers, one for each EndpointSlice of the service kubernetes."""
+    rules = []
+    for one in slices:
+        ports = [{"protocol": port.get("protocol", "TCP"), "port": port["port"]} for port in one.get("ports") or [] if port.get("port")]
+        networks = _sorted(ip_network(address) for address in _endpoint_addresses(one))
+        if ports and networks:
+            rules.append({"to": peers(networks), "ports": ports})
+    return rules
+
+
+def _endpoint_addresses(one: Mapping[str, Any]) -> list[str]:
+    told = [address for endpoint in one.get("endpoints") or [] for address in endpoint.get("addresses") or []]
+    return [str(address) for address in told if _is_address(address)]
 
 
 def peers(networks: Iterable[str]) -> list[dict[str, Any]]:

@@ -11,8 +11,8 @@ author: runnerfleet contributors (@runnerfleet)
 version_added: 0.1.0
 short_description: Prove that the cluster holds network policies
 description:
-  - Asks the API server to connect to a pod of which a policy opens one port and no other. The proof is that this one answers and another one
-    does not, on which the pod's own node finds it ready.
+  - Asks the API server to connect to a pod of which a policy opens one port and no other. The proof is that this one answers and that
+    another one does not, on which the pod's own node finds it ready.
   - The pod must not run on the node of an API server, since no policy holds what comes from a pod's own node.
   - Where both answer, policies are not held, and it fails or warns as O(required) says. Where none does, nothing is known.
   - Reads only.

@@ -22,6 +22,7 @@ def proof(repository: Path) -> list[dict[str, Any]]:
         "runner_pools_pools": [{"name": "small", "organization": "acme"}],
         "runner_pools_engine_versions": ["1.2.3"],
         "runner_pools_engine_timeout": 2,
+        "__runner_pools_addresses": {"nodes": ["10.0.0.31/32"]},
         "role_path": str(repository / "roles/runner_pools"),
     }
     objects = {item["kind"]: item for item in rendered(repository, "runner_pools", "__runner_pools_objects", given)}
