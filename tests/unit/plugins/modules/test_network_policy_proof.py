@@ -55,9 +55,7 @@ def test_a_pod_that_is_within_reach_is_an_error(run_module: RunModule, pod: Call
     assert "does not hold them" in result["msg"] and "read the logs of its pods" in result["msg"]
 
 
-def test_in_a_network_of_others_it_is_a_warning(
-    run_module: RunModule, pod: Callable[..., None], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_in_a_network_of_others_it_is_a_warning(run_module: RunModule, pod: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
     warned: list[str] = []
     monkeypatch.setattr(network_policy_proof.AnsibleModule, "warn", lambda _module, text, **_more: warned.append(text))
     pod()
