@@ -35,7 +35,7 @@ class ActionModule(ActionBase):
         played = list(task_vars["ansible_play_hosts_all"])
         specs, defaults = role_variables(self._loader)
         hosts = host_variables(played, specs, defaults, self._loader, task_vars)
-        pools = hosts[played[0]].get("fleet_pools") or specs[SHARED]["fleet_pools"]["default"]
+        pools = _usable(hosts[played[0]], "fleet_pools") or specs[SHARED]["fleet_pools"]["default"]
         typed = options["hardware"]
         answers = {name: (variables.raw.get(options["survey"]) or {}) for name, variables in hosts.items()} if options["survey"] else {}
         surveys = {name: answer["survey"] for name, answer in answers.items() if not typed and answer.get("survey")}
@@ -56,14 +56,22 @@ class ActionModule(ActionBase):
         """`installed`: the machine is there, so only the drives that its inventory names are counted."""
         floors = {}
         for kind in _sizing.MINIMUM:
-            stated = [(variables.get(f"preflight_{level}") or {}).get(kind) or {} for level in ("minimum", "recommended")]
+            stated = [(_usable(variables, f"preflight_{level}") or {}).get(kind) or {} for level in ("minimum", "recommended")]
             floors[kind] = (
                 _sizing.floor_from(_sizing.MINIMUM[kind], stated[0], f"preflight_minimum.{kind}"),
                 _sizing.floor_from(_sizing.RECOMMENDED[kind], stated[1], f"preflight_recommended.{kind}"),
             )
-        values = {key: variables.get(key) for key in _fleet_sizing.NAMES}
-        drives = [str(drive) for drive in (variables.get("nvme_storage_drives") or [])] if installed else []
+        values = {key: _usable(variables, key) for key in _fleet_sizing.NAMES}
+        drives = [str(drive) for drive in (_usable(variables, "nvme_storage_drives") or [])] if installed else []
         try:
             return _planner.machine_plan(name, hardware_from(given), pools, values, floors, drives)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error
+
+
+def _usable(variables: Variables, name: str) -> Any:
+    """A variable's value; an error where it has none that can be used."""
+    value, trouble = variables.value(name)
+    for finding in trouble:
+        raise AnsibleError(f"{name}: found {finding.found}, expected {finding.expected}; {finding.hint}. Nothing was planned")
+    return value

@@ -131,7 +131,8 @@ def _ports(host: Host) -> list[Finding]:
 
 
 def _named_drives(host: Host) -> list[Finding]:
-    if host.kind == "runner" and not host.drives and not host.drive_rule:
+    usable = host.values.get("nvme_storage_drives", ()) is not None  # else its own check tells
+    if host.kind == "runner" and not host.drives and not host.drive_rule and usable:
         hint = "set it for the host or its group to the drives' names in /dev/disk/by-id/, or choose them by nvme_storage_select"
         return [Finding("drives_not_named", f"{host.name} nvme_storage_drives", "not set", "a list of drives for the engine's cache", hint)]
     return [

@@ -22,16 +22,27 @@ ROLES = Path(__file__).resolve().parents[2] / "roles"
 SHARED = "fleet"
 INTERNAL = ("helm_release",)  # roles that only roles call, which give them every variable: nobody sets those for a host
 _NAME = re.compile(r"[A-Za-z_]\w*")
+_SHAPES = {"list": "a list", "dict": "a mapping"}
+_JSON = {"list": '["...", "..."]', "dict": '{"...": "..."}'}
 
 
 class Variables:
     """One host's variables over the roles' defaults; only what is asked for is templated.
 
     Most values are the same on hundreds of hosts. `shared` keeps each by all that it is made of, so that it is templated once.
+    `specs`: what is known of a variable, by its name.
     """
 
-    def __init__(self, raw: dict[str, Any], defaults: dict[str, Any], loader: Any, shared: dict[Any, Any]) -> None:
+    def __init__(
+        self,
+        raw: dict[str, Any],
+        defaults: dict[str, Any],
+        loader: Any,
+        shared: dict[Any, Any],
+        specs: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
         self.raw = raw
+        self._specs = specs or {}
         self._all = ChainMap(raw, defaults)
         self._loader = loader
         self._shared = shared
@@ -67,13 +78,23 @@ class Variables:
     def value(self, name: str) -> tuple[Any, list[Finding]]:
         """The effective value, or None and why there is none."""
         try:
-            return self.get(name), []
+            value = self.get(name)
+            kind = self._specs.get(name, {}).get("type")
+            return (None, [_text_finding(name, value, kind)]) if isinstance(value, str) and kind in _SHAPES else (value, [])
         except AnsibleError as error:
             # Facts are gathered after the preflight, so what needs them cannot be known yet.
             if isinstance(error, AnsibleUndefinedVariable) and "ansible_" in f"{error} {self.raw.get(name)}":
                 return None, []
             hint = "define what it refers to, or correct the template, the vault password or the lookup"
             return None, [Finding("variable_unresolved", name, str(error).splitlines()[0][:300], "a value", hint)]
+
+
+def _text_finding(name: str, value: str, kind: str) -> Finding:
+    """A text where a list or a mapping is expected: whoever reads it would take each letter of it, or its lines, for an entry."""
+    lines = len(value.splitlines())
+    found = f"a text of {lines} lines" if lines > 1 else "a text"
+    hint = f'write it as {_SHAPES[kind]} in the inventory; with -e, or in a survey, as JSON: {{"{name}": {_JSON[kind]}}}'
+    return Finding("variable_invalid", name, found, _SHAPES[kind], hint)
 
 
 def role_defaults(loader: Any, roles: Sequence[str]) -> dict[str, Any]:
@@ -84,6 +105,14 @@ def role_defaults(loader: Any, roles: Sequence[str]) -> dict[str, Any]:
         if path.exists():
             defaults.update(loader.load_from_file(str(path), trusted_as_template=True) or {})
     return defaults
+
+
+def role_vars(loader: Any, roles: Sequence[str]) -> dict[str, Any]:
+    """What roles make of their variables, as templates."""
+    found: dict[str, Any] = {}
+    for role in roles:
+        found.update(loader.load_from_file(str(ROLES / role / "vars" / "main.yml"), trusted_as_template=True) or {})
+    return found
 
 
 def role_variables(loader: Any) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
@@ -114,4 +143,5 @@ def host_variables(
     given = {name: task_vars[name] for name in names if task_vars[name] != own.get(name, defaults.get(name))}
     everywhere: dict[str, Any] = {**around, **defaults}
     shared: dict[Any, Any] = {}
-    return {name: Variables({**variables, **given}, everywhere, loader, shared) for name, variables in raw.items()}
+    known = {name: spec for options in specs.values() for name, spec in options.items()}
+    return {name: Variables({**variables, **given}, everywhere, loader, shared, known) for name, variables in raw.items()}

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from .test_refusals import GOOD, Run
+from .test_refusals import GOOD, ROOT, Inventory, Run
 
 
 def test_it_names_pools_releases_engines_and_runners(play: Callable[..., Run]) -> None:
@@ -40,3 +40,25 @@ def test_a_version_is_not_retired_in_a_part_of_the_fleet(play: Callable[..., Run
     run = play(copy.deepcopy(GOOD), "engine_retire", "--limit", "runner-1", "-e", "engine_retire=0.1.0")
     run.refused()
     assert "--limit runner-1: a version leaves whole pools, expected no limit" in run.output
+
+
+PLAYBOOKS = sorted(path.stem for path in (ROOT / "playbooks").glob("*.yml"))
+# What some of them ask for before anything else.
+WISHES = ["-e", "engine_checkpoint=take", "-e", "engine_retire=0.1.0"]
+
+
+@pytest.mark.parametrize("limit", [[], ["--limit", "runner-1"]], ids=["all", "limited"])
+@pytest.mark.parametrize("playbook", PLAYBOOKS)
+def test_an_inventory_without_groups_is_refused(play: Callable[..., Run], playbook: str, limit: list[str]) -> None:
+    """As a smart inventory of AWX is: hosts and their variables, and nothing of where they belong."""
+    smart: Inventory = {"all": {"hosts": {"runner-1": {"ansible_connection": "local"}, "cp-1": {"ansible_connection": "local"}}}}
+    run = play(smart, playbook, *WISHES, *limit)
+    run.refused()
+    assert "inventory: found no host in any of the groups" in run.output and "it has the groups all, and no other" in run.output
+
+
+@pytest.mark.parametrize("playbook", ["storage", "replace_drive", "engine_retire"])
+def test_a_limit_without_a_runner_node_is_refused(play: Callable[..., Run], playbook: str) -> None:
+    run = play(copy.deepcopy(GOOD), playbook, "--limit", "support-1", *WISHES)
+    run.refused()
+    assert "--limit support-1: found no host of runner_nodes, expected some of runner-1" in run.output

@@ -56,9 +56,18 @@ def test_other_files_that_the_mirror_names() -> None:
 def test_the_memory_survives_and_a_broken_one_costs_only_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     path = _mirror_check.memory_path()
-    assert _mirror_check.load(path) == {}
+    assert path and _mirror_check.load(path) == {}
     _mirror_check.save(path, {"a": "b"})
     assert _mirror_check.load(path) == {"a": "b"}
     path.write_text("{")
     assert _mirror_check.load(path) == {}
     _mirror_check.save(Path("/proc/nowhere/x"), {})
+
+
+def test_a_user_without_a_home_has_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", nobody)
+    assert _mirror_check.memory_path() is None and _mirror_check.load(None) == {}
