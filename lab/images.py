@@ -82,14 +82,18 @@ def _platform() -> Iterator[Served]:
     yield Served(f"ghcr.io/flannel-io/flannel:{_version('flanneld')}", flannel, TOOLS)
     plugin = Image("", ("/flannel",), {"/flannel": _program("flannel-cni", "flannel")}, environment={"PATH": PATH}, labels={})
     yield Served(f"ghcr.io/flannel-io/flannel-cni-plugin:{FLANNEL_CNI_TAG}", plugin, TOOLS)
-    policies = _plain("/bin/netpol", _program("kube-network-policies", "standard"))
-    yield Served(f"registry.k8s.io/networking/kube-network-policies:{_version('kube-network-policies')}", policies)
     for name in ("controller", "webhook", "cainjector", "ctl"):
         image = _plain(f"/app/cmd/{name}/{name}", _program("cert-manager", name), "1000:1000")
         yield Served(f"quay.io/jetstack/cert-manager-{name}:{_version('cert-manager')}", image)
     controller = "actions-runner-controller"
     manager = _plain("/manager", _program(controller, controller), "65532:65532")
     yield Served(f"docker.io/summerwind/{controller}:{_version(controller)}", manager)
+
+
+def _policies() -> Iterator[Served]:
+    """What holds network policies beside flannel, which has no chart of its own."""
+    program = _plain("/bin/netpol", _program("kube-network-policies", "standard"))
+    yield Served(f"registry.k8s.io/networking/kube-network-policies:{_version('kube-network-policies')}", program)
 
 
 def stand_ins() -> list[Served]:
@@ -105,7 +109,7 @@ def stand_ins() -> list[Served]:
 
 def real_parts() -> list[Served]:
     """The images of real programs, built from upstream's own sources."""
-    return [*_kubernetes(), *_platform()]
+    return [*_kubernetes(), *_policies(), *_platform()]
 
 
 def _kept(path: Path, make: Callable[[Path], None]) -> Path:
