@@ -102,6 +102,7 @@ OF_PINS: dict[str, Source] = {
     "runc": go("github.com/opencontainers/runc"),
     "cni_plugins": go("github.com/containernetworking/plugins"),
     "flannel": go("github.com/flannel-io/flannel"),
+    "network_policies": go("sigs.k8s.io/kube-network-policies"),
     "helm": go("helm.sh/helm/v3", "helm.sh/helm/v4"),
     "cert_manager": go("github.com/cert-manager/cert-manager"),
     "arc_legacy_chart": Source("releases", (ARC,), "actions-runner-controller-"),

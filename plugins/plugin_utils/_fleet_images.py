@@ -36,7 +36,11 @@ NAMES = (
     CLUSTER,
     "dagger_engine_image",
     "dagger_engine_pools",
+    "pod_network_canary_image",
     "pod_network_dns_node_selector",
+    "pod_network_policies",
+    "pod_network_policies_image",
+    "pod_network_policies_version",
     "runner_pools_engine_image",
     "runner_pools_engine_pools",
     "runner_pools_engine_version",
@@ -133,6 +137,19 @@ def _section(config: Mapping[str, Any], *path: str) -> Mapping[str, Any]:
         part = config.get(key)
         config = part if isinstance(part, Mapping) else {}
     return config
+
+
+def network_images(values: Mapping[str, Any]) -> list[Image]:
+    """What holds network policies on each node, and what proves it where that is not the cluster's own DNS."""
+    if not values.get("pod_network_policies"):
+        return []
+    found = []
+    if values.get("pod_network_provider") == "flannel":
+        reference = f"{values['pod_network_policies_image']}:v{values['pod_network_policies_version']}"
+        found.append(Image(reference, "pod_network_policies_image"))
+    if values.get("pod_network_canary_image"):
+        found.append(Image(str(values["pod_network_canary_image"]), "pod_network_canary_image"))
+    return found
 
 
 def engine_images(values: Mapping[str, Any]) -> list[Image]:

@@ -43,7 +43,7 @@ def findings(
     found, images = _charts(charts, fleet_mirror, cluster.version, content, pulling, there)
     if pulling:
         images += _fleet_images.kubeadm_images(values, cluster.version, cluster.initialises)
-        images += _fleet_images.engine_images(values) + _fleet_images.runner_images(values)
+        images += _fleet_images.network_images(values) + _fleet_images.engine_images(values) + _fleet_images.runner_images(values)
         found += _unknown(cluster.version)
     silent: set[Registry] = {*down, *(question.registry for question, reply in told.items() if registries.is_silent(reply))}
     questions = registries.image_questions(hosts, images, fleet_mirror)

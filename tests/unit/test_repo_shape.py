@@ -146,6 +146,7 @@ WAITING_OPTIONS = {"wait", "atomic", "wait_timeout", "timeout", "wait_for"}
 # Files of ours that wait, and what their error begins with: a test of theirs reads it. What waits for less than a minute needs none.
 DEADLINES = {
     "modules/engine_ready.py": "engine nodes did not answer within",
+    "modules/network_policy_proof.py": "did not answer the API server within 0 seconds",
     "module_utils/_engine_roll.py": "still in use after 0 seconds",
     "module_utils/_kubeadm.py": "has registered no node within",
 }

@@ -25,6 +25,7 @@ PROGRAM_OF_PIN = {
     "runc": "runc",
     "cni_plugins": "cni-plugins",
     "flannel": "flanneld",
+    "network_policies": "kube-network-policies",
     "helm": "helm",
     "cert_manager": "cert-manager",
     "arc_legacy": "actions-runner-controller",

@@ -46,7 +46,7 @@ def fleet_values(repository: Path, given: list[str]) -> dict[str, Any]:
 def own_images(values: dict[str, Any]) -> set[str]:
     """All but the charts'."""
     images = _fleet_images.kubeadm_images(values, _fleet_images.kubernetes_version(values), True)
-    images += _fleet_images.engine_images(values) + _fleet_images.runner_images(values)
+    images += _fleet_images.network_images(values) + _fleet_images.engine_images(values) + _fleet_images.runner_images(values)
     return {image.reference for image in images} | {values[OF_A_HOST]}
 
 
@@ -114,6 +114,7 @@ def images_in(item: Any) -> Iterator[str]:
             yield from images_in(value)
 
 
+LISTS = {"dagger_engine": "engine_images", "pod_network": "network_images", "runner_pools": "runner_images"}
 POOLS = [
     {"name": "support", "group": "support_nodes"},
     {"name": "small", "group": "small_nodes", "engine": True},
@@ -128,16 +129,24 @@ GIVEN = {
     ],
     "dagger_engine_memory": "1Gi",
     "__dagger_engine_cluster": {"memory": {}, "namespaces": [], "monitoring_kinds": []},
+    "__dagger_engine_addresses": {"api_servers": [], "api_endpoints": [], "nodes": []},
+    "__runner_pools_addresses": {"nodes": []},
 }
 
 
 @pytest.mark.parametrize(
-    ("role", "variable"), [("dagger_engine", "__dagger_engine_objects"), ("runner_pools", "__runner_pools_objects")], ids=lambda item: item
+    ("role", "variable"),
+    [
+        ("dagger_engine", "__dagger_engine_objects"),
+        ("pod_network", "__pod_network_policies_objects"),
+        ("runner_pools", "__runner_pools_objects"),
+    ],
+    ids=lambda item: item,
 )
 def test_what_a_role_renders_is_what_is_asked_for(repository: Path, role: str, variable: str) -> None:
     objects = rendered(repository, role, variable, {**GIVEN, "role_path": str(repository / "roles" / role)})
     values = fleet_values(repository, [json.dumps({**GIVEN, "control_plane_api_endpoint": "192.0.2.1:6443"})])
-    listed: list[Image] = getattr(_fleet_images, {"dagger_engine": "engine_images", "runner_pools": "runner_images"}[role])(values)
+    listed: list[Image] = getattr(_fleet_images, LISTS[role])(values)
     assert set(images_in(objects)) == {image.reference for image in listed} != set()
 
 
@@ -151,4 +160,4 @@ def test_no_role_has_an_image_or_a_chart_that_is_not_in_the_list(repository: Pat
     assert named == {name for name in _fleet_images.NAMES if name.endswith(("_image", "_chart"))} | {OF_A_HOST, OF_KUBEADM}
     writing = [path for folder in ("templates", "tasks", "vars", "files") for path in repository.glob(f"roles/*/{folder}/*")]
     with_image = {path.parts[-3] for path in writing if re.search(r"(?m)^\s*-?\s*image:\s", path.read_text())}
-    assert with_image == {"dagger_engine", "runner_pools"}
+    assert with_image == LISTS.keys()
