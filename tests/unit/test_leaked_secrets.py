@@ -192,3 +192,26 @@ def test_every_scenario_is_searched() -> None:
     for path in ROOT.glob("molecule/*/molecule.yml"):
         own = (yaml.safe_load(path.read_text()) or {}).get("ansible", {}).get("env", {})
         assert not {"ANSIBLE_CALLBACKS_ENABLED", "ANSIBLE_CALLBACK_PLUGINS", "LEAKED_SECRETS_FILE"} & set(own), path
+
+
+@pytest.mark.parametrize(("secret", "name"), SECRETS.values(), ids=SECRETS)
+def test_hosts_are_searched_for_the_same(secret: str, name: str, tmp_path: Path) -> None:
+    """By grep, on the hosts of a scenario: what lies in a file, but for what only a node's own files or addresses have."""
+    given = yaml.safe_load((ROOT / "molecule/shared/vars/secrets.yml").read_text())
+    shapes = [f"--regexp={shape}" for shape in given["secrets_shapes"] + given["secrets_keys"]]
+    text = f"token: {secret}\n" if name == "bootstrap token" else f"x {secret}\n"
+    (tmp_path / "file").write_text(text)
+    grep = ["grep", "--recursive", "--files-with-matches", "--extended-regexp", *shapes, str(tmp_path)]
+    found = subprocess.run(grep, capture_output=True, text=True, check=False)
+    known = name not in ("token of a service account", "password in an address") and not secret.startswith("LS0t")
+    assert (found.returncode == 0) is known, found.stderr
+
+
+def test_hosts_are_not_found_out_by_the_search_itself(tmp_path: Path) -> None:
+    """Its arguments stand in the journal of each host."""
+    text = (ROOT / "molecule/shared/vars/secrets.yml").read_text()
+    given = yaml.safe_load(text)
+    (tmp_path / "file").write_text(text + json.dumps(given) + str(given))
+    shapes = [f"--regexp={shape}" for shape in given["secrets_shapes"] + given["secrets_keys"]]
+    assert subprocess.run(["grep", "--recursive", "--extended-regexp", *shapes, str(tmp_path)], check=False).returncode == 1
+    assert secrets_in(text) == set()
