@@ -41,6 +41,7 @@ CODES: dict[str, str] = {
     "engine_setting_unknown": "error",
     "engine_too_old": "error",
     "engine_verb_missing": "error",
+    "environment_secret": "error",
     "etcd_leftover": "error",
     "findings_file_unwritable": "error",
     "flavour_unsupported": "error",

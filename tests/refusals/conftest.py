@@ -30,6 +30,7 @@ def play(tmp_path: Path) -> Callable[..., Run]:
             "ANSIBLE_NOCOLOR": "1",
             "ANSIBLE_CALLBACK_PLUGINS": str(ROOT / "tests/callback"),
             "ANSIBLE_CALLBACKS_ENABLED": "leaked_secrets",
+            "ANSIBLE_INJECT_INVOCATION": "true",
             "ANSIBLE_LOCAL_TEMP": str(tmp_path / "local"),
             "LEAKED_SECRETS_FILE": str(searched),
             "XDG_CACHE_HOME": str(tmp_path / "cache"),

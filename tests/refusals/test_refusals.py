@@ -275,6 +275,29 @@ def test_what_github_would_refuse(play: Callable[..., Run], inventory: Inventory
     assert "s3cret" not in run.output
 
 
+@pytest.mark.parametrize(
+    ("variables", "path"),
+    [
+        ({"dagger_engine_environment": {"DAGGER_CLOUD_TOKEN": "leak-canary-preflight"}}, "dagger_engine_environment.DAGGER_CLOUD_TOKEN"),
+        (
+            {
+                "fleet_pools": [
+                    {"name": "support", "group": "support_nodes"},
+                    {"name": "runner", "group": "runner_nodes", "engine": {"environment": {"CACHE": "secret_access_key=leak-canary-pool"}}},
+                ]
+            },
+            "fleet_pools[1].engine.environment.CACHE",
+        ),
+    ],
+)
+def test_a_secret_in_an_engine_s_environment(play: Callable[..., Run], inventory: Inventory, variables: Any, path: str) -> None:
+    """It is told by its name; that its value is nowhere is what `play` sees to."""
+    inventory["all"]["vars"].update(variables)
+    run = play(inventory)
+    run.refused()
+    assert "dagger_engine_environment_secret" in run.finding("environment_secret", path)["hint"]
+
+
 def test_scale_sets_and_no_credential(play: Callable[..., Run], inventory: Inventory) -> None:
     variables(inventory)["runner_controller_flavour"] = "scale_set"
     del variables(inventory)["runner_controller_github_auth"]
