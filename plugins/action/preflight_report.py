@@ -33,6 +33,7 @@ from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import (
     _mirror_check,
     _networks,
     _version_matrix,
+    _work_tree,
 )
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._variables import SHARED, Variables, host_variables, role_variables
 
@@ -139,6 +140,7 @@ class ActionModule(ActionBase):
         tools = _controller.gather(helm)
         findings += self._version_findings(looked, hosts, hosts[played[0]], groups, pools, tools.python_client)
         findings += _controller.findings(tools, helm)
+        findings += _work_tree.kubeconfig_findings(str(fleet.get("fleet_kubeconfig") or ""))
         if fleet["fleet_mirror"] and options["mirror_check"] != "none" and not list(credentials_in("", fleet["fleet_mirror"])):
             architectures = _host_rules.ARCHITECTURES
             archs = {architectures[host.survey["arch"]] for host in looked if host.survey.get("arch") in architectures}

@@ -66,6 +66,7 @@ CODES: dict[str, str] = {
     "hugepages_reserved": "info",
     "kernel_module_missing": "error",
     "kernel_too_old": "error",
+    "kubeconfig_in_work_tree": "error",
     "kubeconfig_invalid": "error",
     "kubeconfig_missing": "error",
     "kubeconfig_other_cluster": "error",

@@ -354,6 +354,16 @@ def test_kubeconfig_of_another_cluster(play: Callable[..., Run], inventory: Inve
     assert "cp-1 has no cluster" in found["found"] and f"remove {tmp_path / 'kubeconfig'}" in found["hint"]
 
 
+def test_kubeconfig_that_a_commit_would_take(play: Callable[..., Run], inventory: Inventory, tmp_path: Path) -> None:
+    """Before it is there; ignored, nothing is wrong."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    subprocess.run(["git", "-C", str(tmp_path), "init", "--quiet"], env=environment, check=True)
+    found = only(play(inventory), "kubeconfig_in_work_tree", str(tmp_path / "kubeconfig"))
+    assert f"add /kubeconfig to {tmp_path}/.gitignore" in found["hint"]
+    (tmp_path / ".gitignore").write_text("kubeconfig\n")
+    assert "kubeconfig_in_work_tree" not in play(inventory).output
+
+
 def test_kubeconfig_that_is_none(play: Callable[..., Run], inventory: Inventory, tmp_path: Path) -> None:
     (tmp_path / "kubeconfig").write_text("kind: Config\n")
     assert only(play(inventory), "kubeconfig_invalid", "fleet_kubeconfig")["found"] == "no clusters in it"
