@@ -100,3 +100,16 @@ def test_nothing_is_written_or_ended_that_comes_back_whole(path: Path) -> None:
 def test_no_lookup_reads_the_cluster(path: Path) -> None:
     """What a lookup finds is in the arguments of the task, whatever it hides."""
     assert "kubernetes.core.k8s'" not in (ROOT / path).read_text()
+
+
+KNOW_HIDDEN_FIELDS = {"kubernetes.core.k8s", "kubernetes.core.k8s_info", "kubernetes.core.k8s_json_patch"}
+
+
+@pytest.mark.parametrize("role", sorted({path.parts[1] for path in TASK_FILES}))
+def test_no_module_is_given_what_it_does_not_know(role: str) -> None:
+    """A default of the whole action group reaches all modules of it, and some of them have no such option."""
+    tasks = [task for path in TASK_FILES if path.parts[1] == role for task in mappings(load(path))]
+    defaults = [task["module_defaults"].get("group/kubernetes.core.k8s", {}) for task in tasks if "module_defaults" in task]
+    if any("hidden_fields" in default for default in defaults):
+        used = {name for task in tasks for name in task if str(name).startswith("kubernetes.core.k8s")}
+        assert used <= KNOW_HIDDEN_FIELDS
