@@ -36,6 +36,7 @@ from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import (
     _networks,
     _registry_check,
     _version_matrix,
+    _work_tree,
 )
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._variables import (
     SHARED,
@@ -152,6 +153,7 @@ class ActionModule(ActionBase):
         tools = _controller.gather(helm)
         findings += self._version_findings(looked, hosts, hosts[played[0]], groups, pools, tools.python_client)
         findings += _controller.findings(tools, helm)
+        findings += _work_tree.kubeconfig_findings(str(fleet.get("fleet_kubeconfig") or ""))
         if options["mirror_check"] != "none":
             findings += self._mirror_findings(looked, hosts[played[0]], fleet["fleet_mirror"], options)
             read = next(iter(leaders.values()), hosts[played[0]])

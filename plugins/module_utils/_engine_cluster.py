@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from typing import Any
@@ -55,6 +56,18 @@ class EngineCluster:
     def namespaces(self) -> list[str]:
         """Names of all namespaces."""
         return [str(item["metadata"]["name"]) for item in self._list("/api/v1/namespaces")]
+
+    def secret_digest(self, name: str) -> str:
+        """A checksum of what a Secret of the engines' namespace holds, empty where there is none of that name."""
+        try:
+            found = self._json("GET", f"/api/v1/namespaces/{self.namespace}/secrets/{name}")
+        except Exception as error:
+            if getattr(error, "status", None) == 404:
+                return ""
+            raise
+        # With the object's own identity, so that equal secrets of two fleets have different sums.
+        held = json.dumps([found["metadata"]["uid"], found.get("data") or {}], sort_keys=True)
+        return hashlib.sha256(held.encode()).hexdigest()[:16]
 
     def kinds(self, group: str) -> list[str]:
         """Kinds of a group of the API with its version; none where the cluster does not have it."""

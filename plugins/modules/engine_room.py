@@ -39,6 +39,11 @@ options:
     description: Namespace of the engines.
     type: str
     default: dagger
+  secrets:
+    description: Names of Secrets in O(namespace) that engines read. What is in them is not returned.
+    type: list
+    elements: str
+    default: []
 requirements:
   - kubernetes (Python client) >= 24.2.0
 extends_documentation_fragment:
@@ -69,6 +74,11 @@ leftover:
   type: list
   elements: str
   sample: [dagger-engine-old-0-21-10]
+secrets:
+  description: Those of O(secrets) that are there, with a checksum of what they hold, which is another one when that changes.
+  returned: success
+  type: dict
+  sample: {engine-environment: 6f1ed002ab559585}
 namespaces:
   description: Names of the namespaces that the cluster has.
   returned: success
@@ -106,6 +116,7 @@ def look(cluster: EngineCluster, params: dict[str, Any]) -> dict[str, Any]:
     return {
         "memory": memory,
         "leftover": leftover(daemonsets, wanted),
+        "secrets": {name: digest for name in params["secrets"] if (digest := cluster.secret_digest(name))},
         "namespaces": cluster.namespaces(),
         "monitoring_kinds": cluster.kinds("monitoring.coreos.com/v1"),
     }
@@ -120,6 +131,7 @@ def main() -> None:
         "runners": {"type": "list", "elements": "dict", "default": []},
         "runner_resources": {"type": "dict", "default": {}},
         "namespace": {"type": "str", "default": "dagger"},
+        "secrets": {"type": "list", "elements": "str", "default": [], "no_log": False},
     }
     module = AnsibleK8SModule(module_class=AnsibleModule, argument_spec=spec, supports_check_mode=True)
     params = module.params

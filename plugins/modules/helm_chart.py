@@ -89,6 +89,7 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _chart_fetch, _charts
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._addresses import masked
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._text import clean
 
 
@@ -107,6 +108,7 @@ def main() -> None:
     if _charts.yaml is None:
         module.fail_json(msg=missing_required_lib("PyYAML"))
     given = module.params
+    module.params = masked(given)  # the answer has them, whatever it is
     chart, name, version, mirror = given["chart"], given["name"], given["version"], given["mirror"] or {}
     try:
         known = _charts.expected(chart, version, mirror, given["recorded"])

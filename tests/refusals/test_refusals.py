@@ -278,6 +278,29 @@ def test_what_github_would_refuse(play: Callable[..., Run], inventory: Inventory
     assert "s3cret" not in run.output
 
 
+@pytest.mark.parametrize(
+    ("variables", "path"),
+    [
+        ({"dagger_engine_environment": {"DAGGER_CLOUD_TOKEN": "leak-canary-preflight"}}, "dagger_engine_environment.DAGGER_CLOUD_TOKEN"),
+        (
+            {
+                "fleet_pools": [
+                    {"name": "support", "group": "support_nodes"},
+                    {"name": "runner", "group": "runner_nodes", "engine": {"environment": {"CACHE": "secret_access_key=leak-canary-pool"}}},
+                ]
+            },
+            "fleet_pools[1].engine.environment.CACHE",
+        ),
+    ],
+)
+def test_a_secret_in_an_engine_s_environment(play: Callable[..., Run], inventory: Inventory, variables: Any, path: str) -> None:
+    """It is told by its name; that its value is nowhere is what `play` sees to."""
+    inventory["all"]["vars"].update(variables)
+    run = play(inventory)
+    run.refused()
+    assert "dagger_engine_environment_secret" in run.finding("environment_secret", path)["hint"]
+
+
 def test_scale_sets_and_no_credential(play: Callable[..., Run], inventory: Inventory) -> None:
     variables(inventory)["runner_controller_flavour"] = "scale_set"
     del variables(inventory)["runner_controller_github_auth"]
@@ -332,6 +355,16 @@ def test_kubeconfig_of_another_cluster(play: Callable[..., Run], inventory: Inve
     kubeconfig(tmp_path / "kubeconfig")
     found = only(play(inventory), "kubeconfig_without_cluster", str(tmp_path / "kubeconfig"))
     assert "cp-1 has no cluster" in found["found"] and f"remove {tmp_path / 'kubeconfig'}" in found["hint"]
+
+
+def test_kubeconfig_that_a_commit_would_take(play: Callable[..., Run], inventory: Inventory, tmp_path: Path) -> None:
+    """Before it is there; ignored, nothing is wrong."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    subprocess.run(["git", "-C", str(tmp_path), "init", "--quiet"], env=environment, check=True)
+    found = only(play(inventory), "kubeconfig_in_work_tree", str(tmp_path / "kubeconfig"))
+    assert f"add /kubeconfig to {tmp_path}/.gitignore" in found["hint"]
+    (tmp_path / ".gitignore").write_text("kubeconfig\n")
+    assert "kubeconfig_in_work_tree" not in play(inventory).output
 
 
 def test_kubeconfig_that_is_none(play: Callable[..., Run], inventory: Inventory, tmp_path: Path) -> None:

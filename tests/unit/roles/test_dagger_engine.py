@@ -22,12 +22,18 @@ POOLS = [
             "versions": ["0.21.10", "0.21.11"],
             "memory": "48Gi",
             "environment": {"A": "b"},
+            "environment_secret": "engine",
             "config": {"logLevel": "debug"},
             "checkpoints_keep": 0,
         },
     },
 ]
-CLUSTER = {"memory": {"runner": "22528Mi", "large": "1Mi"}, "namespaces": [], "monitoring_kinds": ["PodMonitor", "PrometheusRule"]}
+CLUSTER = {
+    "memory": {"runner": "22528Mi", "large": "1Mi"},
+    "namespaces": [],
+    "secrets": {"engine": "6f1ed002ab559585"},
+    "monitoring_kinds": ["PodMonitor", "PrometheusRule"],
+}
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +83,16 @@ def test_what_a_pool_says_of_its_engines_holds_for_them_alone(objects: dict[tupl
     settings = [json.loads(objects["ConfigMap", name]["data"]["settings.json"]) for name in (NAMES[2], NAMES[0])]
     assert [item["keep"] for item in settings] == [2, 0]
     assert {item["runner_namespace"] for item in settings} == {"builds"}
+
+
+def test_a_secret_is_read_where_its_pool_says_so(objects: dict[tuple[str, str], dict[str, Any]]) -> None:
+    """By its name, and another content is another template."""
+    note = "runnerfleet.dev/engine-environment-secret"
+    small, large = objects["DaemonSet", NAMES[2]], objects["DaemonSet", NAMES[0]]
+    assert engine(large)["envFrom"] == [{"secretRef": {"name": "engine"}}]
+    assert large["spec"]["template"]["metadata"]["annotations"][note] == "6f1ed002ab559585"
+    assert "envFrom" not in engine(small) and note not in small["spec"]["template"]["metadata"]["annotations"]
+    assert all("envFrom" not in item for item in large["spec"]["template"]["spec"]["initContainers"])
 
 
 def test_alerts_look_at_the_runners_of_this_fleet(objects: dict[tuple[str, str], dict[str, Any]]) -> None:

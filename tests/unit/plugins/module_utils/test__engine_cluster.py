@@ -167,3 +167,21 @@ def test_a_stop_that_does_not_end(api: Api, cluster: EngineCluster) -> None:
     """Is no stop."""
     api.answers[f"GET {POD}"] = [pod()]
     assert cluster.stopped("p", "u", "engine", 0) == (False, None)
+
+
+def test_of_a_secret_only_a_sum_is_known(api: Api, cluster: EngineCluster) -> None:
+    """Another one when what it holds changes, and not when somebody labels it; none where it is not there."""
+    path = "GET /api/v1/namespaces/dagger/secrets/engine"
+    held = [
+        {"metadata": {"uid": "u", "resourceVersion": "1"}, "data": {"A_TOKEN": "czNjcmV0"}},
+        {"metadata": {"uid": "u", "resourceVersion": "2", "labels": {"a": "b"}}, "data": {"A_TOKEN": "czNjcmV0"}},
+        {"metadata": {"uid": "u"}, "data": {"A_TOKEN": "b3RoZXI="}},
+        {"metadata": {"uid": "v"}, "data": {"A_TOKEN": "b3RoZXI="}},
+    ]
+    api.answers[path] = [[item] for item in held]
+    first, labelled, changed, another = (cluster.secret_digest("engine") for _item in held)
+    assert first == labelled and len({first, changed, another}) == 3
+    assert cluster.secret_digest("not-there") == ""
+    api.answers[path] = [Refused(403)]
+    with pytest.raises(Refused):
+        cluster.secret_digest("engine")

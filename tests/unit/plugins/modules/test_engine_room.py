@@ -27,6 +27,9 @@ class MemoryCluster:
     def namespaces(self) -> list[str]:
         return ["default"]
 
+    def secret_digest(self, name: str) -> str:
+        return "6f1ed002ab559585" if name == "engine" else ""
+
     def kinds(self, group: str) -> list[str]:
         assert group == "monitoring.coreos.com/v1"
         return ["PodMonitor"]
@@ -50,3 +53,9 @@ def test_an_amount_that_is_none_is_told(run_module: RunModule) -> None:
     runners = [{"name": "medium", "resources": {"requests": {"memory": "lots"}}}]
     result = run_module(engine_room.main, {**ARGUMENTS, "runners": runners})
     assert result["failed"] and result["msg"].startswith("runners: found 'lots'")
+
+
+@pytest.mark.usefixtures("_cluster")
+def test_secrets_that_are_there_are_named(run_module: RunModule) -> None:
+    result = run_module(engine_room.main, {**ARGUMENTS, "secrets": ["engine", "not-there"]})
+    assert result["secrets"] == {"engine": "6f1ed002ab559585"}
