@@ -82,7 +82,7 @@ def archive_identity(content: bytes) -> tuple[str, str]:
 
 
 def with_files(content: bytes, files: Mapping[str, str]) -> bytes:
-    """The archive with other content of some of its files, by their paths below the chart's directory. ValueError where one is not there."""
+    """The archive with other content of some of its files, by their paths in the chart. ValueError where one is not there."""
     target, missing = io.BytesIO(), set(files)
     zipped = gzip.GzipFile(fileobj=target, mode="wb", mtime=0)
     with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as old, zipped, tarfile.open(fileobj=zipped, mode="w") as new:
