@@ -30,7 +30,6 @@ FORBIDDEN = (
     *((verb, "", "nodes", "", "") for verb in ("update", "patch", "delete", "create")),
     ("update", "", "nodes", "status", ""),
     ("create", "", "serviceaccounts", "token", "kube-system"),
-    ("create", "", "events", "", RUNNER_NAMESPACE),
     *((verb, "rbac.authorization.k8s.io", "clusterroles", "", "") for verb in ("bind", "escalate")),
     ("impersonate", "", "users", "", ""),
 )
@@ -238,7 +237,7 @@ def runner_pods(cluster: Cluster, report: Report, nodes: Sequence[str]) -> None:
     account = {"user": f"system:serviceaccount:{CONTROLLERS}:actions-runner-controller", "group": "system:serviceaccounts"}
     for namespace, refused in (
         (RUNNER_NAMESPACE, ""),
-        (CONTROLLERS, "namespaces of runners only"),
+        ("default", "namespaces of runners only"),
         ("kube-system", "namespaces of runners"),
     ):
         pods = f"/api/v1/namespaces/{namespace}/pods?dryRun=All"
@@ -246,7 +245,7 @@ def runner_pods(cluster: Cluster, report: Report, nodes: Sequence[str]) -> None:
     victim = cluster.list("/api/v1/namespaces/kube-system/pods?limit=1")[0]["metadata"]["name"]
     answer = cluster.call("DELETE", f"/api/v1/namespaces/kube-system/pods/{victim}?dryRun=All", **account)
     expect(report, "the runner controller: end a pod of kube-system", answer, "namespaces of runners only")
-    for namespace in (CONTROLLERS, "kube-system"):
+    for namespace in (ENGINE_NAMESPACE, "kube-system"):
         answer = cluster.call("GET", f"/api/v1/namespaces/{namespace}/secrets", **account)
         expect(report, f"the runner controller: Secrets of {namespace}", answer, "forbidden")
 

@@ -15,6 +15,7 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_conf
     PROFILES,
     config_changes,
     engine_config,
+    jobs_are_root,
     engine_reads,
     parse_version,
 )
@@ -45,8 +46,16 @@ def test_profile_ci_keeps_cache_volumes_and_fills_the_disk() -> None:
     assert policies[-1] == {"all": True, "reservedSpace": "60%", "maxUsedSpace": "90%", "minFreeSpace": "5%", "sweepSize": "10%"}
 
 
-def test_profile_engine_ships_no_key() -> None:
-    assert engine_config("0.21.8", "engine") == {}
+def test_profile_engine_ships_nothing_but_that_jobs_are_not_root() -> None:
+    assert engine_config("0.21.8", "engine") == {"security": {"insecureRootCapabilities": False}}
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_jobs_are_root_of_their_node_only_where_somebody_said_so(profile: str) -> None:
+    assert not jobs_are_root(engine_config("0.21.8", profile))
+    assert jobs_are_root(engine_config("0.21.8", profile, {"security": {"insecureRootCapabilities": True}}))
+    # An engine without the key gives them all.
+    assert jobs_are_root({}) and jobs_are_root({"security": {}})
 
 
 def test_the_profile_is_not_changed_by_overrides() -> None:
