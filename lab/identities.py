@@ -158,6 +158,8 @@ def flannel(cluster: Cluster, report: Report, here: str, elsewhere: str) -> None
     expect(report, "flannel: another condition", patch(here, {"status": {"conditions": [{"type": "Ready", "status": "False"}]}}), "network")
     expect(report, "flannel: an owner of its node", patch(here, {"metadata": {"ownerReferences": owner}}), "ownerReferences")
     expect(report, "flannel: an address", patch(here, {"status": {"addresses": [{"type": "Hostname", "address": "x"}]}}), "addresses")
+    for field in ("capacity", "allocatable"):
+        expect(report, f"flannel: {field}", patch(here, {"status": {field: {"pods": "1"}}}), field)
     # Two policies refuse it, and either may be the one that is named.
     expect(report, "flannel: the pool of its node", patch(here, {"metadata": {"labels": {POOL_LABEL: "support"}}}), "denied request")
 
