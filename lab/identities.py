@@ -158,8 +158,8 @@ def flannel(cluster: Cluster, report: Report, here: str, elsewhere: str) -> None
     expect(report, "flannel: another condition", patch(here, {"status": {"conditions": [{"type": "Ready", "status": "False"}]}}), "network")
     expect(report, "flannel: an owner of its node", patch(here, {"metadata": {"ownerReferences": owner}}), "ownerReferences")
     expect(report, "flannel: an address", patch(here, {"status": {"addresses": [{"type": "Hostname", "address": "x"}]}}), "addresses")
-    for field in ("capacity", "allocatable"):
-        expect(report, f"flannel: {field}", patch(here, {"status": {field: {"pods": "1"}}}), field)
+    for amount in ("capacity", "allocatable"):
+        expect(report, f"flannel: {amount}", patch(here, {"status": {amount: {"pods": "1"}}}), amount)
     # Two policies refuse it, and either may be the one that is named.
     expect(report, "flannel: the pool of its node", patch(here, {"metadata": {"labels": {POOL_LABEL: "support"}}}), "denied request")
 
@@ -170,7 +170,7 @@ def node(cluster: Cluster, report: Report, here: str, elsewhere: str) -> None:
     engine = {place: cluster.list(f"{pods}?fieldSelector=spec.nodeName={place}")[0]["metadata"]["name"] for place in (here, elsewhere)}
     runners = f"/api/v1/namespaces/{RUNNER_NAMESPACE}/pods"
     label = {"metadata": {"labels": {POOL_LABEL: "support"}}}
-    taints = {"spec": {"taints": []}}
+    taints: dict[str, Any] = {"spec": {"taints": []}}
     merge = "application/merge-patch+json"
 
     def call(method: str, path: str, body: Any = None, kind: str = "") -> Answer:
