@@ -28,13 +28,22 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._hardware im
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._pins import PINS
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import (
     _controller,
+    _fleet_images,
     _fleet_sizing,
     _github_check,
+    _image_check,
     _mirror_check,
     _networks,
+    _registry_check,
     _version_matrix,
 )
-from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._variables import SHARED, Variables, host_variables, role_variables
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._variables import (
+    SHARED,
+    Variables,
+    host_variables,
+    role_variables,
+    role_vars,
+)
 
 # Which hosts a role's own variables matter for; roles that are not named speak to the API for all of them.
 KINDS = {"control_plane": {"control_plane"}, "node_join": {"runner", "support"}, "nvme_storage": {"runner"}}
@@ -52,6 +61,8 @@ COMPONENTS = {
     "runc": "container_runtime_runc_version",
     "cert_manager": "cert_manager_version",
 }
+# What a host says of its pulls, each behind container_runtime_.
+IMAGES_OF_A_HOST = ("mirror", "mirrored_registries", "sandbox_image")
 ENDPOINT = "control_plane_api_endpoint"
 CREDENTIAL = "runner_controller_github_auth"
 # What the roles ask of every engine's command line.
@@ -114,6 +125,7 @@ class ActionModule(ActionBase):
 
     def _findings(self, options: dict[str, Any], played: list[str], task_vars: dict[str, Any]) -> list[Finding]:
         specs, defaults = role_variables(self._loader)
+        defaults |= role_vars(self._loader, _fleet_images.ROLES)
         hosts = host_variables(played, specs, defaults, self._loader, task_vars)
         groups, control_plane = task_vars["groups"], options["control_plane_group"]
         findings: list[Finding] = []
@@ -126,7 +138,8 @@ class ActionModule(ActionBase):
         findings += self._variables(hosts, kinds, specs, options["ignored_variables"])
         pooled = {host for pool in pools for host in groups.get(str(pool.get("group")), ())}
         members = pooled.difference(hosts, leaders)
-        findings += _differences({**host_variables(sorted(members), specs, defaults, self._loader, task_vars), **leaders, **hosts}, specs)
+        everyone = {**host_variables(sorted(members), specs, defaults, self._loader, task_vars), **leaders, **hosts}
+        findings += _differences(everyone, specs)
         findings += self._runner_pool_findings(hosts[played[0]])
         findings += self._fleet_findings(fleet, {} if options["external_control_plane"] else leaders)
         # A host that stands in a pool too is misplaced, and told as such.
@@ -139,14 +152,46 @@ class ActionModule(ActionBase):
         tools = _controller.gather(helm)
         findings += self._version_findings(looked, hosts, hosts[played[0]], groups, pools, tools.python_client)
         findings += _controller.findings(tools, helm)
-        if fleet["fleet_mirror"] and options["mirror_check"] != "none" and not list(credentials_in("", fleet["fleet_mirror"])):
-            architectures = _host_rules.ARCHITECTURES
-            archs = {architectures[host.survey["arch"]] for host in looked if host.survey.get("arch") in architectures}
-            chosen = {pin: hosts[played[0]].value(name)[0] for pin, name in VERSIONS.items()}
-            versions = {pin: str(version) for pin, version in chosen.items() if version}
-            content = options["mirror_check"] == "content"
-            findings += _mirror_check.mirror_findings(fleet["fleet_mirror"], options["artifacts"], versions, archs, content)
+        if options["mirror_check"] != "none":
+            findings += self._mirror_findings(looked, hosts[played[0]], fleet["fleet_mirror"], options)
+            read = next(iter(leaders.values()), hosts[played[0]])
+            images = {name: (read if name == _fleet_images.CLUSTER else hosts[played[0]]).value(name)[0] for name in _fleet_images.NAMES}
+            findings += self._image_findings(looked, images, everyone, fleet["fleet_mirror"], groups, pools, options)
         return findings + self._github_findings(hosts[played[0]], fleet, options["github_check"])
+
+    def _mirror_findings(
+        self, hosts: list[_host_rules.Host], first: Variables, mirror: Mapping[str, Any], options: dict[str, Any]
+    ) -> list[Finding]:
+        """Release files that the mirror does not have, or has others of."""
+        if not mirror or list(credentials_in("", mirror)):
+            return []
+        architectures = _host_rules.ARCHITECTURES
+        archs = {architectures[host.survey["arch"]] for host in hosts if host.survey.get("arch") in architectures}
+        chosen = {pin: first.value(name)[0] for pin, name in VERSIONS.items()}
+        versions = {pin: str(version) for pin, version in chosen.items() if version}
+        return _mirror_check.mirror_findings(mirror, options["artifacts"], versions, archs, options["mirror_check"] == "content")
+
+    def _image_findings(
+        self,
+        hosts: list[_host_rules.Host],
+        values: Mapping[str, Any],
+        everyone: dict[str, Variables],
+        mirror: Mapping[str, Any],
+        groups: Mapping[str, list[str]],
+        pools: list[Mapping[str, Any]],
+        options: dict[str, Any],
+    ) -> list[Finding]:
+        """Charts and images that mirrors do not have, of all nodes: what runs over the API deploys for all of them, `--limit` or not.
+
+        `values` holds _fleet_images.NAMES.
+        """
+        nodes = []
+        for name, variables in everyone.items():
+            given, registries, sandbox = (variables.value(f"container_runtime_{key}")[0] for key in IMAGES_OF_A_HOST)
+            if isinstance(given, Mapping) and isinstance(registries, list):
+                pool, _nodes = _fleet_sizing.pool_of(name, groups, pools)
+                nodes.append(_registry_check.Host(pool, given, tuple(map(str, registries)), str(sandbox or "")))
+        return _image_check.findings(nodes, values, _cluster(hosts, values, options), mirror, options["mirror_check"] == "content")
 
     def _github_findings(self, first: Variables, fleet: dict[str, Any], ask: bool) -> list[Finding]:
         """What GitHub says, where there is a credential to ask with and an address without one."""
@@ -365,3 +410,11 @@ def _differences(everyone: dict[str, Variables], specs: dict[str, dict[str, Any]
                 told = {host: value for host, (value, trouble) in values.items() if value is not None and not trouble}
                 findings += _inventory.difference_findings(name, told, spec)
     return findings
+
+
+def _cluster(hosts: list[_host_rules.Host], values: Mapping[str, Any], options: dict[str, Any]) -> _image_check.Cluster:
+    """The cluster as its control plane is. Where that is not in the play, or not ours, its version is not known."""
+    running = [str(host.survey.get("api_server") or "") for host in hosts if host.kind == "control_plane"]
+    if options["external_control_plane"] or not running:
+        return _image_check.Cluster("", False)
+    return _image_check.Cluster(next(filter(None, running), "") or _fleet_images.kubernetes_version(values), not all(running))

@@ -61,14 +61,21 @@ def mirrored(reference: str, mirror: Mapping[str, Any]) -> str:
     raise ValueError(f"cannot mirror {hidden(reference)!r}: expected an http(s):// or oci:// address or an image")
 
 
-def registry_hosts(registries: Sequence[str], mirror: Mapping[str, Any]) -> list[dict[str, str]]:
-    """The files that send containerd to the mirror for these registries; none when there is no mirror."""
+def registry_api(mirror: Mapping[str, Any]) -> str:
+    """Below which address the mirror's registry answers for the names of images; empty when there is no mirror."""
     address = str(check_mirror(mirror).get("registry") or "").rstrip("/")
     if not address:
-        return []
+        return ""
     host, _slash, path = address.partition("/")
     scheme = "http" if mirror.get("registry_plain_http") else "https"
-    base = "/".join(part for part in (f"{scheme}://{host}/v2", path) if part)
+    return "/".join(part for part in (f"{scheme}://{host}/v2", path) if part)
+
+
+def registry_hosts(registries: Sequence[str], mirror: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The files that send containerd to the mirror for these registries; none when there is no mirror."""
+    base = registry_api(mirror)
+    if not base:
+        return []
     return [
         {
             "path": f"/etc/containerd/certs.d/{registry}/hosts.toml",

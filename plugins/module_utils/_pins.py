@@ -18,7 +18,7 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._mirror impo
 
 PINS: dict[str, str] = {
     "kubernetes": "1.36.6",
-    # What kubeadm of this minor deploys by itself.
+    # What kubeadm of this minor deploys by itself; see of_kubeadm.
     "etcd": "3.6.8-0",
     "coredns": "1.14.2",
     "pause": "3.10.2",
@@ -138,6 +138,13 @@ def pin(name: str) -> str:
     if name not in PINS:
         raise ValueError(f"no version is pinned for {name!r}; pinned are: {', '.join(sorted(PINS))}")
     return PINS[name]
+
+
+def of_kubeadm(kubernetes: str) -> dict[str, str]:
+    """Versions of etcd, coredns and pause that kubeadm of this version deploys by itself; nothing where they are not known."""
+    if kubernetes.split(".")[:2] != PINS["kubernetes"].split(".")[:2]:
+        return {}
+    return {name: PINS[name] for name in ("etcd", "coredns", "pause")}
 
 
 def artifacts(names: Sequence[str], mirror: Mapping[str, Any], versions: Mapping[str, str]) -> list[dict[str, Any]]:

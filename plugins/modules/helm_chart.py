@@ -90,37 +90,11 @@ record:
 
 import hashlib
 import os
-import tempfile
 from pathlib import Path
-from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible.module_utils.urls import open_url
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _charts
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._mirror import mirrored
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _chart_fetch, _charts
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._text import clean
-
-TIMEOUT = 60
-
-
-def fetch(module: AnsibleModule, chart: str, version: str, mirror: dict[str, Any], directory: str) -> tuple[bytes, str]:
-    """The archive, and where it was."""
-    if "://" not in chart:
-        return Path(chart).read_bytes(), chart
-    source = mirrored(chart, mirror)
-    if not source.startswith("oci://"):
-        with open_url(source, timeout=TIMEOUT, http_agent="runnerfleet.baremetal") as answer:
-            content = answer.read(_charts.LARGEST + 1)
-        if len(content) > _charts.LARGEST:
-            raise ValueError(f"it is larger than {_charts.LARGEST} bytes")
-        return content, source
-    with tempfile.TemporaryDirectory(dir=directory) as scratch:
-        command = [module.params["binary_path"], "pull", source, "--version", f"v{version}", "--destination", scratch]
-        code, _out, err = module.run_command(command + (["--plain-http"] if mirror.get("registry_plain_http") else []))
-        found = sorted(Path(scratch).glob("*.tgz"))
-        if code or len(found) != 1:
-            raise ValueError(f"helm pull ended with {code}: {err.strip()[-1500:]}")
-        return found[0].read_bytes(), f"{source} v{version}"
 
 
 def main() -> None:
@@ -142,7 +116,8 @@ def main() -> None:
     chart, name, version, mirror = given["chart"], given["name"], given["version"], given["mirror"] or {}
     try:
         known = _charts.expected(chart, version, mirror, given["recorded"])
-        content, source = fetch(module, chart, version, mirror, given["directory"])
+        helm = _chart_fetch.Helm(given["binary_path"], module.run_command)
+        content, source = _chart_fetch.fetch(chart, version, mirror, given["directory"], helm)
         wrong = _charts.identity_error(_charts.archive_identity(content), name, version)
         if wrong:
             raise ValueError(wrong)

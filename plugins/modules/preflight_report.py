@@ -49,7 +49,7 @@ options:
     elements: str
     default: []
   mirror_check:
-    description: Whether files of C(fleet_mirror) are verified by content, by presence, or not at all.
+    description: Whether files, charts and images of C(fleet_mirror) are verified by content, by presence, or not at all.
     type: str
     choices: [content, presence, none]
     default: content

@@ -12,6 +12,7 @@ import os
 import urllib.error
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,12 @@ def _reason(error: BaseException) -> str:
     return str(getattr(error, "reason", "") or error)
 
 
+def wrong_sum(url: str, found: str, expected: str) -> Finding:
+    """A file that is another one than it should be."""
+    hint = "replace the mirror's file by upstream's; if it was repackaged on purpose, set its sum in fleet_mirror.checksums"
+    return Finding("mirror_checksum_wrong", url, f"sha256 {found}", f"sha256 {expected}", hint)
+
+
 def verify(url: str, sha256: str, verified: dict[str, str], content: bool, optional: bool = False) -> Finding | None:
     """One file: there, and with the right sum. A sum is not computed again while the server tells the same tag, date and size."""
     try:
@@ -104,8 +111,7 @@ def verify(url: str, sha256: str, verified: dict[str, str], content: bool, optio
     except (OSError, ValueError) as error:
         return Finding("mirror_artifact_missing", url, _reason(error), "the file", f"see why the mirror does not serve it; {FROM_HERE}")
     if digest.hexdigest() != sha256:
-        hint = "replace the mirror's file by upstream's; if it was repackaged on purpose, set its sum in fleet_mirror.checksums"
-        return Finding("mirror_checksum_wrong", url, f"sha256 {digest.hexdigest()}", f"sha256 {sha256}", hint)
+        return wrong_sum(url, digest.hexdigest(), sha256)
     if "None None" not in tag:
         verified[url] = known
     return None
@@ -121,7 +127,7 @@ def reach(url: str, code: str, subject: str) -> Finding | None:
             return None
         found, hint = f"HTTP {error.code} {error.reason} at {url}", f"see the server's log; {FROM_HERE}"
         return Finding(code, subject, found, "a server that answers", hint)
-    except (OSError, ValueError) as error:
+    except (OSError, HTTPException, ValueError) as error:
         hint = f"start it, or correct {subject.split(' ')[0]}; {FROM_HERE}"
         return Finding(
             code, subject, f"{_reason(error)} at {url}", "a server that answers, with a certificate that is trusted if https", hint
@@ -131,17 +137,12 @@ def reach(url: str, code: str, subject: str) -> Finding | None:
 def mirror_findings(
     mirror: Mapping[str, Any], names: Iterable[str], versions: Mapping[str, str], archs: Iterable[str], content: bool
 ) -> list[Finding]:
-    """Everything about the mirror, in parallel."""
-    findings: list[Finding | None] = []
-    registry, url = str(mirror.get("registry") or "").rstrip("/"), str(mirror.get("url") or "").rstrip("/")
-    if registry:
-        scheme = "http" if mirror.get("registry_plain_http") else "https"
-        host, _slash, _path = registry.partition("/")
-        findings.append(reach(f"{scheme}://{host}/v2/", "registry_unreachable", f"fleet_mirror.registry {registry}"))
+    """Everything about the mirror's files, in parallel. What its registry has is asked by _image_check."""
+    url = str(mirror.get("url") or "").rstrip("/")
     down = reach(f"{url}/", "mirror_unreachable", f"fleet_mirror.url {url}") if url else None
-    if url and not down:
-        findings.extend(_files(mirror, names, versions, set(archs) or {"amd64"}, content))
-    return [finding for finding in [down, *findings] if finding]
+    if down or not url:
+        return [down] if down else []
+    return [finding for finding in _files(mirror, names, versions, set(archs) or {"amd64"}, content) if finding]
 
 
 def _files(

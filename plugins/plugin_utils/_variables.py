@@ -107,6 +107,14 @@ def role_defaults(loader: Any, roles: Sequence[str]) -> dict[str, Any]:
     return defaults
 
 
+def role_vars(loader: Any, roles: Sequence[str]) -> dict[str, Any]:
+    """What roles make of their variables, as templates."""
+    found: dict[str, Any] = {}
+    for role in roles:
+        found.update(loader.load_from_file(str(ROLES / role / "vars" / "main.yml"), trusted_as_template=True) or {})
+    return found
+
+
 def role_variables(loader: Any) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
     """Options by role (shared ones under `fleet`), and every role's defaults as templates."""
     specs: dict[str, dict[str, Any]] = {}

@@ -23,6 +23,9 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._pins import PINS
+
+from tests.unit.plugins.registries import Registry, serving
 
 ROOT = Path(__file__).resolve().parents[2]
 PLAYBOOK = Path(sys.executable).with_name("ansible-playbook")
@@ -408,6 +411,57 @@ def test_mirror_with_a_wrong_and_a_missing_file(
     assert not [item for item in again.findings() if item["code"] == "mirror_checksum_wrong"]
     fetched = [line for line in asked if line.startswith("GET") and "containerd" in line]
     assert not fetched, "a file that was verified and did not change was fetched again"
+
+
+def mirrored(inventory: Inventory, registry: Registry) -> None:
+    """Pull everything through this registry. Charts that are files come from upstream, which is not asked."""
+    variables(inventory)["fleet_mirror"] = registry.mirror
+
+
+def test_images_and_charts_that_the_mirror_lacks(play: Callable[..., Run], inventory: Inventory) -> None:
+    """Each is named, with where it has to be; before the first change."""
+    version, engine = PINS["kubernetes"], f"registry.dagger.io/engine:v{PINS['engine']}"
+    chart = f"quay.io/jetstack/charts/cert-manager:v{PINS['cert_manager']}"
+    lacking = {
+        *(f"registry.k8s.io/kube-{part}:v{version}" for part in ("apiserver", "controller-manager", "scheduler", "proxy")),
+        f"registry.k8s.io/etcd:{PINS['etcd']}",
+        f"registry.k8s.io/coredns/coredns:v{PINS['coredns']}",
+        engine,
+    }
+    with serving(Registry()) as registry:
+        registry.holds(f"registry.k8s.io/pause:{PINS['pause']}")
+        registry.holds(f"docker.io/summerwind/actions-runner:v{PINS['runner_legacy']}-ubuntu-22.04")
+        mirrored(inventory, registry)
+        run = play(inventory, "site")
+        run.refused()
+        told = {item["subject"].partition(" ")[0]: item for item in run.findings() if item["code"] == "mirror_image_missing"}
+        assert set(told) == lacking, run.output
+        assert told[engine]["subject"] == f"{engine} (dagger_engine_versions, runner_pools_engine_image)"
+        place = f"{registry.address}/{engine}"
+        assert told[engine]["hint"].startswith(f"copy the image to {place}, or correct dagger_engine_versions, ")
+        missing = run.finding("mirror_chart_missing", f"oci://{chart} (cert_manager_chart, cert_manager_version)")
+        assert missing["hint"].startswith(f"copy the chart to {registry.address}/{chart}, or correct cert_manager_chart")
+        unknown = [item["subject"] for item in run.findings() if item["code"] == "images_unknown"]
+        assert len(unknown) == 2 and all(item.startswith("https://github.com/") for item in unknown), "they come from upstream"
+        for item in told:
+            registry.holds(item)
+        registry.holds(chart)
+        assert "mirror_image_missing" not in play(inventory).output
+
+
+def test_a_registry_that_does_not_answer_is_one_finding(play: Callable[..., Run], inventory: Inventory) -> None:
+    with serving(Registry()) as registry:
+        mirrored(inventory, registry)
+        variables(inventory)["preflight_mirror_check"] = "none"
+        quiet = play(inventory)
+        assert registry.asked == [] and "mirror_image_missing" not in quiet.output
+        del variables(inventory)["preflight_mirror_check"]
+        registry.statuses = {"/v2/": 502}
+        run = play(inventory)
+        run.refused()
+        (found,) = [item for item in run.findings() if item["code"].startswith(("registry_", "mirror_"))]
+        assert (found["code"], found["subject"]) == ("registry_unreachable", f"fleet_mirror.registry {registry.address}")
+        assert "HTTP 502" in found["found"] and found["hint"].endswith("set preflight_mirror_check: none")
 
 
 def test_limit_to_one_host_asks_only_that_host(play: Callable[..., Run], inventory: Inventory) -> None:

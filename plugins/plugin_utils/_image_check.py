@@ -1,0 +1,76 @@
+# Copyright (c) 2026 runnerfleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Whether mirrors have the charts and the images that the fleet will pull, asked before the first change. Private to the collection."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._findings import Finding
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._pins import PINS, of_kubeadm
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _chart_check, _fleet_images
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _registry_check as registries
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._fleet_images import Chart, Image
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._registry_check import Host, Registry
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What is known of the cluster. `version`: of its API server, or the one that it is to get; empty where nobody knows.
+    `initialises`: whether a control plane is still to be made."""
+
+    version: str
+    initialises: bool
+
+
+def findings(
+    hosts: Sequence[Host], values: Mapping[str, Any], cluster: Cluster, fleet_mirror: Mapping[str, Any], content: bool
+) -> list[Finding]:
+    """All that is missing. `values` holds _fleet_images.NAMES; `content`: whether sums of charts are compared."""
+    charts = _fleet_images.charts(values)
+    own = [registries.registry_of(host.mirror, "container_runtime_mirror", fleet_mirror) for host in hosts]
+    pulling = any(registry and host.mirrored for registry, host in zip(own, hosts, strict=True))
+    asked = [question for chart in charts if (question := _chart_check.question(chart, fleet_mirror))]
+    everyone = [*own, *(question.registry for question in asked), registries.registry_of(fleet_mirror, "fleet_mirror", fleet_mirror)]
+    down = registries.unreachable([registry for registry in everyone if registry])
+    told = registries.answers(question for question in asked if question.registry not in down)
+    there = {question.name for question, reply in told.items() if registries.is_there(reply)}
+    found, images = _charts(charts, fleet_mirror, cluster.version, content, pulling, there)
+    if pulling:
+        images += _fleet_images.kubeadm_images(values, cluster.version, cluster.initialises)
+        images += _fleet_images.engine_images(values) + _fleet_images.runner_images(values)
+        found += _unknown(cluster.version)
+    silent: set[Registry] = {*down, *(question.registry for question, reply in told.items() if registries.is_silent(reply))}
+    questions = registries.image_questions(hosts, images, fleet_mirror)
+    told |= registries.answers(question for question in questions if question.registry not in silent)
+    return [*down.values(), *found, *registries.judge(told)]
+
+
+def _charts(
+    charts: Sequence[Chart], fleet_mirror: Mapping[str, Any], kubernetes: str, content: bool, render: bool, there: set[str]
+) -> tuple[list[Finding], list[Image]]:
+    """The charts beside each other. Of those in a registry only what is `there`: of the others the registry's answers tell."""
+
+    def look(chart: Chart) -> tuple[list[Finding], list[Image]]:
+        question = _chart_check.question(chart, fleet_mirror)
+        if question and question.name not in there:
+            return [], []
+        return _chart_check.look(chart, fleet_mirror, kubernetes, content, render)
+
+    with ThreadPoolExecutor(registries.THREADS) as threads:
+        looked = list(threads.map(look, charts))
+    return [finding for found, _images in looked for finding in found], [image for _found, images in looked for image in images]
+
+
+def _unknown(version: str) -> list[Finding]:
+    if not version or of_kubeadm(version):
+        return []
+    minor = ".".join(PINS["kubernetes"].split(".")[:2])
+    found = f"of kubeadm {minor} alone it is known which etcd, CoreDNS and pause it deploys"
+    hint = f"see that the mirror has what `kubeadm config images list --kubernetes-version v{version}` names"
+    return [Finding("images_unknown", f"kubeadm {version} (control_plane_kubernetes_version)", found, f"kubeadm {minor}", hint)]

@@ -1,0 +1,104 @@
+"""A registry on loopback: what it holds, how it answers, and what it was asked."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+TOKEN = "t0ken-of-anybody"
+
+
+class Registry:
+    """`manifests`: paths behind /v2/ that are there. `statuses`: other answers, by path. `login`: what it wants (Bearer or Basic)."""
+
+    def __init__(self) -> None:
+        self.manifests: set[str] = set()
+        self.statuses: dict[str, int] = {}
+        self.slow: dict[str, float] = {}
+        self.login = ""
+        self.challenge = 'Bearer realm="{url}/token?x=1",service="fleet",scope="repository:{name}:pull"'
+        self.token: tuple[int, Any] = (200, {"token": TOKEN})
+        self.without_head = False
+        self.asked: list[tuple[str, str]] = []
+        self.tokens: list[dict[str, list[str]]] = []
+        self.headers: list[dict[str, str]] = []
+        self.address = ""
+
+    @property
+    def url(self) -> str:
+        """Its root."""
+        return f"http://{self.address}"
+
+    @property
+    def mirror(self) -> dict[str, Any]:
+        """As fleet_mirror names it."""
+        return {"registry": self.address, "registry_plain_http": True}
+
+    def holds(self, *images: str) -> None:
+        """Images behind the mirror, each by its upstream name with a tag or a digest."""
+        for image in images:
+            name, at, digest = image.partition("@")
+            repository, _colon, tag = (name, "", "") if at else name.rpartition(":")
+            self.manifests.add(f"{repository}/manifests/{digest or tag}")
+
+    def images(self) -> list[str]:
+        """What manifests were asked for, by path."""
+        return [path.removeprefix("/v2/") for _method, path in self.asked if "/manifests/" in path]
+
+
+@contextmanager
+def serving(registry: Registry) -> Iterator[Registry]:
+    """Answer for as long as the block lasts."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.answer()
+
+        def do_GET(self) -> None:
+            self.answer()
+
+        def answer(self) -> None:
+            path = urlsplit(self.path).path
+            if path == "/token":
+                registry.tokens.append(parse_qs(urlsplit(self.path).query))
+                self.reply(*registry.token)
+                return
+            registry.asked.append((self.command, path))
+            registry.headers.append(dict(self.headers))
+            time.sleep(registry.slow.get(path, 0))
+            if registry.login and self.headers.get("Authorization") != f"Bearer {TOKEN}":
+                name = path.removeprefix("/v2/").partition("/manifests/")[0]
+                challenge = registry.challenge if registry.login == "Bearer" else 'Basic realm="fleet"'
+                self.reply(401, {}, {"WWW-Authenticate": challenge.format(url=registry.url, name=name)})
+            elif path in registry.statuses:
+                self.reply(registry.statuses[path], {})
+            elif self.command == "HEAD" and registry.without_head:
+                self.reply(405, {})
+            else:
+                self.reply(200 if path == "/v2/" or path.removeprefix("/v2/") in registry.manifests else 404, {})
+
+        def reply(self, status: int, body: Any, headers: dict[str, str] | None = None) -> None:
+            content = body if isinstance(body, bytes) else json.dumps(body).encode()
+            self.send_response(status)
+            for name, value in {**(headers or {}), "Content-Length": str(len(content))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(content)
+
+        def log_message(self, *_arguments: Any) -> None:
+            return
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        server.block_on_close = False
+        registry.address = f"127.0.0.1:{server.server_port}"
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        yield registry
+        server.shutdown()
