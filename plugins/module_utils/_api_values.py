@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, Callable
 
@@ -158,6 +158,11 @@ def _resources(path: str, value: Any) -> Iterator[Problem]:
             yield Problem(f"{path}.requests.{name}", found, expected, "quantity_invalid")
 
 
+def _limits(path: str, value: Any) -> Iterator[Problem]:
+    for problem in _resources(path, {"limits": value}):
+        yield replace(problem, path=problem.path.replace(f"{path}.limits", path, 1))
+
+
 def _reserved(path: str, value: Any) -> Iterator[Problem]:
     for name, amount in value.items() if isinstance(value, Mapping) else ():
         if name not in RESERVABLE:
@@ -249,6 +254,7 @@ RULES: dict[str, Rule] = {
     "runner_controller_github_auth": _github_auth,
     "runner_controller_node_selector": _labels,
     "cert_manager_node_selector": _labels,
+    "runner_pools_limits": _limits,
     "runner_pools_namespace": _is(_api_names.dns_label),
     "runner_pools_pools": _runner_pools,
     "runner_pools_resources": _resources,

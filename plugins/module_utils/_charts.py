@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import copy
+import gzip
 import io
 import re
 import tarfile
@@ -77,6 +79,25 @@ def archive_identity(content: bytes) -> tuple[str, str]:
         return str(chart["name"]), str(chart["version"])
     except (tarfile.TarError, OSError, EOFError, StopIteration, KeyError, TypeError, yaml.YAMLError) as error:
         raise ValueError(f"it is no archive of a chart ({type(error).__name__}: {error})") from error
+
+
+def with_files(content: bytes, files: Mapping[str, str]) -> bytes:
+    """The archive with other content of some of its files, by their paths in the chart. ValueError where one is not there."""
+    target, missing = io.BytesIO(), set(files)
+    zipped = gzip.GzipFile(fileobj=target, mode="wb", mtime=0)
+    with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as old, zipped, tarfile.open(fileobj=zipped, mode="w") as new:
+        for member in old:
+            path = member.name.removeprefix("./").partition("/")[2]
+            if path not in files or not member.isfile():
+                new.addfile(member, old.extractfile(member) if member.isfile() else None)
+                continue
+            missing.discard(path)
+            entry, text = copy.copy(member), files[path].encode()
+            entry.size = len(text)
+            new.addfile(entry, io.BytesIO(text))
+    if missing:
+        raise ValueError(f"found no {', '.join(sorted(missing))} in it, which is to be replaced")
+    return target.getvalue()
 
 
 def identity_error(found: tuple[str, str], name: str, version: str) -> str:

@@ -39,6 +39,7 @@ CODES: dict[str, str] = {
     "engine_cache_schema": "warning",
     "engine_config_invalid": "error",
     "engine_does_not_fit": "error",
+    "engine_jobs_are_root": "warning",
     "engine_setting_unknown": "error",
     "engine_too_old": "error",
     "engine_verb_missing": "error",

@@ -33,6 +33,7 @@ CLUSTER = {
     "namespaces": [],
     "secrets": {"engine": "6f1ed002ab559585"},
     "monitoring_kinds": ["PodMonitor", "PrometheusRule"],
+    "unused_access": [],
 }
 
 
@@ -69,6 +70,21 @@ def test_each_pool_has_a_daemonset_for_each_of_its_versions(objects: dict[tuple[
         ]["nodeSelectorTerms"]
         assert term["matchExpressions"][0]["values"] == [labels["runnerfleet.dev/pool"]] == [name.split("-")[2]]
         assert engine(objects["DaemonSet", name])["image"].endswith(f":v{labels['app.kubernetes.io/version']}")
+
+
+def test_an_engine_has_no_account_and_no_rights(objects: dict[tuple[str, str], dict[str, Any]]) -> None:
+    """What lies on a node may do no more than its kubelet."""
+    assert {kind for kind, _name in objects} == {"Namespace", "ConfigMap", "DaemonSet", "Service", "PodMonitor", "PrometheusRule"}
+    for name in NAMES:
+        spec = objects["DaemonSet", name]["spec"]["template"]["spec"]
+        assert (spec["serviceAccountName"], spec["automountServiceAccountToken"]) == ("default", False)
+        assert not [volume for volume in spec["volumes"] if "projected" in volume or "secret" in volume]
+        assert json.loads(objects["ConfigMap", name]["data"]["settings.json"])["kubeconfig"] == "/etc/kubernetes/kubelet.conf"
+
+
+def test_every_program_is_where_the_pod_looks_for_it(repository: Path, objects: dict[tuple[str, str], dict[str, Any]]) -> None:
+    files = {path.name for path in (repository / "roles/dagger_engine/files").glob("*.py")}
+    assert set(objects["ConfigMap", NAMES[0]]["data"]) - {"engine.json", "settings.json"} == {*files, "_engine_state.py"}
 
 
 def test_what_a_pool_says_of_its_engines_holds_for_them_alone(objects: dict[tuple[str, str], dict[str, Any]]) -> None:

@@ -143,3 +143,30 @@ def test_without_policies_there_is_none(repository: Path) -> None:
         "runner_pools_pools": [],
     }
     assert [item["kind"] for item in rendered(repository, "runner_pools", "__runner_pools_objects", given)] == ["Namespace"]
+
+
+CONFINED = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+
+
+def test_runners_can_get_no_privileges_unless_their_entry_says_so(repository: Path) -> None:
+    given = {
+        "fleet_engine_versions": ["1.2.3"],
+        "runner_pools_pools": [
+            {"name": "plain", "organization": "acme", "resources": {"requests": {"memory": "8Gi"}}},
+            {"name": "rooted", "organization": "acme", "sudo": True},
+        ],
+    }
+    objects = rendered(repository, "runner_pools", "__runner_pools_objects", given)
+    specs = {item["metadata"]["name"]: item["spec"]["template"]["spec"] for item in objects if item["kind"] == "RunnerDeployment"}
+    assert specs["plain"]["containers"] == [{"name": "runner", "securityContext": CONFINED}]
+    assert "containers" not in specs["rooted"]
+    for spec in specs.values():
+        assert {item["name"]: item["securityContext"] for item in spec["initContainers"]} == {
+            "engine-answers": CONFINED,
+            "dagger-cli": CONFINED,
+        }
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert [spec["resources"]["limits"] for spec in specs.values()] == [
+        {"memory": "8Gi", "ephemeral-storage": "20Gi"},
+        {"memory": "4Gi", "ephemeral-storage": "20Gi"},
+    ]

@@ -49,6 +49,8 @@ BAD: list[tuple[str, Any, str]] = [
     ("kubernetes_host_eviction_hard", {"nodefs.available": "110%"}, "kubernetes_host_eviction_hard.nodefs.available"),
     ("kubernetes_host_eviction_hard", {"disk.available": "10%"}, "kubernetes_host_eviction_hard.disk.available"),
     ("runner_pools_resources", {"requests": {"memory": "4GB"}}, "runner_pools_resources.requests.memory"),
+    ("runner_pools_limits", {"memory": "4GB"}, "runner_pools_limits.memory"),
+    ("runner_pools_limits", {"mem": "4Gi"}, "runner_pools_limits.mem"),
     ("runner_pools_resources", {"requests": {"cpu": 0.5}}, "runner_pools_resources.requests.cpu"),
     ("runner_pools_resources", {"request": {"cpu": 1}}, "runner_pools_resources.request"),
     ("runner_pools_resources", {"requests": {"mem": "1Gi"}}, "runner_pools_resources.requests.mem"),

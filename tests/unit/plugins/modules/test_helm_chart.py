@@ -141,3 +141,27 @@ def test_a_registry_that_refuses(run_module: RunModule, arguments: dict[str, Any
     program = helm(tmp_path, "echo 'Error: unauthorized' >&2; exit 1")
     result = run_module(helm_chart.main, {**arguments, "chart": "oci://ghcr.io/x/flannel", "mirror": {}, "binary_path": program})
     assert result["failed"] and "helm pull ended with 1: Error: unauthorized" in result["msg"]
+
+
+def members(path: str) -> dict[str, str]:
+    """Files of an archive with their content."""
+    with tarfile.open(path) as archive:
+        return {member.name: archive.extractfile(member).read().decode() for member in archive}  # type: ignore[union-attr]
+
+
+def test_files_of_the_chart_are_replaced_once_its_sum_is_known(
+    run_module: RunModule, served: tuple[Path, dict[str, Any]], arguments: dict[str, Any]
+) -> None:
+    content, files = served[0].read_bytes(), {"Chart.yaml": "name: other\n"}
+    recorded = f"1.2.3 sha256:{sha256(content)}"
+    result = run_module(helm_chart.main, {**arguments, "recorded": recorded, "replace": files})
+    assert (result["sha256"], result["record"]) == (sha256(content), recorded)  # of what was fetched
+    assert members(result["path"]) == {"flannel/Chart.yaml": "name: other\n"}
+    first = Path(result["path"]).read_bytes()
+    assert Path(run_module(helm_chart.main, {**arguments, "replace": files})["path"]).read_bytes() == first
+
+
+def test_a_file_that_the_chart_does_not_have_is_no_replacement(run_module: RunModule, arguments: dict[str, Any]) -> None:
+    result = run_module(helm_chart.main, {**arguments, "replace": {"templates/rbac.yaml": "x"}})
+    assert result["failed"] and "found no templates/rbac.yaml in it, which is to be replaced" in result["msg"]
+    assert not list(Path(arguments["directory"]).iterdir())
