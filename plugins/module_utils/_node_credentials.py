@@ -126,6 +126,15 @@ def taken(node: Object) -> str:
     )
 
 
+def age(node: Object, now: datetime) -> float:
+    """Seconds since a Node was made; without end where it does not say so."""
+    try:
+        made = datetime.strptime(str(node["metadata"].get("creationTimestamp")), "%Y-%m-%dT%H:%M:%SZ")
+    except ValueError:
+        return float("inf")
+    return (now - made.replace(tzinfo=timezone.utc)).total_seconds()
+
+
 def automatic_question(group: str = "nodeclient") -> dict[str, Any]:
     """What kube-controller-manager asks before it approves a joining machine's request by itself."""
     attributes = {"group": "certificates.k8s.io", "resource": "certificatesigningrequests", "verb": "create", "subresource": group}

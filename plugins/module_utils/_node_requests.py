@@ -14,16 +14,20 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _node_credentials as credentials
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _node_policies as policies
 
 JSON = "application/json"
 TIMEOUT = 30
 THREADS = 20
 POLL_SECONDS = 1
 RBAC_SECONDS = 20
+RULE_SECONDS = 60
+NEW_SECONDS = 600  # since a node registered
 _SECRETS = "/api/v1/namespaces/kube-system/secrets"
 _REQUESTS = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
 _BINDINGS = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings"
 _REVIEWS = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
+_KUBELET_CONFIG = "/api/v1/namespaces/kube-system/configmaps/kubelet-config"
 _METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 
@@ -114,6 +118,90 @@ class Requests:
                 approved += [] if reason else [node]
         return approved
 
+    def approve_serving(self, addresses: Mapping[str, Collection[str]]) -> tuple[list[str], list[str]]:
+        """One look at what kubelets want to serve with: approved nodes, and what was left undecided, a line each."""
+        approved: list[str] = []
+        left: list[str] = []
+        for request in filter(credentials.pending, self.requests(credentials.SERVING_SIGNER)):
+            user = str(request["spec"].get("username") or "")
+            node = user[len(credentials.NODE_USER) :] if user.startswith(credentials.NODE_USER) else ""
+            if node in addresses:
+                expected = credentials.Expected(node, user, credentials.SERVING_SIGNER, addresses[node])
+                reason = self.decide(request, expected, deny=False)
+                (left if reason else approved).append(f"{node}: {reason}" if reason else node)
+        return sorted(set(approved)), sorted(set(left))
+
+    def unserved(self, names: Collection[str], now: datetime) -> set[str]:
+        """New nodes that will ask for a certificate to serve with, and have not asked."""
+        config = self.call("GET", _KUBELET_CONFIG, passed=(404,)).get("data") or {}
+        if not any("serverTLSBootstrap: true" in str(text) for text in config.values()):
+            return set()
+        new = {name for name, node in self.nodes(names).items() if credentials.age(node, now) < NEW_SECONDS}
+        users = {str(request["spec"].get("username")) for request in self.requests(credentials.SERVING_SIGNER)} if new else set()
+        return {name for name in new if f"{credentials.NODE_USER}{name}" not in users}
+
+    def apply(self, objects: Sequence[Mapping[str, Any]], dry: bool = False) -> bool | None:
+        """Have these objects as they are here; whether they were not. None where the API does not know their kind."""
+        changed = False
+        for item in objects:
+            path = policies.path(item)
+            if not self.call("GET", path.rpartition("/")[0], accept=_METADATA, passed=(404,)):
+                return None
+            before = self.call("GET", path, passed=(404,))
+            query = {"fieldManager": "runnerfleet", "force": "true", **({"dryRun": "All"} if dry else {})}
+            after = self.call("PATCH", path, query, item, content="application/apply-patch+yaml")
+            changed |= _without_record(before) != _without_record(after)
+        return changed
+
+    def expelled(self) -> set[str]:
+        """Names that the cluster's policy puts out."""
+        policy = policies.path({"kind": "ValidatingAdmissionPolicy", "metadata": {"name": policies.EXPELLED}})
+        return policies.expelled_names(self.call("GET", policy, passed=(404,)))
+
+    def await_expelled(self, names: Sequence[str]) -> None:
+        """Wait until the API server holds to the policy, which takes it a moment: tried in each one's name, without writing."""
+        deadline = time.monotonic() + RULE_SECONDS
+        for name in names:
+            while not self._denied(name):
+                if time.monotonic() > deadline:
+                    raise CredentialError(
+                        f"{name} may still write: found, {RULE_SECONDS} s after ValidatingAdmissionPolicy {policies.EXPELLED} was written, "
+                        "that the API server lets it make a Node, expected that it denies that. Its Node was not deleted, since it would "
+                        "be made again. See the policy's status, and run again"
+                    )
+                time.sleep(POLL_SECONDS)
+
+    def _denied(self, name: str) -> bool:
+        body = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}}
+        who = {"Impersonate-User": f"{credentials.NODE_USER}{name}", "Impersonate-Group": credentials.NODE_GROUP}
+        try:
+            self.call("POST", "/api/v1/nodes", {"dryRun": "All"}, body, headers=who)
+        except Exception as error:
+            if getattr(error, "status", None) == 403 and policies.DENIED in str(getattr(error, "body", "")):
+                return True
+            if getattr(error, "status", None) != 409:  # 409: it is there, and might have been made
+                raise
+        return False
+
+    def pods(self, node: str) -> list[dict[str, Any]]:
+        """Pods on a node, of all namespaces."""
+        return list(self.call("GET", "/api/v1/pods", {"fieldSelector": f"spec.nodeName={node}"}).get("items") or [])
+
+    def deny_pending(self, names: Collection[str]) -> list[str]:
+        """Deny what these nodes ask for now; returns the requests' names."""
+        users, denied = {f"{credentials.NODE_USER}{name}" for name in names}, []
+        for request in filter(credentials.pending, [*self.requests(credentials.CLIENT_SIGNER), *self.requests(credentials.SERVING_SIGNER)]):
+            if request["spec"].get("username") in users:
+                body = credentials.decided(request, "Denied", "the node is expelled", datetime.now(timezone.utc))
+                name = request["metadata"]["name"]
+                self.call("PUT", f"{_REQUESTS}/{name}/approval", body=body, passed=(404, 409))
+                denied.append(str(name))
+        return denied
+
+    def delete_node(self, name: str) -> bool:
+        """Delete a Node; whether there was one."""
+        return bool(self.call("DELETE", f"/api/v1/nodes/{name}", passed=(404,)))
+
     def refused(self, tokens: dict[str, str]) -> list[str]:
         """What hosts with these tokens asked for and were denied, a line each."""
         return credentials.refused(self.requests(credentials.CLIENT_SIGNER), tokens) if tokens else []
@@ -125,7 +213,9 @@ class Requests:
         query: Mapping[str, str] | None = None,
         body: Any = None,
         accept: str = JSON,
+        content: str = JSON,
         passed: Sequence[int] = (),
+        headers: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
         """One call; nothing for an answer whose status is `passed` over."""
         try:
@@ -134,7 +224,7 @@ class Requests:
                 method,
                 query_params=list((query or {}).items()),
                 body=body,
-                header_params={"Accept": accept, "Content-Type": "application/json"},
+                header_params={"Accept": accept, "Content-Type": content, **(headers or {})},
                 auth_settings=["BearerToken"],
                 _preload_content=False,
                 _return_http_data_only=True,
@@ -145,6 +235,11 @@ class Requests:
                 return {}
             raise
         return dict(json.loads(bytes(answer.data)))
+
+
+def _without_record(item: Mapping[str, Any]) -> dict[str, Any]:
+    meta = {key: value for key, value in (item.get("metadata") or {}).items() if key not in ("managedFields", "resourceVersion")}
+    return {**item, "metadata": meta}
 
 
 def _token_id(request: dict[str, Any]) -> str:

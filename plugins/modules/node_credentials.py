@@ -31,6 +31,11 @@ options:
     type: list
     elements: str
     required: true
+  expelled:
+    description: Names that are put out, beside those that the cluster's own policy names. They get no token.
+    type: list
+    elements: str
+    default: []
   seconds:
     description: How long the tokens live, and how long O(state=approved) goes on at most.
     type: int
@@ -64,6 +69,11 @@ taken:
   type: dict
   returned: when O(state) is V(gathered) or V(present)
   sample: {runner-1: "the cluster has a node runner-1 (since 2026-11-02T10:00:00Z), and this host says that it has not joined: ..."}
+expelled:
+  description: For each host that is put out, what that means.
+  type: dict
+  returned: when O(state) is V(gathered) or V(present)
+  sample: {}
 tokens:
   description: The token of each host. Secret.
   type: dict
@@ -87,24 +97,29 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _node_credentials as credentials
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _node_policies as policies
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster_client import CLUSTER_ARGS, api_client
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._membership import check_node_name
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._node_requests import CredentialError, Requests, approve_until
 
 
-def taken(cluster: Requests, names: list[str]) -> dict[str, str]:
-    """Hosts with a Node object, and what that means for a host that says otherwise."""
-    return {name: credentials.taken(node) for name, node in cluster.nodes(names).items()}
+def gathered(cluster: Requests, names: list[str], expelled: list[str]) -> dict[str, Any]:
+    """Hosts with a Node object, and what that means for a host that says otherwise; and those that are put out."""
+    out = cluster.expelled() | set(expelled)
+    return {
+        "changed": False,
+        "taken": {name: credentials.taken(node) for name, node in cluster.nodes(names).items()},
+        "expelled": {name: policies.refusal(name) for name in names if name in out},
+    }
 
 
-def present(cluster: Requests, names: list[str], seconds: int, check_mode: bool) -> dict[str, Any]:
-    """A token for each host that has no Node object."""
-    there = taken(cluster, names)
-    free = [name for name in names if name not in there]
+def present(cluster: Requests, told: dict[str, Any], names: list[str], seconds: int, check_mode: bool) -> dict[str, Any]:
+    """A token for each host that has no Node object, and may be a node."""
+    free = [name for name in names if name not in told["taken"] and name not in told["expelled"]]
     if check_mode or not free:
-        return {"changed": bool(free), "taken": there, "tokens": {}}
+        return {**told, "changed": bool(free), "tokens": {}}
     ended = cluster.end_automatic()
-    return {"changed": True, "taken": there, "tokens": cluster.create_tokens(free, seconds), "ended_automatic_approval": ended}
+    return {**told, "changed": True, "tokens": cluster.create_tokens(free, seconds), "ended_automatic_approval": ended}
 
 
 def absent(cluster: Requests, names: list[str], check_mode: bool) -> dict[str, Any]:
@@ -125,10 +140,9 @@ def run(module: AnsibleModule, cluster: Requests) -> dict[str, Any]:
     names, state, seconds = sorted(set(module.params["names"])), module.params["state"], module.params["seconds"]
     for name in names:
         check_node_name(name)
-    if state == "gathered":
-        return {"changed": False, "taken": taken(cluster, names)}
-    if state == "present":
-        return present(cluster, names, seconds, module.check_mode)
+    if state in ("gathered", "present"):
+        told = gathered(cluster, names, module.params["expelled"])
+        return told if state == "gathered" else present(cluster, told, names, seconds, module.check_mode)
     if state == "absent":
         return absent(cluster, names, module.check_mode)
     approved, trouble = ([], "") if module.check_mode else approve_until(cluster, names, seconds)
@@ -142,6 +156,7 @@ def main() -> None:
         **CLUSTER_ARGS,
         "state": {"type": "str", "choices": ["gathered", "present", "approved", "absent"], "default": "gathered"},
         "names": {"type": "list", "elements": "str", "required": True},
+        "expelled": {"type": "list", "elements": "str", "default": []},
         "seconds": {"type": "int", "default": 600},
     }
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)

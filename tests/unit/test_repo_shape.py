@@ -145,6 +145,7 @@ WAITING_FOR_MACHINE = {f"ansible.builtin.{name}" for name in ("reboot", "wait_fo
 WAITING_OPTIONS = {"wait", "atomic", "wait_timeout", "timeout", "wait_for"}
 # Files of ours that wait, and what their error begins with: a test of theirs reads it. What waits for less than a minute needs none.
 DEADLINES = {
+    "modules/node_certificates.py": "have not asked for a certificate to serve with within",
     "modules/engine_ready.py": "engine nodes did not answer within",
     "module_utils/_engine_roll.py": "still in use after 0 seconds",
     "module_utils/_kubeadm.py": "has registered no node within",

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _node_credentials as credentials
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _node_policies as policies
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _node_requests
 from ansible_collections.runnerfleet.baremetal.plugins.modules import node_credentials
 
@@ -24,9 +25,9 @@ SECRETS = "/api/v1/namespaces/kube-system/secrets"
 class Refused(Exception):
     """As the client library raises it."""
 
-    def __init__(self, status: int) -> None:
+    def __init__(self, status: int, body: str = "") -> None:
         super().__init__(str(status))
-        self.status, self.reason = status, f"HTTP {status}"
+        self.status, self.reason, self.body = status, f"HTTP {status}", body
 
 
 class Api:
@@ -37,11 +38,13 @@ class Api:
         self.objects.update({f"{BINDINGS}{name}": {"metadata": {"name": name}} for name in automatic})
         self.asked: list[str] = []
         self.down = 0
+        self.deaf = 0  # how often it lets pass what a policy denies
+        self.kinds = True  # whether it has admission policies
 
     def under(self, prefix: str) -> list[Any]:
         return [value for path, value in self.objects.items() if path.startswith(f"{prefix}/")]
 
-    def call_api(self, path: str, method: str, body: Any = None, query_params: Any = (), **_rest: Any) -> Any:
+    def call_api(self, path: str, method: str, body: Any = None, query_params: Any = (), header_params: Any = None, **_rest: Any) -> Any:
         self.asked.append(f"{method} {path}")
         if self.down:
             self.down -= 1
@@ -49,17 +52,36 @@ class Api:
         if path.endswith("subjectaccessreviews"):
             assert body["spec"]["resourceAttributes"]["subresource"] == "nodeclient" and credentials.JOIN_GROUP in body["spec"]["groups"]
             return self.answer({"status": {"allowed": bool(self.under(BINDINGS.rstrip("/")))}})
+        query = dict(query_params)
+        if "Impersonate-User" in (header_params or {}):
+            assert query == {"dryRun": "All"}
+            self.deaf -= 1
+            if self.deaf < 0 and header_params["Impersonate-User"] in json.dumps(self.under(policies.GROUP)):
+                raise Refused(403, policies.DENIED)
+            raise Refused(409)
         if method == "POST":
             self.objects[f"{path}/{body['metadata']['name']}"] = body
         elif method == "PUT":
             self.objects[path.removesuffix("/approval")] = body
-        elif method == "DELETE" or path.count("/") > 6:
+        elif method == "PATCH":
+            if "dryRun" not in query:
+                self.objects[path] = body
+        elif method == "DELETE":
             if path not in self.objects:
                 raise Refused(404)
             self.objects.pop(path)
+        elif path in self.objects:
+            return self.answer(self.objects[path])
+        elif path.rpartition("/")[2] in ("nodes", "pods", "secrets", "certificatesigningrequests"):
+            node = query.get("fieldSelector", "").partition("spec.nodeName=")[2]
+            signer = query.get("fieldSelector", "").partition("spec.signerName=")[2]
+            found = [item for item in self.under(path) if not node or item["spec"]["nodeName"] == node]
+            return self.answer({"items": [item for item in found if not signer or item["spec"]["signerName"] == signer]})
+        elif path.endswith(("policies", "policybindings")) and self.kinds:
+            return self.answer({"items": []})
         else:
-            return self.answer({"items": self.under(path)})
-        return self.answer(body or {})
+            raise Refused(404)
+        return self.answer(body or {"kind": "Status"})
 
     def answer(self, value: Any) -> Any:
         return SimpleNamespace(data=json.dumps(value).encode())
@@ -95,7 +117,8 @@ def test_who_has_a_node_is_told(run: RunModule) -> None:
     api = Api(nodes=("runner-1", "support-1"))
     result = run(api)
     assert list(result["taken"]) == ["runner-1"] and not result["changed"]
-    assert "kubectl delete node runner-1" in result["taken"]["runner-1"] and api.asked == ["GET /api/v1/nodes"]
+    assert "kubectl delete node runner-1" in result["taken"]["runner-1"]
+    assert api.asked.count("GET /api/v1/nodes") == 1 and {line.split()[0] for line in api.asked} == {"GET"}
 
 
 def test_a_name_that_has_a_node_gets_no_token(run: RunModule) -> None:
@@ -107,7 +130,8 @@ def test_a_name_that_has_a_node_gets_no_token(run: RunModule) -> None:
     assert (api.tokens()["runner-2"]["token-id"], api.tokens()["runner-2"]["token-secret"]) == (ident, secret)
     assert api.asked.count("GET /api/v1/nodes") == 1
     nobody = Api(nodes=("runner-1", "runner-2"))
-    assert run(nobody, state="present")["tokens"] == {} and nobody.asked == ["GET /api/v1/nodes"]
+    assert run(nobody, state="present")["tokens"] == {}
+    assert {line.split()[0] for line in nobody.asked} == {"GET"}
 
 
 def test_a_later_run_replaces_what_a_killed_one_left(run: RunModule) -> None:
