@@ -56,7 +56,8 @@ class Nodes(Cluster):
                 elif path.startswith(f"{SECRETS}/"):
                     found = stored.pop(path.rpartition("/")[2], {})
                 answer = json.dumps(found).encode()
-                self.send_response(200)
+                # A cluster without admission policies: what is refused here is refused by what the hosts say.
+                self.send_response(404 if "admissionregistration" in path else 200)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(answer)))
                 self.end_headers()
@@ -154,4 +155,34 @@ def test_no_other_nodes_name_is_let_go(play: Callable[..., Run], cluster: Nodes,
     run = play(inventory, "replace_drive", "--limit", "runner-1", "-e", json.dumps({"replace_drive_rejoin": named}))
     run.refused()
     assert f"replace_drive_rejoin: found {found}, expected names of" in " ".join(run.output.split())
+    assert cluster.asked == []
+
+
+@pytest.mark.parametrize("says", ["absent", "member"])
+def test_a_name_that_is_expelled_is_refused_whatever_the_host_says(
+    play: Callable[..., Run], cluster: Nodes, tmp_path: Path, inventory: Inventory, says: str
+) -> None:
+    """By the join, though there is no Node of that name any more, and by the preflight."""
+    inventory["all"]["vars"]["fleet_expelled_nodes"] = ["support-1"]
+    inventory["all"]["children"]["support_nodes"]["hosts"]["support-1"] = answering(tmp_path, "support-1", says)
+    run = play(inventory, "../tests/refusals/files/joins", "--limit", "support-1")
+    run.refused()
+    assert "support-1 is expelled: found it in fleet_expelled_nodes" in " ".join(run.output.split())
+    run = play(inventory, "../tests/refusals/files/looked", "--limit", "cp-1")
+    assert run.code == 0, run.output
+    del inventory["all"]["children"]["support_nodes"]["hosts"]["support-1"]
+    inventory["all"]["vars"]["fleet_expelled_nodes"] = ["cp-1"]
+    run = play(inventory, "../tests/refusals/files/looked", "--limit", "cp-1")
+    run.refused()
+    assert "cp-1 is expelled" in " ".join(run.output.split())
+    assert {line.split()[0] for line in cluster.asked} == {"GET"}
+
+
+@pytest.mark.parametrize(("listed", "found"), [(None, "no such variable"), (["runner-1", "cp-1"], "runner-1, cp-1")])
+def test_nobody_is_expelled_by_accident(play: Callable[..., Run], cluster: Nodes, inventory: Inventory, listed: Any, found: str) -> None:
+    """Neither by a run that forgot the list, which would let all back in, nor a control plane."""
+    more = ["-e", json.dumps({"fleet_expelled_nodes": listed})] if listed else []
+    run = play(inventory, "expel_node", *more)
+    run.refused()
+    assert f"fleet_expelled_nodes: found {found}, expected" in " ".join(run.output.split())
     assert cluster.asked == []
