@@ -167,14 +167,14 @@ def test_a_name_that_is_expelled_is_refused_whatever_the_host_says(
     inventory["all"]["children"]["support_nodes"]["hosts"]["support-1"] = answering(tmp_path, "support-1", says)
     run = play(inventory, "../tests/refusals/files/joins", "--limit", "support-1")
     run.refused()
-    assert "support-1 is expelled: found it in fleet_expelled_nodes" in " ".join(run.output.split())
+    assert "support-1: the name support-1 is expelled: found it in fleet_expelled_nodes" in " ".join(run.output.split())
     run = play(inventory, "../tests/refusals/files/looked", "--limit", "cp-1")
     assert run.code == 0, run.output
     del inventory["all"]["children"]["support_nodes"]["hosts"]["support-1"]
     inventory["all"]["vars"]["fleet_expelled_nodes"] = ["cp-1"]
     run = play(inventory, "../tests/refusals/files/looked", "--limit", "cp-1")
     run.refused()
-    assert "cp-1 is expelled" in " ".join(run.output.split())
+    assert "cp-1: the name cp-1 is expelled" in " ".join(run.output.split())
     assert {line.split()[0] for line in cluster.asked} == {"GET"}
 
 
