@@ -61,9 +61,10 @@ def test_nonsense_is_told(repository: Path, hardware: dict[str, Any], told: str)
 
 @pytest.mark.parametrize("hardware", ["{}", "", {}], ids=repr)
 def test_no_hardware_is_a_look_at_the_inventory(repository: Path, hardware: Any) -> None:
-    """However it arrives: here the inventory has none of the groups, so no host is asked, the controller no more than others."""
+    """However it arrives: here the inventory has none of the groups, so it is refused, and no host is asked, nor the controller."""
     done = plan(repository, hardware)
-    assert done.returncode == 0 and "skipping: no hosts matched" in done.stdout, done.stdout + done.stderr
+    assert done.returncode != 0 and "found no host in any of the groups" in done.stdout + done.stderr
+    assert "Look at every machine" not in done.stdout
 
 
 def test_hardware_as_a_text(repository: Path) -> None:
