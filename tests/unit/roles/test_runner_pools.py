@@ -150,6 +150,7 @@ CONFINED = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}
 
 def test_runners_can_get_no_privileges_unless_their_entry_says_so(repository: Path) -> None:
     given = {
+        "fleet_network_policies": False,
         "fleet_engine_versions": ["1.2.3"],
         "runner_pools_pools": [
             {"name": "plain", "organization": "acme", "resources": {"requests": {"memory": "8Gi"}}},
