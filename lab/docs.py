@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import yaml
-from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._variables import INTERNAL, ROLES, SHARED
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _variables
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._variables import ROLES, SHARED
 
 from lab.playbooks import NAMESPACE, ROOT, Playbook, playbooks
 
@@ -38,11 +39,9 @@ def playbook_specs() -> dict[str, dict[str, Any]]:
 def role_specs() -> dict[str, dict[str, Any]]:
     """The entries of the roles by their names, without internal ones, and the fleet-wide variables under `fleet`."""
     specs = {}
-    for path in sorted(ROLES.glob("*/meta/argument_specs.yml")):
-        role, entries = path.parents[1].name, yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"]
-        if role not in INTERNAL:
-            specs[role] = entries["main"]
-            specs |= {SHARED: entries[SHARED]} if SHARED in entries else {}
+    for role, entries in _variables.role_specs():
+        specs[role] = entries["main"]
+        specs |= {SHARED: entries[SHARED]} if SHARED in entries else {}
     return specs
 
 

@@ -15,7 +15,7 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _inve
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._node_rules import PATHS, layout
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._pools import DEFAULT_POOLS
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _host_needs
-from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._variables import Variables, role_defaults
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._variables import Variables, role_values
 
 
 class ActionModule(ActionBase):
@@ -36,7 +36,7 @@ class ActionModule(ActionBase):
 
     def _of_inventory(self, arguments: dict[str, Any], task_vars: dict[str, Any], control_plane: str) -> dict[str, Any]:
         """What the host's own variables and the roles' defaults ask for: values that cannot be had are told by the report."""
-        defaults = role_defaults(self._loader, _host_needs.ROLES)
+        defaults = role_values(self._loader, _host_needs.ROLES)
         variables = Variables(task_vars, defaults, self._loader, {})
         values = {name: variables.value(name)[0] for name in _host_needs.NAMES}
         pools = [pool for pool in variables.value("fleet_pools")[0] or DEFAULT_POOLS if isinstance(pool, Mapping)]

@@ -42,8 +42,8 @@ from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._variables i
     SHARED,
     Variables,
     host_variables,
+    role_values,
     role_variables,
-    role_vars,
 )
 
 # Which hosts a role's own variables matter for; roles that are not named speak to the API for all of them.
@@ -126,7 +126,7 @@ class ActionModule(ActionBase):
 
     def _findings(self, options: dict[str, Any], played: list[str], task_vars: dict[str, Any]) -> list[Finding]:
         specs, defaults = role_variables(self._loader)
-        defaults |= role_vars(self._loader, _fleet_images.ROLES)
+        defaults |= role_values(self._loader, _fleet_images.ROLES, "vars")
         hosts = host_variables(played, specs, defaults, self._loader, task_vars)
         groups, control_plane = task_vars["groups"], options["control_plane_group"]
         findings: list[Finding] = []

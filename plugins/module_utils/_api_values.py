@@ -268,6 +268,15 @@ def problems(name: str, value: Any) -> list[Problem]:
     return list(RULES[name](name, value))
 
 
+def engine_of(entry: Mapping[str, Any], engines: Mapping[str, Sequence[str]], default: str = "") -> tuple[str, str]:
+    """The pool of nodes and the version of the engine that an entry of runner_pools_pools means; see unknown_engines.
+
+    Either is empty where the entry states none and there is none to take.
+    """
+    pool = str(entry.get("pool") or next(iter(engines), ""))
+    return pool, str(entry.get("engine_version") or default or next(iter(engines.get(pool, ())), ""))
+
+
 def unknown_engines(
     path: str, entries: Sequence[Mapping[str, Any]], engines: Mapping[str, Sequence[str]], default: str = ""
 ) -> Iterator[Problem]:
@@ -278,11 +287,10 @@ def unknown_engines(
     """
     known = f"one of the pools with engines: {', '.join(engines) or 'there is none'}"
     for index, entry in enumerate(entries):
-        pool = str(entry.get("pool") or next(iter(engines), ""))
+        pool, version = engine_of(entry, engines, default)
         if pool not in engines:
             yield Problem(f"{path}[{index}].pool", repr(pool) if pool else "nothing", known)
             continue
-        version = str(entry.get("engine_version") or default or "")
         if version and version not in engines[pool]:
             where = f"{path}[{index}].engine_version" if entry.get("engine_version") else "runner_pools_engine_version"
             found = f"{version!r} for {entry.get('name')}, whose runners run in pool {pool}"

@@ -30,7 +30,7 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._findings im
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._mirror import check_mirror, mirrored
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._text import clean
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._fleet_images import Chart, Image, manifest_images
-from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._mirror_check import FROM_HERE, wrong_sum
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._mirror_check import unreachable, wrong_sum
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._registry_check import CHART, Question, registry_of
 
 TIMEOUT = 15  # of a request
@@ -164,10 +164,8 @@ def _missing(chart: Chart, fleet_mirror: Mapping[str, Any], where: Place, found:
 
 def _unreachable(chart: Chart, fleet_mirror: Mapping[str, Any], error: BaseException) -> Finding:
     """As the mirror's own check tells it: where several charts say it, it is told once."""
-    url, variable = str(chart.mirror["url"]).rstrip("/"), _said(chart, fleet_mirror, "url")
-    found = f"{getattr(error, 'reason', '') or error} at {url}/"
-    expected = "a server that answers, with a certificate that is trusted if https"
-    return Finding("mirror_unreachable", f"{variable} {url}", found, expected, f"start it, or correct {variable}; {FROM_HERE}")
+    url = str(chart.mirror["url"]).rstrip("/")
+    return unreachable(f"{url}/", "mirror_unreachable", f"{_said(chart, fleet_mirror, 'url')} {url}", error)
 
 
 def _unknown(chart: Chart) -> Finding:

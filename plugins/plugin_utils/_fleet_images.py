@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 from ansible.utils.vars import merge_hash
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._api_values import engine_of
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._names import POOL_LABEL
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._pins import of_kubeadm
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._pools import ENGINE, pools_from
@@ -175,10 +176,8 @@ def runner_images(values: Mapping[str, Any]) -> list[Image]:
     for entry in entries if isinstance(entries, Sequence) and not isinstance(entries, str) else ():
         if not isinstance(entry, Mapping):
             continue
-        pool = str(entry.get("pool") or next(iter(pools), ""))
-        versions = pools.get(pool) or []
-        version = str(entry.get("engine_version") or values.get("runner_pools_engine_version") or next(iter(versions), ""))
-        if version not in versions:
+        pool, version = engine_of(entry, pools, str(values.get("runner_pools_engine_version") or ""))
+        if version not in pools.get(pool, ()):
             continue
         own = f"runner_pools_pools: {entry.get('name')}.image" if entry.get("image") else "runner_pools_image"
         on = frozenset({pool})

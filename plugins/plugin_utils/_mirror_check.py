@@ -117,6 +117,13 @@ def verify(url: str, sha256: str, verified: dict[str, str], content: bool, optio
     return None
 
 
+def unreachable(url: str, code: str, subject: str, error: BaseException) -> Finding:
+    """Nothing answers there."""
+    hint = f"start it, or correct {subject.split(' ')[0]}; {FROM_HERE}"
+    expected = "a server that answers, with a certificate that is trusted if https"
+    return Finding(code, subject, f"{_reason(error)} at {url}", expected, hint)
+
+
 def reach(url: str, code: str, subject: str) -> Finding | None:
     """Whether anything answers there; an HTTP error is an answer too."""
     try:
@@ -128,10 +135,7 @@ def reach(url: str, code: str, subject: str) -> Finding | None:
         found, hint = f"HTTP {error.code} {error.reason} at {url}", f"see the server's log; {FROM_HERE}"
         return Finding(code, subject, found, "a server that answers", hint)
     except (OSError, HTTPException, ValueError) as error:
-        hint = f"start it, or correct {subject.split(' ')[0]}; {FROM_HERE}"
-        return Finding(
-            code, subject, f"{_reason(error)} at {url}", "a server that answers, with a certificate that is trusted if https", hint
-        )
+        return unreachable(url, code, subject, error)
 
 
 def mirror_findings(

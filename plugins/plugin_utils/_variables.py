@@ -97,37 +97,33 @@ def _text_finding(name: str, value: str, kind: str) -> Finding:
     return Finding("variable_invalid", name, found, _SHAPES[kind], hint)
 
 
-def role_defaults(loader: Any, roles: Sequence[str]) -> dict[str, Any]:
-    """The defaults of some roles, as templates; a role without any adds none."""
-    defaults: dict[str, Any] = {}
-    for role in roles:
-        path = ROLES / role / "defaults" / "main.yml"
-        if path.exists():
-            defaults.update(loader.load_from_file(str(path), trusted_as_template=True) or {})
-    return defaults
-
-
-def role_vars(loader: Any, roles: Sequence[str]) -> dict[str, Any]:
-    """What roles make of their variables, as templates."""
+def role_values(loader: Any, roles: Sequence[str], folder: str = "defaults") -> dict[str, Any]:
+    """The defaults of some roles, or with `vars` what they make of them, as templates; a role without any adds none."""
     found: dict[str, Any] = {}
     for role in roles:
-        found.update(loader.load_from_file(str(ROLES / role / "vars" / "main.yml"), trusted_as_template=True) or {})
+        path = ROLES / role / folder / "main.yml"
+        if path.exists():
+            found.update(loader.load_from_file(str(path), trusted_as_template=True) or {})
     return found
+
+
+def role_specs() -> Iterator[tuple[str, dict[str, dict[str, Any]]]]:
+    """Roles that users call, with the entries of their argument specs."""
+    for path in sorted(ROLES.glob("*/meta/argument_specs.yml")):
+        role = path.parents[1].name
+        if role not in INTERNAL:
+            yield role, yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))["argument_specs"]
 
 
 def role_variables(loader: Any) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
     """Options by role (shared ones under `fleet`), and every role's defaults as templates."""
     specs: dict[str, dict[str, Any]] = {}
     roles = []
-    for path in sorted(ROLES.glob("*/meta/argument_specs.yml")):
-        entries = yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))["argument_specs"]
-        role = path.parents[1].name
-        if role in INTERNAL:
-            continue
+    for role, entries in role_specs():
         for entry, spec in entries.items():
             specs.setdefault(SHARED if entry == SHARED else role, {}).update(spec.get("options") or {})
         roles.append(role)
-    return specs, role_defaults(loader, roles)
+    return specs, role_values(loader, roles)
 
 
 def host_variables(

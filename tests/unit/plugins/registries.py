@@ -1,9 +1,12 @@
-"""A registry on loopback: what it holds, how it answers, and what it was asked."""
+"""A registry on loopback: what it holds, how it answers, and what it was asked; and a chart."""
 
 from __future__ import annotations
 
+import gzip
 import http.server
+import io
 import json
+import tarfile
 import threading
 import time
 from collections.abc import Iterator
@@ -12,6 +15,17 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 TOKEN = "t0ken-of-anybody"
+
+
+def chart(name: str = "flannel", version: str = "v1.2.3") -> bytes:
+    """A chart's archive, the same each time: gzip notes the second."""
+    text = f"name: {name}\nversion: {version}\n".encode()
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as made:
+        member = tarfile.TarInfo(f"{name}/Chart.yaml")
+        member.size = len(text)
+        made.addfile(member, io.BytesIO(text))
+    return gzip.compress(buffer.getvalue(), mtime=0)
 
 
 class Registry:

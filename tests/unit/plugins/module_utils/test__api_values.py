@@ -123,7 +123,7 @@ def test_every_rule_is_of_an_option_of_a_role() -> None:
 
 def test_pools_of_nodes_that_are_none() -> None:
     entries = [ORG, {**ORG, "name": "large", "pool": "runner"}, {**ORG, "name": "huge", "pool": "support"}]
-    assert [problem.path for problem in _api_values.runner_pool_problems(entries, ["runner"])] == ["runner_pools_pools[2].pool"]
+    assert [problem.path for problem in _api_values.runner_pool_problems(entries, {"runner": []})] == ["runner_pools_pools[2].pool"]
 
 
 @pytest.mark.parametrize(

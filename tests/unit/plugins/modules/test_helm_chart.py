@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import functools
-import gzip
 import hashlib
 import http.server
-import io
-import tarfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,19 +13,10 @@ from typing import Any
 import pytest
 from ansible_collections.runnerfleet.baremetal.plugins.modules import helm_chart
 
+from tests.unit.plugins.registries import chart
+
 RunModule = Callable[..., dict[str, Any]]
 UPSTREAM = "https://example.org/charts/flannel.tgz"
-
-
-def chart(name: str = "flannel", version: str = "v1.2.3") -> bytes:
-    """A chart's archive, the same each time: gzip notes the second."""
-    text = f"name: {name}\nversion: {version}\n".encode()
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as made:
-        member = tarfile.TarInfo(f"{name}/Chart.yaml")
-        member.size = len(text)
-        made.addfile(member, io.BytesIO(text))
-    return gzip.compress(buffer.getvalue(), mtime=0)
 
 
 def sha256(content: bytes) -> str:

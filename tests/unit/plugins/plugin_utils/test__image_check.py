@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import functools
-import gzip
 import hashlib
 import http.server
-import io
 import json
 import socket
-import tarfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +19,7 @@ from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _char
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._image_check import Cluster
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._registry_check import Host
 
-from tests.unit.plugins.registries import Registry, serving
+from tests.unit.plugins.registries import Registry, chart, serving
 
 REGISTRIES = ("docker.io", "quay.io", "registry.k8s.io", "registry.dagger.io")
 OCI = "oci://quay.io/jetstack/charts/cert-manager"
@@ -30,17 +27,6 @@ HTTP = "https://example.org/flannel.tgz"
 CERTS, NETWORK = "quay.io/jetstack/cert-manager-controller:v1", "docker.io/flannel/flannel:v1"
 PAUSE = "registry.k8s.io/pause:3"
 NOBODY = Cluster("", False)
-
-
-def chart(name: str, version: str) -> bytes:
-    """A chart's archive."""
-    text = f"name: {name}\nversion: {version}\n".encode()
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as made:
-        member = tarfile.TarInfo(f"{name}/Chart.yaml")
-        member.size = len(text)
-        made.addfile(member, io.BytesIO(text))
-    return gzip.compress(buffer.getvalue(), mtime=0)
 
 
 class Site:
