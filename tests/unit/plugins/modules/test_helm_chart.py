@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import http.server
+import tarfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
