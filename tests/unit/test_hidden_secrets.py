@@ -23,7 +23,7 @@ CARRIERS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("DaemonSet", "Deployment", "Job", "ReplicaSet", "ReplicationController", "StatefulSet"), (_APPLIED, *_TEMPLATE)),
     **dict.fromkeys(("RunnerDeployment", "RunnerReplicaSet", "RunnerSet"), (_APPLIED, *(f"spec.template.spec.{name}" for name in _RUNNER))),
 }
-HARMLESS = ("Certificate", "ConfigMap", "Event", "Namespace", "Node")
+HARMLESS = ("Certificate", "CertificateSigningRequest", "ClusterRoleBinding", "ConfigMap", "Event", "Namespace", "Node", "Service")
 READERS = ("kubernetes.core.k8s_info", "k8s_info", "community.kubernetes.k8s_info")
 FILES = [*TASK_FILES, *PLAY_FILES]
 
