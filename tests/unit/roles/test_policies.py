@@ -12,10 +12,12 @@ from .render import rendered
 
 POLICIES = {
     "node_pools": "__node_pools_policy",
+    "static_pods": "__node_pools_static_pods",
     "pod_network": "__pod_network_policy",
     "runner_controller": "__runner_controller_policy",
     "runner_pools": "__runner_pools_policy",
 }
+ROLES = {"static_pods": "node_pools"}
 POOLS = [
     {"name": "support", "group": "s", "labels": {"example.org/size": "small"}},
     {"name": "runner", "group": "r", "engine": True, "taints": [{"key": "example.org/gpu", "effect": "NoSchedule"}]},
@@ -23,17 +25,19 @@ POOLS = [
 ]
 
 
-def policy(repository: Path, role: str, **given: Any) -> dict[str, Any]:
-    """The policy of a role, whose binding is there too."""
+def policy(repository: Path, name: str, **given: Any) -> dict[str, Any]:
+    """A policy of a role, whose binding is there too."""
+    role = ROLES.get(name, name)
     given = {"fleet_pools": POOLS, "fleet_engine_versions": ["1.2.3"], "role_path": str(repository / "roles" / role), **given}
-    found, binding = rendered(repository, role, POLICIES[role], given)
-    assert binding["spec"] == {"policyName": found["metadata"]["name"], "validationActions": ["Deny"]}
+    found, binding = rendered(repository, role, POLICIES[name], given)
+    assert binding["spec"]["policyName"] == found["metadata"]["name"] and binding["spec"]["validationActions"] == ["Deny"]
+    assert ("paramRef" in binding["spec"]) == ("paramKind" in found["spec"])
     return found  # type: ignore[no-any-return]
 
 
-@pytest.mark.parametrize("role", POLICIES)
-def test_what_a_policy_cannot_judge_is_refused(repository: Path, role: str) -> None:
-    assert policy(repository, role)["spec"]["failurePolicy"] == "Fail"
+@pytest.mark.parametrize("name", POLICIES)
+def test_what_a_policy_cannot_judge_is_refused(repository: Path, name: str) -> None:
+    assert policy(repository, name)["spec"]["failurePolicy"] == "Fail"
 
 
 def test_runners_may_mount_the_sockets_of_their_pool(repository: Path) -> None:
@@ -47,6 +51,11 @@ def test_runners_may_mount_the_sockets_of_their_pool(repository: Path) -> None:
 def test_labels_and_taints_that_pools_state_are_theirs(repository: Path) -> None:
     text = json.dumps(policy(repository, "node_pools", node_pools_label_writers=["system:serviceaccount:a:b"]))
     assert all(part in text for part in ("example.org/size", "example.org/gpu", "system:serviceaccount:a:b"))
+
+
+def test_kubelets_that_may_have_static_pods_are_named(repository: Path) -> None:
+    (condition,) = policy(repository, "static_pods", node_pools_static_pod_nodes=["edge-1"])["spec"]["matchConditions"]
+    assert '["system:node:edge-1"]' in condition["expression"]
 
 
 @pytest.mark.parametrize(("namespaces", "scope"), [(["builds"], "builds"), (["builds", "tests"], "")])
