@@ -459,6 +459,7 @@ def test_images_and_charts_that_the_mirror_lacks(play: Callable[..., Run], inven
         *(f"registry.k8s.io/kube-{part}:v{version}" for part in ("apiserver", "controller-manager", "scheduler", "proxy")),
         f"registry.k8s.io/etcd:{PINS['etcd']}",
         f"registry.k8s.io/coredns/coredns:v{PINS['coredns']}",
+        f"registry.k8s.io/networking/kube-network-policies:v{PINS['network_policies']}",
         engine,
     }
     with serving(Registry()) as registry:
