@@ -1,7 +1,7 @@
 """Root of a stolen node tries what its node's certificate, its pods' tokens and its place in the network open: stolen_node.py ORDERS.
 
-ORDERS is JSON: server, node, another, control_plane, pool_label, targets ({name: address:port}), kubelets ({host: address}), and stated, the
-accounts whose reading of pods is known.
+ORDERS is JSON: server, node, another, control_plane, pool_label, targets ({name: address:port}), kubelets ({host: address}), and stated,
+the accounts whose reading of pods is known.
 Prints JSON: what was tried, each as {"by", "what", "found", "open"}. What it writes, in case anything lets it, is named "hostile...".
 """
 
