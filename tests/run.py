@@ -46,7 +46,7 @@ FLEETS = dict.fromkeys(("default", "replace_drive", "engine_faults"), "molecules
 PIPELINE: list[str] = yaml.safe_load((ROOT / "molecule/shared/vars/pipeline.yml").read_text(encoding="utf-8"))["pipeline"]
 
 # What follows them on their fleet.
-AFTER = ["two_pools"]
+AFTER = ["hostile", "two_pools"]
 
 # ansible-test makes an environment a test, and bootstraps pip with a script that it downloads, unless it finds one.
 PIP_BOOTSTRAP = '''"""pip for ansible-test's environments, from the wheels that Python itself carries."""
