@@ -146,7 +146,7 @@ def as_the_node() -> None:
         ),
     ):
         api(me, what, "POST", f"/api/v1/namespaces/{namespace}/pods", made)
-    slice_of = {
+    slice_of: dict[str, Any] = {
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
         "addressType": "IPv4",
