@@ -47,52 +47,74 @@ kubeconfig:
   returned: always
 """
 
+import http.client
 import json
 import os
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _operator as operator
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._membership import decoded, kubeconfig
 
 ADMIN = Path("/etc/kubernetes/admin.conf")
 LOCAL_BIN = "/usr/local/bin"
+TIMEOUT = 30
+_BINDINGS = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings"
+_CONFIG = "/api/v1/namespaces/kube-system/configmaps/kubeadm-config"
 
 
-class ControlPlane:
-    """kubectl and kubeadm of this host, as its administrator."""
+@contextmanager
+def in_memory(name: str, text: str) -> Iterator[int]:
+    """A file that lies on no disk: what is read by its path is gone with this process."""
+    handle = os.memfd_create(name)
+    try:
+        os.write(handle, text.encode())
+        yield handle
+    finally:
+        os.close(handle)
 
-    def __init__(self, module: AnsibleModule) -> None:
-        self.module = module
 
-    def _run(self, program: str, arguments: list[str], **more: Any) -> str:
-        path = self.module.get_bin_path(program, required=True, opt_dirs=[LOCAL_BIN])
-        code, out, err = self.module.run_command([path, *arguments], **more)
-        if code:
-            said = (err.strip().splitlines() or [f"it ended with {code}"])[-1][:500]
-            self.module.fail_json(msg=f"{program} {' '.join(arguments[:3])}: found {said}, expected an answer of the cluster on this host")
-        return str(out)
+class Administrator:
+    """The API as this host's administrator; a control plane need not have kubectl."""
 
-    def kubectl(self, *arguments: str, data: str | None = None) -> str:
-        """What kubectl prints."""
-        return self._run("kubectl", ["--kubeconfig", str(ADMIN), *arguments], data=data)
+    def __init__(self, text: str) -> None:
+        conf = kubeconfig(text, "client-key-data")
+        self.server = conf.get("server", "")
+        self.context = ssl.create_default_context(cadata=decoded(conf.get("certificate-authority-data", "")))
+        pair = (decoded(conf.get(f"client-{part}-data", "")) for part in ("certificate", "key"))
+        with in_memory("administrator", "".join(pair)) as handle:
+            self.context.load_cert_chain(f"/proc/self/fd/{handle}")
 
-    def group(self) -> str:
-        """The group that the binding names, empty where there is none."""
-        found = self.kubectl("get", "clusterrolebinding", operator.BINDING, "--ignore-not-found", "--output=json").strip()
-        return operator.group_of(json.loads(found)) if found else ""
+    def call(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
+        """One call; an empty answer where there is no such object. RuntimeError with what the API says."""
+        place = urlsplit(self.server)
+        connection = http.client.HTTPSConnection(str(place.hostname), place.port or 443, timeout=TIMEOUT, context=self.context)
+        data = None if body is None else json.dumps(body)
+        connection.request(method, path, data, {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        found = json.loads(answer.read())
+        if answer.status == http.client.NOT_FOUND:
+            return {}
+        if answer.status >= http.client.BAD_REQUEST:
+            raise RuntimeError(str(found.get("message"))[:500])
+        return dict(found)
 
-    def sign(self, group: str, hours: int) -> str:
-        """A kubeconfig. kubeadm reads the cluster's own configuration, from memory."""
-        query = "--output=jsonpath={.data.ClusterConfiguration}"
-        config = os.memfd_create("cluster-configuration")
-        try:
-            os.write(config, self.kubectl("--namespace=kube-system", "get", "configmap", "kubeadm-config", query).encode())
-            path = f"/proc/self/fd/{config}"
-            who = [f"--client-name={operator.USER}", f"--org={group}", f"--validity-period={hours}h"]
-            return self._run("kubeadm", ["kubeconfig", "user", f"--config={path}", *who], pass_fds=[config])
-        finally:
-            os.close(config)
+
+def sign(module: AnsibleModule, configuration: str, group: str, hours: int) -> str:
+    """A kubeconfig of kubeadm's making, by the cluster's own configuration."""
+    program = module.get_bin_path("kubeadm", required=True, opt_dirs=[LOCAL_BIN])
+    with in_memory("cluster-configuration", configuration) as handle:
+        who = [f"--client-name={operator.USER}", f"--org={group}", f"--validity-period={hours}h"]
+        arguments = [program, "kubeconfig", "user", f"--config=/proc/self/fd/{handle}", *who]
+        code, out, err = module.run_command(arguments, pass_fds=[handle])
+    if code:
+        raise RuntimeError((err.strip().splitlines() or [f"kubeadm ended with {code}"])[-1][:500])
+    return str(out)
 
 
 def main() -> None:
@@ -100,15 +122,22 @@ def main() -> None:
     module = AnsibleModule(argument_spec={"hours": {"type": "int", "default": 24}}, supports_check_mode=True)
     if not ADMIN.exists():
         module.exit_json(changed=False, kubeconfig="")
-    control_plane = ControlPlane(module)
-    group = control_plane.group()
-    changed = not group
-    if changed and module.check_mode:
-        module.exit_json(changed=True, kubeconfig=ADMIN.read_text(encoding="utf-8"))
-    if changed:
-        group = operator.new_group()
-        control_plane.kubectl("create", "--filename=-", data=json.dumps(operator.binding(group)))
-    module.exit_json(changed=changed, kubeconfig=control_plane.sign(group, module.params["hours"]))
+    text = ADMIN.read_text(encoding="utf-8")
+    try:
+        administrator = Administrator(text)
+        group = operator.group_of(administrator.call("GET", f"{_BINDINGS}/{operator.BINDING}"))
+        changed = not group
+        if changed and module.check_mode:
+            module.exit_json(changed=True, kubeconfig=text)
+        if changed:
+            group = operator.new_group()
+            administrator.call("POST", _BINDINGS, operator.binding(group))
+        configuration = administrator.call("GET", _CONFIG).get("data", {}).get("ClusterConfiguration", "")
+        signed = sign(module, configuration, group, module.params["hours"])
+    except (OSError, ValueError, RuntimeError, http.client.HTTPException) as error:
+        expected = f"the cluster of {ADMIN} to answer, and kubeadm to sign a certificate"
+        module.fail_json(msg=f"no kubeconfig was made: found {type(error).__name__}: {error}, expected {expected}")
+    module.exit_json(changed=changed, kubeconfig=signed)
 
 
 if __name__ == "__main__":
