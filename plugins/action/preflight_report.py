@@ -35,6 +35,7 @@ from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import (
     _mirror_check,
     _networks,
     _registry_check,
+    _trust,
     _version_matrix,
     _work_tree,
 )
@@ -255,13 +256,14 @@ class ActionModule(ActionBase):
         ]
 
     def _runner_pool_findings(self, first: Variables) -> list[Finding]:
-        """Runner pools that name no pool of nodes with engines, or an engine that their pool does not have."""
+        """Runner pools without a pool of nodes with their engine, and those that share one with whom they should not trust."""
         entries = first.value("runner_pools_pools")[0]
         named = [entry for entry in entries if isinstance(entry, Mapping)] if isinstance(entries, list) else []
         pools = _fleet_sizing.engine_pools({name: first.value(name)[0] for name in _fleet_sizing.NAMES})
         engines = {pool.name: list(map(str, pool.versions)) for pool in pools}
         default = str(first.value("runner_pools_engine_version")[0] or "")
-        return _inventory.api_findings(_api_values.unknown_engines("runner_pools_pools", named, engines, default))
+        unknown = _inventory.api_findings(_api_values.unknown_engines("runner_pools_pools", named, engines, default))
+        return [*unknown, *_trust.trust_findings(named, engines)]
 
     def _endpoint_findings(self, fleet: dict[str, Any], control_plane: dict[str, Variables]) -> list[Finding]:
         typed = {name: variables.value(ENDPOINT)[0] for name, variables in control_plane.items() if ENDPOINT in variables.raw}
