@@ -49,8 +49,14 @@ names:
   elements: str
   returned: always
   sample: [20261127T150000Z]
+sha256:
+  description: The sha256 of the file, by which the API server says which one it uses. Empty where a dry run made none.
+  type: str
+  returned: always
+  sample: 15d0f9d9476929c784ec443d210c58cab3dd48d26e6e3fa48d368961ffb14ce6
 """
 
+import hashlib
 import json
 import os
 from datetime import datetime, timezone
@@ -96,7 +102,8 @@ def main() -> None:
     if after != before and not module.check_mode:
         write(path, json.dumps(encryption.document(after), indent=2) + "\n")
     shown = {"before": {"keys": names[0]}, "after": {"keys": names[1]}}
-    module.exit_json(changed=after != before, names=names[1], diff=shown)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else ""
+    module.exit_json(changed=after != before, names=names[1], sha256=digest, diff=shown)
 
 
 if __name__ == "__main__":

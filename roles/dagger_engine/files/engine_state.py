@@ -544,6 +544,8 @@ def serve(settings: Settings, store: Store) -> int:
     class Handler(BaseHTTPRequestHandler):
         """Two pages, read afresh each time."""
 
+        timeout = 5  # seconds that a client may take to ask, and to read
+
         def do_GET(self) -> None:
             marker, clean = store.marker("running"), store.marker("clean")
             checkpoints, events = store.found(), store.events()
