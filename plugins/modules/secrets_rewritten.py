@@ -112,16 +112,16 @@ def main() -> None:
         "timeout": {"type": "int", "default": 180},
     }
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
+    late, written = "", 0
     try:
         rewriter = Rewriter(module)
         late = "" if module.check_mode else rewriter.wait(module.params["keys"])
-        if late:
-            module.fail_json(msg=late)
-        written = rewriter.rewrite(module.check_mode)
+        written = 0 if late else rewriter.rewrite(module.check_mode)
     except Exception as error:  # whatever the client's transport throws, but never the body of a Secret
-        module.fail_json(
-            msg=f"the API of the cluster did not answer as expected: {type(error).__name__}: {str(getattr(error, 'reason', ''))[:300]}"
-        )
+        reason = str(getattr(error, "reason", ""))[:300]
+        module.fail_json(msg=f"the API of the cluster did not answer as expected: {type(error).__name__}: {reason}")
+    if late:
+        module.fail_json(msg=late)
     module.exit_json(changed=written > 0, written=written)
 
 

@@ -148,6 +148,7 @@ DEADLINES = {
     "modules/node_certificates.py": "have not asked for a certificate to serve with within",
     "modules/engine_ready.py": "engine nodes did not answer within",
     "modules/network_policy_proof.py": "did not answer the API server within 0 seconds",
+    "modules/secrets_rewritten.py": "did not read its keys again within 0 s",
     "module_utils/_engine_roll.py": "still in use after 0 seconds",
     "module_utils/_kubeadm.py": "has registered no node within",
     "module_utils/_node_requests.py": "the cluster approves every certificate",
