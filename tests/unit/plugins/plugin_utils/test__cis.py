@@ -35,7 +35,6 @@ API = {
     "tls-cipher-suites": STRONG,
 }
 SET = (
-)
     "kubelet-client-certificate",
     "kubelet-certificate-authority",
     "audit-log-path",
@@ -46,7 +45,7 @@ SET = (
     "client-ca-file",
     "etcd-cafile",
     "encryption-provider-config",
-]
+)
 
 
 def arguments(**values: str | None) -> list[str]:
