@@ -193,7 +193,7 @@ class ActionModule(ActionBase):
             if isinstance(given, Mapping) and isinstance(registries, list):
                 pool, _nodes = _fleet_sizing.pool_of(name, groups, pools)
                 nodes.append(_registry_check.Host(pool, given, tuple(map(str, registries)), str(sandbox or "")))
-        return _image_check.findings(nodes, values, _cluster(hosts, values, options), mirror, options["mirror_check"] == "content")
+        return _image_check.findings(nodes, values, _cluster(hosts, values, options), mirror)
 
     def _github_findings(self, first: Variables, fleet: dict[str, Any], ask: bool) -> list[Finding]:
         """What GitHub says, where there is a credential to ask with and an address without one."""

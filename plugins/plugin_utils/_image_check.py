@@ -28,10 +28,8 @@ class Cluster:
     initialises: bool
 
 
-def findings(
-    hosts: Sequence[Host], values: Mapping[str, Any], cluster: Cluster, fleet_mirror: Mapping[str, Any], content: bool
-) -> list[Finding]:
-    """All that is missing. `values` holds _fleet_images.NAMES; `content`: whether sums of charts are compared."""
+def findings(hosts: Sequence[Host], values: Mapping[str, Any], cluster: Cluster, fleet_mirror: Mapping[str, Any]) -> list[Finding]:
+    """All that is missing. `values` holds _fleet_images.NAMES."""
     charts = _fleet_images.charts(values)
     own = [registries.registry_of(host.mirror, "container_runtime_mirror", fleet_mirror) for host in hosts]
     pulling = any(registry and host.mirrored for registry, host in zip(own, hosts, strict=True))
@@ -40,7 +38,7 @@ def findings(
     down = registries.unreachable([registry for registry in everyone if registry])
     told = registries.answers(question for question in asked if question.registry not in down)
     there = {question.name for question, reply in told.items() if registries.is_there(reply)}
-    found, images = _charts(charts, fleet_mirror, cluster.version, content, pulling, there)
+    found, images = _charts(charts, fleet_mirror, cluster.version, pulling, there)
     if pulling:
         images += _fleet_images.kubeadm_images(values, cluster.version, cluster.initialises)
         images += _fleet_images.network_images(values) + _fleet_images.engine_images(values) + _fleet_images.runner_images(values)
@@ -52,7 +50,7 @@ def findings(
 
 
 def _charts(
-    charts: Sequence[Chart], fleet_mirror: Mapping[str, Any], kubernetes: str, content: bool, render: bool, there: set[str]
+    charts: Sequence[Chart], fleet_mirror: Mapping[str, Any], kubernetes: str, render: bool, there: set[str]
 ) -> tuple[list[Finding], list[Image]]:
     """The charts beside each other. Of those in a registry only what is `there`: of the others the registry's answers tell."""
 
@@ -60,7 +58,7 @@ def _charts(
         question = _chart_check.question(chart, fleet_mirror)
         if question and question.name not in there:
             return [], []
-        return _chart_check.look(chart, fleet_mirror, kubernetes, content, render)
+        return _chart_check.look(chart, fleet_mirror, kubernetes, render)
 
     with ThreadPoolExecutor(registries.THREADS) as threads:
         looked = list(threads.map(look, charts))
