@@ -78,25 +78,26 @@ def _kubernetes(version: str) -> Program:
 
 # A kernel may lack nftables' own expression for a queue and yet have the target of iptables, which nftables takes as well (nft_compat); and
 # one without CONFIG_NETFILTER_NETLINK_GLUE_CT drops the label by which the program knows what it let through, so that its state must do.
-_QUEUE = """\
-
-func queueTarget(number uint16, failOpen bool) *expr.Target {
-	info := make(xt.Unknown, 8) // struct xt_NFQ_info_v3: number, how many, flags
-	binary.NativeEndian.PutUint16(info[0:], number)
-	binary.NativeEndian.PutUint16(info[2:], 1)
-	if failOpen {
-		binary.NativeEndian.PutUint16(info[4:], 1)
-	}
-	return &expr.Target{Name: "NFQUEUE", Rev: 3, Info: &info}
-}
-
-// verifctString"""
-_LABEL = """\
-			&expr.Ct{Register: 0x1, Key: expr.CtKeyLABELS},
-			&expr.Bitwise{SourceRegister: 0x1, DestRegister: 0x1, Len: 16, \
-Mask: generateLabelMask(c.config.CTLabelAccept), Xor: make([]byte, 16)},
-			&expr.Cmp{Op: expr.CmpOpNeq, Register: 0x1, Data: make([]byte, 16)},
-"""
+_QUEUE = (
+    "\n"
+    "func queueTarget(number uint16, failOpen bool) *expr.Target {\n"
+    "\tinfo := make(xt.Unknown, 8) // struct xt_NFQ_info_v3: number, how many, flags\n"
+    "\tbinary.NativeEndian.PutUint16(info[0:], number)\n"
+    "\tbinary.NativeEndian.PutUint16(info[2:], 1)\n"
+    "\tif failOpen {\n"
+    "\t\tbinary.NativeEndian.PutUint16(info[4:], 1)\n"
+    "\t}\n"
+    '\treturn &expr.Target{Name: "NFQUEUE", Rev: 3, Info: &info}\n'
+    "}\n"
+    "\n"
+    "// verifctString"
+)
+_LABEL = (
+    "\t\t\t&expr.Ct{Register: 0x1, Key: expr.CtKeyLABELS},\n"
+    "\t\t\t&expr.Bitwise{SourceRegister: 0x1, DestRegister: 0x1, Len: 16, "
+    "Mask: generateLabelMask(c.config.CTLabelAccept), Xor: make([]byte, 16)},\n"
+    "\t\t\t&expr.Cmp{Op: expr.CmpOpNeq, Register: 0x1, Data: make([]byte, 16)},\n"
+)
 _DATAPLANE = "pkg/dataplane/controller.go"
 _WITHOUT_QUEUE = (
     (_DATAPLANE, 'import (\n\t"context"\n', 'import (\n\t"context"\n\t"encoding/binary"\n'),

@@ -97,7 +97,7 @@ def with_files(content: bytes, files: Mapping[str, str]) -> bytes:
     """The archive with other content of some of its files, by their paths in the chart. ValueError where one is not there."""
     target, missing = io.BytesIO(), set(files)
     zipped = gzip.GzipFile(fileobj=target, mode="wb", mtime=0)
-    with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as old, zipped, tarfile.open(fileobj=zipped, mode="w") as new:
+    with zipped, tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as old, tarfile.open(fileobj=zipped, mode="w") as new:
         for member in old:
             path = member.name.removeprefix("./").partition("/")[2]
             if path not in files or not member.isfile():

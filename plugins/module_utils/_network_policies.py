@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
-from typing import Any
+from typing import Any, Union
 
 CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
 EVERYWHERE = {4: "0.0.0.0/0", 6: "::/0"}
@@ -17,7 +17,7 @@ EVERYWHERE = {4: "0.0.0.0/0", 6: "::/0"}
 LINK_LOCAL = {4: "169.254.0.0/16", 6: "fe80::/10"}
 HELD, OPEN, UNKNOWN = "held", "open", "unknown"
 
-Network = IPv4Network | IPv6Network
+Network = Union[IPv4Network, IPv6Network]
 
 
 @dataclass(frozen=True)

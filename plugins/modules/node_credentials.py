@@ -48,12 +48,12 @@ requirements:
   - cryptography
 attributes:
   check_mode:
-    description: Looks only.
     support: partial
+    details: Looks only. No token is made, and nothing is approved.
   diff_mode: {support: none}
   idempotent:
-    description: Tokens are made anew by each run.
     support: partial
+    details: Tokens are made anew by each run.
 """
 
 EXAMPLES = r"""

@@ -63,7 +63,7 @@ def call(server: str, method: str, path: str, body: Any = None, kind: str = "app
 def api(by: str, what: str, method: str, path: str, body: Any = None, kind: str = "application/json", token: str = "") -> None:
     """An attempt at the API. Refused is what is not allowed, and what a policy does not let through; anything else counts as open."""
     code, text = call(ORDERS["server"], method, path, body, kind, token)
-    refused = code in (401, 403) or (code == 422 and "ValidatingAdmissionPolicy" in text)
+    refused = code in (401, 403) or (code == 422 and ("ValidatingAdmissionPolicy" in text or "Forbidden" in text))
     try:
         text = json.loads(text).get("message") or ""
     except (ValueError, AttributeError):
@@ -146,7 +146,14 @@ def as_the_node() -> None:
         ),
     ):
         api(me, what, "POST", f"/api/v1/namespaces/{namespace}/pods", made)
-    api(me, "point a Service at itself", "GET", "/apis/discovery.k8s.io/v1/namespaces/kube-system/endpointslices?limit=0")
+    slice_of: dict[str, Any] = {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": ["192.0.2.1"]}],
+    }
+    slice_of["metadata"] = {"name": "hostile", "labels": {"kubernetes.io/service-name": "kube-dns"}}
+    api(me, "point the Service of DNS at itself", "POST", "/apis/discovery.k8s.io/v1/namespaces/kube-system/endpointslices", slice_of)
     api(me, "write the network's policies", "DELETE", f"/apis/networking.k8s.io/v1/namespaces/{RUNNERS}/networkpolicies")
     api(me, "take the policies of pools away", "DELETE", "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies")
     api(me, "give itself a role", "POST", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", {"metadata": {"name": "hostile"}})
@@ -176,11 +183,11 @@ def certificates() -> None:
     time.sleep(SECONDS)
     for what, path, code, text in made:
         if code != 201:
-            note("its kubelet", f"ask for {what}", f"{code} {json.loads(text).get('message', '')[:150]}", code not in (401, 403, 422))
+            note("its kubelet", f"have signed: {what}", f"{code} {json.loads(text).get('message', '')[:150]}", code not in (401, 403, 422))
             continue
         found = json.loads(call(ORDERS["server"], "GET", path)[1])
         signed = bool(found.get("status", {}).get("certificate"))
-        note("its kubelet", f"ask for {what}", "signed" if signed else "not signed", signed)
+        note("its kubelet", f"have signed: {what}", "signed" if signed else "not signed", signed)
 
 
 def accounts() -> Iterator[tuple[str, str]]:

@@ -84,11 +84,11 @@ ACCOUNT = "/api/v1/namespaces/dagger/serviceaccounts/dagger-engine"
 OURS = {"metadata": {"labels": {"app.kubernetes.io/managed-by": "runnerfleet"}}}
 
 
-def former(account: str, pods: int = 0, labels: Any = OURS) -> dict[str, list[Any]]:
+def former(account: str, pods: int = 0, labels: Any = None) -> dict[str, list[Any]]:
     """What the API has of an earlier release: the account of the DaemonSets' template, and pods that still use it."""
     sets = {"items": [{"spec": {"template": {"spec": {"serviceAccountName": account}}}}]}
     return {
-        f"GET {ACCOUNT}": [labels],
+        f"GET {ACCOUNT}": [OURS if labels is None else labels],
         "GET /apis/apps/v1/namespaces/dagger/daemonsets": [sets],
         f"GET {PODS}": [{"items": [pod()] * pods}],
     }
