@@ -16,13 +16,14 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, Callable
 
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _api_names
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _api_names, _image_digests
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._addresses import credentials_in
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._names import ENGINE_TAINT, POOL_LABEL, POOL_TAINT, ROLE_LABEL
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._quantity import kubernetes, kubernetes_cpu, percentage
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._secret_names import is_secret_name, names_a_secret
 
 NAME_HINT = "correct it: the API or GitHub would refuse it later"
+DIGEST_HINT = "take it from the file that preflight_image_digests_file names: the roles refuse an entry that is none"
 SECRET_HINT = "keep it in a Secret of the engines' namespace, and name that in dagger_engine_environment_secret"
 QUANTITY_HINT = "write it as Kubernetes does, such as 8Gi, 500M or 1500m: it goes there unchanged"
 OWNERS = {"repository": _api_names.repository, "organization": _api_names.organization, "enterprise": _api_names.enterprise}
@@ -38,6 +39,7 @@ class Problem:
     found: str
     expected: str
     code: str = "variable_invalid"
+    advice: str = ""
 
     def __str__(self) -> str:
         return f"{self.path}: found {self.found}, expected {self.expected}"
@@ -45,7 +47,7 @@ class Problem:
     @property
     def hint(self) -> str:
         """What to do about it."""
-        return {"quantity_invalid": QUANTITY_HINT, "environment_secret": SECRET_HINT}.get(self.code, NAME_HINT)
+        return self.advice or {"quantity_invalid": QUANTITY_HINT, "environment_secret": SECRET_HINT}.get(self.code, NAME_HINT)
 
 
 Rule = Callable[[str, Any], Iterator[Problem]]
@@ -222,6 +224,11 @@ def _runner_pool(path: str, entry: Mapping[str, Any]) -> Iterator[Problem]:
     yield from _resources(f"{path}.resources", entry.get("resources") or {})
 
 
+def _digests(path: str, value: Any) -> Iterator[Problem]:
+    for image, found, expected in _image_digests.problems(value) if isinstance(value, Mapping) else ():
+        yield Problem(f"{path}['{image}']", found, expected, advice=DIGEST_HINT)
+
+
 def _github_auth(path: str, value: Any) -> Iterator[Problem]:
     if isinstance(value, Mapping) and value.get("secret"):
         yield from _is(_api_names.dns_subdomain)(f"{path}.secret", value["secret"])
@@ -243,6 +250,10 @@ RULES: dict[str, Rule] = {
     "dagger_engine_pools": _pools,
     "dagger_engine_namespace": _is(_api_names.dns_label),
     "dagger_engine_runner_namespace": _is(_api_names.dns_label),
+    **{
+        f"{name}_image_digests": _digests
+        for name in ("fleet", "cert_manager", "container_runtime", "dagger_engine", "pod_network", "runner_controller", "runner_pools")
+    },
     "fleet_arc_namespace": _is(_api_names.dns_label),
     "fleet_cert_manager_namespace": _is(_api_names.dns_label),
     "fleet_dagger_namespace": _is(_api_names.dns_label),

@@ -20,7 +20,7 @@ try:
 except ImportError:  # the module says so
     yaml = None  # type: ignore[assignment]
 
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._mirror import sha256_digits
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._mirror import is_plain, sha256_digits
 
 # The sha256 of a chart's archive, by the name that fleet_mirror.checksums gives it as well. Only sums that upstream publishes stand here.
 # This one is in the provenance file that cert-manager's maintainers sign. Their registry has the same archive as their repository.
@@ -67,6 +67,18 @@ def expected(chart: str, version: str, mirror: Mapping[str, Any], recorded: str)
     if not found and known_version == version and _SHA256.fullmatch(known_sum):
         found.append(Expected(known_sum, FROM_CLUSTER))
     return found
+
+
+def refusal(chart: str, version: str, mirror: Mapping[str, Any], known: list[Expected]) -> tuple[str, str, str]:
+    """Why a chart must not be taken as it comes: what was found, what was expected and what to do; empty where it may be.
+
+    Of a chart whose sum nobody states, TLS alone says from whom it is. What the cluster recorded was taken as it came, the first time.
+    """
+    if any(one.origin != FROM_CLUSTER for one in known) or not is_plain(chart, mirror):
+        return "", "", ""
+    found = "its sum is not known, and it comes over plain http: whoever is between can make it any other chart"
+    hint = f"set fleet_mirror.checksums['{key(chart, version)}'] to the sha256 of upstream's chart, or serve it over https"
+    return found, "a sum, or TLS", hint
 
 
 def archive_identity(content: bytes) -> tuple[str, str]:

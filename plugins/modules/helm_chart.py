@@ -14,6 +14,7 @@ description:
   - Fetches the archive of a chart over http, https or from an OCI registry, or takes a file, and writes it into a directory.
   - Fails where the archive is not the chart of that name and version, or where its sha256 is not one that is known. Sums come from
     C(fleet_mirror.checksums), from the collection's pins, or from what the cluster remembers of the first time (O(recorded)).
+  - Of a chart without a known sum TLS says from whom it is. Over plain http, such as from a mirror, it is refused.
   - May put files of its own in the place of some of the chart's, after the sum was compared, such as a template that grants too much.
   - Writes nothing but that file, in check mode as well, since a dry run compares what the chart would make.
 extends_documentation_fragment:
@@ -118,6 +119,9 @@ def main() -> None:
     chart, name, version, mirror = given["chart"], given["name"], given["version"], given["mirror"] or {}
     try:
         known = _charts.expected(chart, version, mirror, given["recorded"])
+        found, expected, hint = _charts.refusal(chart, version, mirror, known)
+        if found:
+            raise ValueError(f"{found}; expected {expected}: {hint}")
         helm = _chart_fetch.Helm(given["binary_path"], module.run_command)
         content, source = _chart_fetch.fetch(chart, version, mirror, given["directory"], helm)
         wrong = _charts.identity_error(_charts.archive_identity(content), name, version)

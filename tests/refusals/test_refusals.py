@@ -493,9 +493,52 @@ def test_a_registry_that_does_not_answer_is_one_finding(play: Callable[..., Run]
         registry.statuses = {"/v2/": 502}
         run = play(inventory)
         run.refused()
-        (found,) = [item for item in run.findings() if item["code"].startswith(("registry_", "mirror_"))]
+        plain, found = sorted(
+            (item for item in run.findings() if item["code"].startswith(("registry_", "mirror_"))), key=lambda item: item["code"]
+        )
+        assert (plain["code"], plain["severity"], plain["subject"]) == (
+            "mirror_plain_http",
+            "warning",
+            f"fleet_mirror.registry {registry.address}",
+        )
         assert (found["code"], found["subject"]) == ("registry_unreachable", f"fleet_mirror.registry {registry.address}")
         assert "HTTP 502" in found["found"] and found["hint"].endswith("set preflight_mirror_check: none")
+
+
+def test_images_are_named_by_what_is_behind_their_tags(play: Callable[..., Run], inventory: Inventory, tmp_path: Path) -> None:
+    """The file of one run is the inventory of the next, until somebody moves a tag."""
+    file = tmp_path / "digests.yml"
+    proxy = f"registry.k8s.io/kube-proxy:v{PINS['kubernetes']}"
+    with serving(Registry()) as registry:
+        mirrored(inventory, registry)
+        variables(inventory)["fleet_image_digests"] = {proxy: "sha256:abc"}
+        typo = play(inventory)
+        typo.refused()
+        wrong = typo.finding("variable_invalid", f"fleet_image_digests['{proxy}']")
+        assert "64 hexadecimal digits" in wrong["expected"] and "preflight_image_digests_file" in wrong["hint"]
+        missing = {item["subject"].partition(" ")[0] for item in typo.findings() if item["code"] == "mirror_image_missing"}
+        digests = {image: registry.tags(image, image) for image in missing}
+        of_charts = ("flannel-io/flannel:", "flannel-io/flannel-cni-plugin:", "jetstack/cert-manager-", "actions-runner-controller:")
+        del variables(inventory)["fleet_image_digests"]
+        first = play(inventory, "preflight", "-e", f"preflight_image_digests_file={file}")
+        by_tag = first.finding("images_by_tag", "fleet_image_digests")
+        # Charts that nobody looked at are of the pinned versions, whose images are known, and are not on this registry.
+        unknown = first.finding("image_digest_unknown", str(file))
+        assert "HTTP 404" in unknown["found"] and (by_tag["severity"], unknown["severity"]) == ("info", "warning")
+        written = yaml.safe_load(file.read_text())["fleet_image_digests"]
+        assert written == digests
+        left = [line.split(": ")[1] for line in file.read_text().splitlines() if line.startswith("# without a digest: ")]
+        assert len(left) == 6 and all(any(part in line for part in of_charts) for line in left), left
+        for image, digest in digests.items():
+            registry.holds(f"{image.rpartition(':')[0]}@{digest}")
+        variables(inventory)["fleet_image_digests"] = written
+        codes = {item["code"] for item in play(inventory).findings()}
+        assert not codes & {"image_digest_differs", "mirror_image_missing"} and "images_by_tag" in codes
+        registry.tags(proxy, "something else")
+        moved = play(inventory, "site")
+        moved.refused()
+        differs = moved.finding("image_digest_differs", f"{proxy} (control_plane_kubernetes_version)")
+        assert differs["expected"] == digests[proxy] and registry.address in differs["found"]
 
 
 def test_limit_to_one_host_asks_only_that_host(play: Callable[..., Run], inventory: Inventory) -> None:
