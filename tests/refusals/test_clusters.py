@@ -34,8 +34,8 @@ NEEDS = {
     "engine_retire": {"engine_retire": "0.1.0"},
     "expel_node": {"fleet_expelled_nodes": ["x"]},
 }
-# They speak to no API: one looks at hosts, one writes to their drives, one only imports others.
-APART = {"plan", "preflight", "storage", "site"}
+# They speak to no API: they look at hosts, write to their drives, or only import others.
+APART = {"cis_report", "erase_drive", "plan", "preflight", "storage", "site"}
 SPEAKING = sorted(path.stem for path in (ROOT / "playbooks").glob("*.yml") if path.stem not in APART)
 
 
