@@ -82,9 +82,10 @@ class Tree:
     cert_manager_chart: Path
 
     def checksums(self) -> dict[str, str]:
-        """sha256 by upstream address."""
+        """sha256 by upstream address; of a chart in the registry by its version too."""
         found: dict[str, str] = json.loads((self.root.parent / "checksums.json").read_text())
-        return found
+        chart = f"oci://quay.io/jetstack/charts/cert-manager:{PROGRAMS['cert-manager'].version}"
+        return {**found, chart: sha256(self.cert_manager_chart)}
 
 
 def _key(sources: Iterable[Path]) -> str:

@@ -216,6 +216,8 @@ restored; a dirty state is deleted later.
 
 Where the virtual machine is emulated (no KVM), programs on it are far slower than on metal: read ratios, not seconds.
 
+What network policies cost stands in [network.md](network.md), measured apart.
+
 `molecule/default` holds every test run to the task budget; times are compared here and never fail a test.
 """
 

@@ -90,6 +90,12 @@ def _platform() -> Iterator[Served]:
     yield Served(f"docker.io/summerwind/{controller}:{_version(controller)}", manager)
 
 
+def _policies() -> Iterator[Served]:
+    """What holds network policies beside flannel, which has no chart of its own."""
+    program = _plain("/bin/netpol", _program("kube-network-policies", "standard"))
+    yield Served(f"registry.k8s.io/networking/kube-network-policies:{_version('kube-network-policies')}", program)
+
+
 def stand_ins() -> list[Served]:
     """The images of the engine's and the runner's stand-ins."""
     made = standin_images(busybox())
@@ -103,7 +109,7 @@ def stand_ins() -> list[Served]:
 
 def real_parts() -> list[Served]:
     """The images of real programs, built from upstream's own sources."""
-    return [*_kubernetes(), *_platform()]
+    return [*_kubernetes(), *_policies(), *_platform()]
 
 
 def _kept(path: Path, make: Callable[[Path], None]) -> Path:

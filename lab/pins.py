@@ -24,7 +24,7 @@ from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _vers
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from lab import golang, images
+from lab import golang
 from lab.cores import CORES
 from lab.process import LabError
 from lab.programs import PROGRAMS, BuildError, module_directory
@@ -102,6 +102,8 @@ OF_PINS: dict[str, Source] = {
     "runc": go("github.com/opencontainers/runc"),
     "cni_plugins": go("github.com/containernetworking/plugins"),
     "flannel": go("github.com/flannel-io/flannel"),
+    "flannel_cni_plugin": Source("deployed", ("flannel's CNI image",)),
+    "network_policies": go("sigs.k8s.io/kube-network-policies"),
     "helm": go("helm.sh/helm/v3", "helm.sh/helm/v4"),
     "cert_manager": go("github.com/cert-manager/cert-manager"),
     "arc_legacy_chart": Source("releases", (ARC,), "actions-runner-controller-"),
@@ -181,7 +183,6 @@ def lab_pins(collection: Mapping[str, str]) -> list[Pin]:
         *found.values(),
         Pin("lab: go", golang.TOOLCHAIN.removeprefix("go"), toolchain),
         *(Pin(f"lab: {module}", version, go(module)) for module, version in modules),
-        Pin("lab: flannel's CNI image", images.FLANNEL_CNI_TAG, Source("deployed", ("flannel's CNI image",))),
     ]
 
 

@@ -35,6 +35,7 @@ class Program:
     own_module: build from a module of our own that requires this one, because its go.mod replaces siblings by local directories.
     staging: version of the module's staging siblings (Kubernetes), which its go.mod names as v0.0.0.
     without: imports for their side effect that main.go does without, since what they need is not served as a module.
+    changes: file, text that stands there once or more, text in its place; for what the lab's kernel does not have.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Program:
     own_module: bool = False
     staging: str = ""
     without: tuple[str, ...] = ()
+    changes: tuple[tuple[str, str, str], ...] = ()
 
     @property
     def directory(self) -> Path:
@@ -73,6 +75,41 @@ def _kubernetes(version: str) -> Program:
         staging=re.sub(r"^v\d+", "v0", version),
     )
 
+
+# A kernel may lack nftables' own expression for a queue and yet have the target of iptables, which nftables takes as well (nft_compat); and
+# one without CONFIG_NETFILTER_NETLINK_GLUE_CT drops the label by which the program knows what it let through, so that its state must do.
+_QUEUE = (
+    "\n"
+    "func queueTarget(number uint16, failOpen bool) *expr.Target {\n"
+    "\tinfo := make(xt.Unknown, 8) // struct xt_NFQ_info_v3: number, how many, flags\n"
+    "\tbinary.NativeEndian.PutUint16(info[0:], number)\n"
+    "\tbinary.NativeEndian.PutUint16(info[2:], 1)\n"
+    "\tif failOpen {\n"
+    "\t\tbinary.NativeEndian.PutUint16(info[4:], 1)\n"
+    "\t}\n"
+    '\treturn &expr.Target{Name: "NFQUEUE", Rev: 3, Info: &info}\n'
+    "}\n"
+    "\n"
+    "// verifctString"
+)
+_LABEL = (
+    "\t\t\t&expr.Ct{Register: 0x1, Key: expr.CtKeyLABELS},\n"
+    "\t\t\t&expr.Bitwise{SourceRegister: 0x1, DestRegister: 0x1, Len: 16, "
+    "Mask: generateLabelMask(c.config.CTLabelAccept), Xor: make([]byte, 16)},\n"
+    "\t\t\t&expr.Cmp{Op: expr.CmpOpNeq, Register: 0x1, Data: make([]byte, 16)},\n"
+)
+_DATAPLANE = "pkg/dataplane/controller.go"
+_WITHOUT_QUEUE = (
+    (_DATAPLANE, 'import (\n\t"context"\n', 'import (\n\t"context"\n\t"encoding/binary"\n'),
+    (_DATAPLANE, '\t"github.com/google/nftables/expr"\n', '\t"github.com/google/nftables/expr"\n\t"github.com/google/nftables/xt"\n'),
+    (
+        _DATAPLANE,
+        "queue := &expr.Queue{Num: uint16(c.config.QueueID)}\n\tif c.config.FailOpen {\n\t\tqueue.Flag = expr.QueueFlagBypass\n\t}\n",
+        "queue := queueTarget(uint16(c.config.QueueID), c.config.FailOpen)\n",
+    ),
+    (_DATAPLANE, "\n// verifctString", _QUEUE),
+    (_DATAPLANE, _LABEL, ""),
+)
 
 PROGRAMS: dict[str, Program] = {
     program.name: program
@@ -129,6 +166,13 @@ PROGRAMS: dict[str, Program] = {
         Program("install-conf", "github.com/flannel-io/flannel", "v0.28.10", ("cmd/install_conf",)),
         # The flannel CNI plugin left this module after v0.9.1; its present home is not a Go module that the proxy serves.
         Program("flannel-cni", "github.com/containernetworking/plugins", "v0.9.1", ("plugins/meta/flannel",)),
+        Program(
+            "kube-network-policies",
+            "sigs.k8s.io/kube-network-policies",
+            "v1.1.0",
+            ("cmd/kube-network-policies/standard",),
+            changes=_WITHOUT_QUEUE,
+        ),
         Program("helm", "helm.sh/helm/v3", "v3.22.0", ("cmd/helm",)),
         # The last line whose commands are in the root module.
         Program(
@@ -168,6 +212,8 @@ def _source_tree(program: Program, workspace: Path) -> str:
             main = workspace / "main.go"
             lines = main.read_text().splitlines(keepends=True)
             main.write_text("".join(line for line in lines if not any(f'"{name}"' in line for name in program.without)))
+        for name, there, instead in program.changes:
+            change(workspace / name, there, instead)
         return "./"
     requirements = (source / "go.mod").read_text()
     language = re.search(r"^go (\S+)$", requirements, re.MULTILINE)
@@ -182,6 +228,15 @@ def _source_tree(program: Program, workspace: Path) -> str:
     (workspace / "tools.go").write_text(f"//go:build tools\n\npackage tools\n\nimport (\n{imports}\n)\n")
     shutil.copyfile(source / "go.sum", workspace / "go.sum")
     return program.module + "/"
+
+
+def change(path: Path, there: str, instead: str) -> None:
+    """Replace a text of a source file. One that is not there is an error: another version must be looked at anew."""
+    text = path.read_text()
+    if there not in text:
+        raise BuildError(f"{path.name} has no {there.strip().splitlines()[0]!r}, expected what was changed in the version before")
+    path.chmod(0o644)
+    path.write_text(text.replace(there, instead))
 
 
 def _import_path(program: Program, package: str) -> str:

@@ -34,6 +34,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 from lab.cores import CORES  # noqa: E402
+from tests.callback.leaked_secrets import secrets_in  # noqa: E402
 
 OUTPUT = ROOT / "tests/output"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "runnerfleet"
@@ -45,7 +46,7 @@ FLEETS = dict.fromkeys(("default", "replace_drive", "engine_faults"), "molecules
 PIPELINE: list[str] = yaml.safe_load((ROOT / "molecule/shared/vars/pipeline.yml").read_text(encoding="utf-8"))["pipeline"]
 
 # What follows them on their fleet.
-AFTER = ["two_pools"]
+AFTER = ["hostile", "two_pools"]
 
 # ansible-test makes an environment a test, and bootstraps pip with a script that it downloads, unless it finds one.
 PIP_BOOTSTRAP = '''"""pip for ansible-test's environments, from the wheels that Python itself carries."""
@@ -176,7 +177,7 @@ def take_down(fleet: str) -> None:
 
 
 def scenario(name: str, *options: str) -> Callable[[str], Counts]:
-    """One molecule scenario; its second dry run must change nothing."""
+    """One molecule scenario; its second dry run must change nothing, and no result or line of any of its runs may have a secret."""
 
     def check(stage: str) -> Counts:
         # What molecule remembers of a run that did not destroy anything would let the next one skip its create step.
@@ -191,10 +192,29 @@ def scenario(name: str, *options: str) -> Callable[[str], Counts]:
                 ANSIBLE_NOCOLOR="1",
             )
         untrue = [f"the dry run after converge would change {host}" for host in _changed_by_second_check(OUTPUT / f"{stage}.jsonl")]
-        failed = int(bool(code or untrue))
-        return Counts(passed=1 - failed, failed=failed, notes=untrue)
+        leaked = [*leaks(OUTPUT / f"{stage}.secrets.jsonl"), *leaks_of_log(OUTPUT / f"{stage}.log")]
+        failed = int(bool(code or untrue or leaked))
+        return Counts(passed=1 - failed, failed=failed, notes=untrue + leaked)
 
     return check
+
+
+def leaks(searched: Path) -> list[str]:
+    """What the callback leaked_secrets found in the runs of a scenario; that it searched none is told as well."""
+    lines = [json.loads(line) for line in searched.read_text(encoding="utf-8").splitlines()] if searched.exists() else []
+    if not sum(line["searched"] for line in lines):
+        return ["no result was searched for secrets"]
+    return [
+        "a secret ({secret}) is in {where} of task '{task}'{on}, {playbook}".format(**leak, on=leak["host"] and f" on {leak['host']}")
+        for line in lines
+        for leak in line["leaks"]
+    ]
+
+
+def leaks_of_log(log: Path) -> list[str]:
+    """The same for what was printed, tables and errors that are no result among it."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
+    return [f"a secret ({secret}) is in line {number} of {log.name}" for number, line in enumerate(lines, 1) for secret in secrets_in(line)]
 
 
 def _changed_by_second_check(costs: Path) -> list[str]:
@@ -203,7 +223,7 @@ def _changed_by_second_check(costs: Path) -> list[str]:
     return [host for line in dry_runs[1:] for host, counts in line["hosts"].items() if counts["changed"]]
 
 
-TOOLS = ("tests/run.py", "tests/cores.py")
+TOOLS = ("tests/run.py", "tests/cores.py", "tests/callback/leaked_secrets.py")
 CHECKS: dict[str, Callable[[str], Counts]] = {
     "ruff": command("ruff", "check", "."),
     "ruff-format": command("ruff", "format", "--check", "."),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils import (
     _api_values,
     _host_rules,
+    _image_digests,
     _inventory,
     _kubeconfig,
     _node_rules,
@@ -28,6 +29,7 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._hardware im
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._pins import PINS
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import (
     _controller,
+    _digest_check,
     _fleet_images,
     _fleet_sizing,
     _github_check,
@@ -35,7 +37,9 @@ from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import (
     _mirror_check,
     _networks,
     _registry_check,
+    _trust,
     _version_matrix,
+    _work_tree,
 )
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._variables import (
     SHARED,
@@ -62,7 +66,9 @@ COMPONENTS = {
     "cert_manager": "cert_manager_version",
 }
 # What a host says of its pulls, each behind container_runtime_.
-IMAGES_OF_A_HOST = ("mirror", "mirrored_registries", "sandbox_image")
+IMAGES_OF_A_HOST = ("mirror", "mirrored_registries", "sandbox_image", "image_digests")
+# Roles that fetch from a mirror with the variables of one host.
+MIRRORED = (*_fleet_images.CHARTS, "dagger_engine", "kubernetes_host")
 ENDPOINT = "control_plane_api_endpoint"
 CREDENTIAL = "runner_controller_github_auth"
 # What the roles ask of every engine's command line.
@@ -79,6 +85,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "engine_network": {"type": "str", "default": "10.87.0.0/16"},
     "extra_networks": {"type": "dict", "default": {}},
     "clock_tolerance": {"type": "float", "default": 30},
+    "image_digests_file": {"type": "path", "default": ""},
     "findings_file": {"type": "path", "default": ""},
     "survey": {"type": "str", "required": True},
 }
@@ -152,11 +159,13 @@ class ActionModule(ActionBase):
         tools = _controller.gather(helm)
         findings += self._version_findings(looked, hosts, hosts[played[0]], groups, pools, tools.python_client)
         findings += _controller.findings(tools, helm)
+        findings += _work_tree.kubeconfig_findings(str(fleet.get("fleet_kubeconfig") or ""))
         if options["mirror_check"] != "none":
             findings += self._mirror_findings(looked, hosts[played[0]], fleet["fleet_mirror"], options)
-            read = next(iter(leaders.values()), hosts[played[0]])
-            images = {name: (read if name == _fleet_images.CLUSTER else hosts[played[0]]).value(name)[0] for name in _fleet_images.NAMES}
-            findings += self._image_findings(looked, images, everyone, fleet["fleet_mirror"], groups, pools, options)
+        read = next(iter(leaders.values()), hosts[played[0]])
+        images = {name: (read if name == _fleet_images.CLUSTER else hosts[played[0]]).value(name)[0] for name in _fleet_images.NAMES}
+        findings += self._image_findings(looked, images, everyone, fleet, groups, pools, options)
+        findings += _plain_http(fleet["fleet_mirror"], hosts[played[0]], everyone.values())
         return findings + self._github_findings(hosts[played[0]], fleet, options["github_check"])
 
     def _mirror_findings(
@@ -176,22 +185,43 @@ class ActionModule(ActionBase):
         hosts: list[_host_rules.Host],
         values: Mapping[str, Any],
         everyone: dict[str, Variables],
-        mirror: Mapping[str, Any],
+        fleet: Mapping[str, Any],
         groups: Mapping[str, list[str]],
         pools: list[Mapping[str, Any]],
         options: dict[str, Any],
     ) -> list[Finding]:
-        """Charts and images that mirrors do not have, of all nodes: what runs over the API deploys for all of them, `--limit` or not.
+        """Charts and images that mirrors do not have, or have others of, and images by tag alone.
+
+        Of all nodes: what runs over the API deploys for all of them, `--limit` or not.
 
         `values` holds _fleet_images.NAMES.
         """
         nodes = []
         for name, variables in everyone.items():
-            given, registries, sandbox = (variables.value(f"container_runtime_{key}")[0] for key in IMAGES_OF_A_HOST)
+            given, registries, sandbox, own = (variables.value(f"container_runtime_{key}")[0] for key in IMAGES_OF_A_HOST)
             if isinstance(given, Mapping) and isinstance(registries, list):
                 pool, _nodes = _fleet_sizing.pool_of(name, groups, pools)
-                nodes.append(_registry_check.Host(pool, given, tuple(map(str, registries)), str(sandbox or "")))
-        return _image_check.findings(nodes, values, _cluster(hosts, values, options), mirror, options["mirror_check"] == "content")
+                image = _image_digests.with_digest(str(sandbox or ""), _image_digests.usable(own))
+                nodes.append(_registry_check.Host(pool, given, tuple(map(str, registries)), image))
+        mirror, digests = fleet["fleet_mirror"], _image_digests.usable(fleet["fleet_image_digests"])
+        ask = options["mirror_check"] != "none"
+        looked = _image_check.look(nodes, values, _cluster(hosts, values, options), mirror, digests, ask)
+        findings = [*looked.findings, *_digest_check.by_tag(looked.images, digests, ask, looked.unknown)]
+        return findings + self._digests_file(options["image_digests_file"], nodes, looked.images, mirror)
+
+    def _digests_file(
+        self, path: str, nodes: Sequence[_registry_check.Host], images: Sequence[_fleet_images.Image], mirror: Mapping[str, Any]
+    ) -> list[Finding]:
+        """Write the digests that are behind the tags of all images now, where that is wanted."""
+        if not path:
+            return []
+        text, problems = _digest_check.mapping(_digest_check.behind_tags(nodes, images, mirror))
+        findings = _digest_check.missing(path, problems)
+        try:
+            Path(path).write_text(text)
+        except OSError as error:
+            findings.append(_unwritable(_digest_check.FILE, path, error))
+        return findings
 
     def _github_findings(self, first: Variables, fleet: dict[str, Any], ask: bool) -> list[Finding]:
         """What GitHub says, where there is a credential to ask with and an address without one."""
@@ -253,13 +283,14 @@ class ActionModule(ActionBase):
         ]
 
     def _runner_pool_findings(self, first: Variables) -> list[Finding]:
-        """Runner pools that name no pool of nodes with engines, or an engine that their pool does not have."""
+        """Runner pools without a pool of nodes with their engine, and those that share one with whom they should not trust."""
         entries = first.value("runner_pools_pools")[0]
         named = [entry for entry in entries if isinstance(entry, Mapping)] if isinstance(entries, list) else []
         pools = _fleet_sizing.engine_pools({name: first.value(name)[0] for name in _fleet_sizing.NAMES})
         engines = {pool.name: list(map(str, pool.versions)) for pool in pools}
         default = str(first.value("runner_pools_engine_version")[0] or "")
-        return _inventory.api_findings(_api_values.unknown_engines("runner_pools_pools", named, engines, default))
+        unknown = _inventory.api_findings(_api_values.unknown_engines("runner_pools_pools", named, engines, default))
+        return [*unknown, *_trust.trust_findings(named, engines)]
 
     def _endpoint_findings(self, fleet: dict[str, Any], control_plane: dict[str, Variables]) -> list[Finding]:
         typed = {name: variables.value(ENDPOINT)[0] for name, variables in control_plane.items() if ENDPOINT in variables.raw}
@@ -394,10 +425,24 @@ def _written(path: Path, findings: Sequence[Finding]) -> list[Finding]:
     try:
         path.write_text(json.dumps([finding.as_dict() for finding in findings], indent=2) + "\n")
     except OSError as error:
-        hint = "name a file that the controller's user may write, or leave it out: the findings are in this result as well"
-        found = error.strerror or type(error).__name__
-        return [Finding("findings_file_unwritable", f"preflight_findings_file {path}", found, "a file that can be written", hint)]
+        return [_unwritable("preflight_findings_file", path, error)]
     return []
+
+
+def _unwritable(variable: str, path: str | Path, error: OSError) -> Finding:
+    hint = "name a file that the controller's user may write, or leave it out"
+    hint += ": the findings are in this result as well" * (variable == "preflight_findings_file")
+    found = error.strerror or type(error).__name__
+    return Finding("findings_file_unwritable", f"{variable} {path}", found, "a file that can be written", hint)
+
+
+def _plain_http(fleet_mirror: Mapping[str, Any], first: Variables, everyone: Iterable[Variables]) -> list[Finding]:
+    """Mirrors without TLS: the fleet's, and those that roles or hosts have of their own."""
+    mirrors: dict[str, Any] = {"fleet_mirror": fleet_mirror} | {f"{role}_mirror": first.value(f"{role}_mirror")[0] for role in MIRRORED}
+    findings = _mirror_check.plain_http(mirrors)
+    for variables in everyone:
+        findings += _mirror_check.plain_http({**mirrors, "container_runtime_mirror": variables.value("container_runtime_mirror")[0]})
+    return list(dict.fromkeys(findings))
 
 
 def _differences(everyone: dict[str, Variables], specs: dict[str, dict[str, Any]]) -> list[Finding]:

@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._kubeconfig import Cluster, KubeconfigError, read, rebuilt
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._kubeconfig import Cluster, KubeconfigError, holder, read, rebuilt
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._operator import due
 
 
 def kubeconfig_cluster(path: str) -> dict[str, str | int]:
@@ -20,6 +22,16 @@ def kubeconfig_cluster(path: str) -> dict[str, str | int]:
         raise AnsibleFilterError(f"kubeconfig {path}: found {error}, expected a kubeconfig. Correct fleet_kubeconfig") from error
     data = base64.b64encode(found.authority.encode()).decode()
     return {"server": found.server, "certificate-authority-data": data, "clusters": found.names}
+
+
+def kubeconfig_due(path: str, hours: int) -> bool:
+    """See kubeconfig_due.yml."""
+    try:
+        if not path or read(path).names > 1:
+            return not path
+        return due(*holder(path, datetime.now(UTC)), int(hours))
+    except (KubeconfigError, OSError) as error:
+        raise AnsibleFilterError(f"kubeconfig {path}: found {error}, expected a kubeconfig. Correct fleet_kubeconfig") from error
 
 
 def rebuilt_kubeconfig(text: str) -> str:
@@ -36,4 +48,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """By name."""
-        return {"kubeconfig_cluster": kubeconfig_cluster, "rebuilt_kubeconfig": rebuilt_kubeconfig}
+        return {"kubeconfig_cluster": kubeconfig_cluster, "kubeconfig_due": kubeconfig_due, "rebuilt_kubeconfig": rebuilt_kubeconfig}

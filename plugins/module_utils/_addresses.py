@@ -31,6 +31,15 @@ def hidden(text: str) -> str:
     return text
 
 
+def masked(value: Any) -> Any:
+    """The same value with every address in it as `hidden` shows it. A module gives its arguments back, and callbacks keep them."""
+    if isinstance(value, Mapping):
+        return {hidden(key) if isinstance(key, str) else key: masked(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [masked(item) for item in value]
+    return hidden(value) if isinstance(value, str) else value
+
+
 def has_credential(text: str) -> bool:
     """Whether an address in it carries a user name or a password."""
     return "@" in text and any(

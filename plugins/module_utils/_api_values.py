@@ -12,15 +12,19 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, Callable
 
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _api_names
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _api_names, _image_digests
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._addresses import credentials_in
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._names import ENGINE_TAINT, POOL_LABEL, POOL_TAINT, ROLE_LABEL
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._quantity import kubernetes, kubernetes_cpu, percentage
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._secret_names import is_secret_name, names_a_secret
 
 NAME_HINT = "correct it: the API or GitHub would refuse it later"
+DIGEST_HINT = "take it from the file that preflight_image_digests_file names: the roles refuse an entry that is none"
+SECRET_HINT = "keep it in a Secret of the engines' namespace, and name that in dagger_engine_environment_secret"
 QUANTITY_HINT = "write it as Kubernetes does, such as 8Gi, 500M or 1500m: it goes there unchanged"
 OWNERS = {"repository": _api_names.repository, "organization": _api_names.organization, "enterprise": _api_names.enterprise}
 RESERVABLE = ("cpu", "memory", "ephemeral-storage", "pid")
@@ -35,6 +39,7 @@ class Problem:
     found: str
     expected: str
     code: str = "variable_invalid"
+    advice: str = ""
 
     def __str__(self) -> str:
         return f"{self.path}: found {self.found}, expected {self.expected}"
@@ -42,7 +47,7 @@ class Problem:
     @property
     def hint(self) -> str:
         """What to do about it."""
-        return QUANTITY_HINT if self.code == "quantity_invalid" else NAME_HINT
+        return self.advice or {"quantity_invalid": QUANTITY_HINT, "environment_secret": SECRET_HINT}.get(self.code, NAME_HINT)
 
 
 Rule = Callable[[str, Any], Iterator[Problem]]
@@ -121,7 +126,7 @@ def pool_problems(path: str, pool: Mapping[str, Any]) -> Iterator[Problem]:
         if isinstance(taint, Mapping) and taint.get("key") in (POOL_TAINT, ENGINE_TAINT):
             yield Problem(f"{path}.taints", f"the taint {taint['key']}", "none of that key: it is set by itself, where engine says so")
     engine = pool.get("engine")
-    for key, rule in (("cpu", _cpu), ("memory", _quantity)):
+    for key, rule in ENGINE_RULES.items():
         if isinstance(engine, Mapping) and engine.get(key) not in (None, ""):
             yield from rule(f"{path}.engine.{key}", engine[key])
 
@@ -155,6 +160,11 @@ def _resources(path: str, value: Any) -> Iterator[Problem]:
             yield Problem(f"{path}.requests.{name}", found, expected, "quantity_invalid")
 
 
+def _limits(path: str, value: Any) -> Iterator[Problem]:
+    for problem in _resources(path, {"limits": value}):
+        yield replace(problem, path=problem.path.replace(f"{path}.limits", path, 1))
+
+
 def _reserved(path: str, value: Any) -> Iterator[Problem]:
     for name, amount in value.items() if isinstance(value, Mapping) else ():
         if name not in RESERVABLE:
@@ -177,10 +187,16 @@ def _thresholds(path: str, value: Any) -> Iterator[Problem]:
 
 
 def _environment(path: str, value: Any) -> Iterator[Problem]:
-    for name in value if isinstance(value, Mapping) else ():
+    for name, text in value.items() if isinstance(value, Mapping) else ():
         expected = _api_names.environment(name)
-        if expected:
+        if expected and names_a_secret(str(name)):
+            yield Problem(path, "a name with a value in it", expected)
+        elif expected:
             yield Problem(f"{path}.{name}", repr(name), expected)
+        elif text not in (None, "") and (is_secret_name(str(name)) or names_a_secret(str(text))):
+            # It would stand in the DaemonSet, in diffs, in results and in what AWX keeps of them.
+            found = "a secret in plain text, by its name" if is_secret_name(str(name)) else "a value that names a secret"
+            yield Problem(f"{path}.{name}", found, "a reference to a Secret", "environment_secret")
 
 
 def _runner_pools(path: str, value: Any) -> Iterator[Problem]:
@@ -208,20 +224,36 @@ def _runner_pool(path: str, entry: Mapping[str, Any]) -> Iterator[Problem]:
     yield from _resources(f"{path}.resources", entry.get("resources") or {})
 
 
+def _digests(path: str, value: Any) -> Iterator[Problem]:
+    for image, found, expected in _image_digests.problems(value) if isinstance(value, Mapping) else ():
+        yield Problem(f"{path}['{image}']", found, expected, advice=DIGEST_HINT)
+
+
 def _github_auth(path: str, value: Any) -> Iterator[Problem]:
     if isinstance(value, Mapping) and value.get("secret"):
         yield from _is(_api_names.dns_subdomain)(f"{path}.secret", value["secret"])
 
 
+ENGINE_RULES: dict[str, Rule] = {
+    "cpu": _cpu,
+    "environment": _environment,
+    "environment_secret": _is(_api_names.dns_subdomain),
+    "memory": _quantity,
+}
 RULES: dict[str, Rule] = {
     "control_plane_taints": _taints,
     "dagger_engine_cpu": _cpu,
     "dagger_engine_environment": _environment,
+    "dagger_engine_environment_secret": _is(_api_names.dns_subdomain),
     "dagger_engine_memory": _quantity,
     "dagger_engine_monitor_labels": _labels,
     "dagger_engine_pools": _pools,
     "dagger_engine_namespace": _is(_api_names.dns_label),
     "dagger_engine_runner_namespace": _is(_api_names.dns_label),
+    **{
+        f"{name}_image_digests": _digests
+        for name in ("fleet", "cert_manager", "container_runtime", "dagger_engine", "pod_network", "runner_controller", "runner_pools")
+    },
     "fleet_arc_namespace": _is(_api_names.dns_label),
     "fleet_cert_manager_namespace": _is(_api_names.dns_label),
     "fleet_dagger_namespace": _is(_api_names.dns_label),
@@ -233,6 +265,7 @@ RULES: dict[str, Rule] = {
     "runner_controller_github_auth": _github_auth,
     "runner_controller_node_selector": _labels,
     "cert_manager_node_selector": _labels,
+    "runner_pools_limits": _limits,
     "runner_pools_namespace": _is(_api_names.dns_label),
     "runner_pools_pools": _runner_pools,
     "runner_pools_resources": _resources,
@@ -278,3 +311,15 @@ def unknown_engines(
 def runner_pool_problems(entries: Sequence[Mapping[str, Any]], engines: Mapping[str, Sequence[str]], default: str = "") -> list[Problem]:
     """All that is wrong with runner pools, by themselves and with the engines that they name; see unknown_engines."""
     return [*_runner_pools("runner_pools_pools", entries), *unknown_engines("runner_pools_pools", entries, engines, default)]
+
+
+def engine_problems(pools: Sequence[Mapping[str, Any]]) -> Iterator[Problem]:
+    """What the engines of these pools may not be given, since it is secret. `pools`: as fleet_pools has them, with nothing left out."""
+    for pool in pools:
+        engine = pool.get("engine") or {}
+        path = f"pool {pool['name']}, engine.environment"
+        yield from _environment(path, engine.get("environment"))
+        for where in credentials_in(path, engine.get("environment") or {}):
+            yield Problem(where, "a user name or a password inside an address", "a reference to a Secret", "environment_secret")
+        if engine.get("environment_secret"):
+            yield from _is(_api_names.dns_subdomain)(f"pool {pool['name']}, engine.environment_secret", engine["environment_secret"])

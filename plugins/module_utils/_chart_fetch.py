@@ -14,7 +14,7 @@ from typing import Any
 
 from ansible.module_utils.urls import open_url
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _charts
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._mirror import mirrored
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._mirror import is_plain, mirrored
 
 TIMEOUT = 60
 
@@ -34,13 +34,15 @@ def fetch(chart: str, version: str, mirror: Mapping[str, Any], directory: str, h
     source = mirrored(chart, mirror)
     if not source.startswith("oci://"):
         with open_url(source, timeout=timeout, http_agent="runnerfleet.baremetal") as answer:
+            if source.startswith("https://") and not answer.geturl().startswith("https://"):
+                raise ValueError(f"{source} leads to {answer.geturl()}, which is not https")
             content: bytes = answer.read(_charts.LARGEST + 1)
         if len(content) > _charts.LARGEST:
             raise ValueError(f"it is larger than {_charts.LARGEST} bytes")
         return content, source
     with tempfile.TemporaryDirectory(dir=directory) as scratch:
         command = [helm.program, "pull", source, "--version", f"v{version}", "--destination", scratch]
-        code, _out, err = helm.run(command + (["--plain-http"] if mirror.get("registry_plain_http") else []))
+        code, _out, err = helm.run(command + (["--plain-http"] if is_plain(chart, mirror) else []))
         found = sorted(Path(scratch).glob("*.tgz"))
         if code or len(found) != 1:
             raise ValueError(f"helm pull ended with {code}: {err.strip()[-1500:]}")

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import copy
+import gzip
 import io
 import re
 import tarfile
@@ -18,7 +20,7 @@ try:
 except ImportError:  # the module says so
     yaml = None  # type: ignore[assignment]
 
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._mirror import sha256_digits
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._mirror import is_plain, sha256_digits
 
 # The sha256 of a chart's archive, by the name that fleet_mirror.checksums gives it as well. Only sums that upstream publishes stand here.
 # This one is in the provenance file that cert-manager's maintainers sign. Their registry has the same archive as their repository.
@@ -67,6 +69,18 @@ def expected(chart: str, version: str, mirror: Mapping[str, Any], recorded: str)
     return found
 
 
+def refusal(chart: str, version: str, mirror: Mapping[str, Any], known: list[Expected]) -> tuple[str, str, str]:
+    """Why a chart must not be taken as it comes: what was found, what was expected and what to do; empty where it may be.
+
+    Of a chart whose sum nobody states, TLS alone says from whom it is. What the cluster recorded was taken as it came, the first time.
+    """
+    if any(one.origin != FROM_CLUSTER for one in known) or not is_plain(chart, mirror):
+        return "", "", ""
+    found = "its sum is not known, and it comes over plain http: whoever is between can make it any other chart"
+    hint = f"set fleet_mirror.checksums['{key(chart, version)}'] to the sha256 of upstream's chart, or serve it over https"
+    return found, "a sum, or TLS", hint
+
+
 def archive_identity(content: bytes) -> tuple[str, str]:
     """Name and version that a chart's archive says it has. Nothing of it is unpacked."""
     try:
@@ -77,6 +91,25 @@ def archive_identity(content: bytes) -> tuple[str, str]:
         return str(chart["name"]), str(chart["version"])
     except (tarfile.TarError, OSError, EOFError, StopIteration, KeyError, TypeError, yaml.YAMLError) as error:
         raise ValueError(f"it is no archive of a chart ({type(error).__name__}: {error})") from error
+
+
+def with_files(content: bytes, files: Mapping[str, str]) -> bytes:
+    """The archive with other content of some of its files, by their paths in the chart. ValueError where one is not there."""
+    target, missing = io.BytesIO(), set(files)
+    zipped = gzip.GzipFile(fileobj=target, mode="wb", mtime=0)
+    with zipped, tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as old, tarfile.open(fileobj=zipped, mode="w") as new:
+        for member in old:
+            path = member.name.removeprefix("./").partition("/")[2]
+            if path not in files or not member.isfile():
+                new.addfile(member, old.extractfile(member) if member.isfile() else None)
+                continue
+            missing.discard(path)
+            entry, text = copy.copy(member), files[path].encode()
+            entry.size = len(text)
+            new.addfile(entry, io.BytesIO(text))
+    if missing:
+        raise ValueError(f"found no {', '.join(sorted(missing))} in it, which is to be replaced")
+    return target.getvalue()
 
 
 def identity_error(found: tuple[str, str], name: str, version: str) -> str:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from typing import Any
@@ -29,6 +30,7 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._names impor
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._text import clean
 
 ENGINE_SELECTOR = "app.kubernetes.io/name=dagger-engine"
+FORMER_ACCOUNT = "dagger-engine"
 METRICS_PORTS = (9090, 9091)  # of the engine, and of what watches its state
 TRIES = 10
 TIMEOUT = 60
@@ -55,6 +57,38 @@ class EngineCluster:
     def namespaces(self) -> list[str]:
         """Names of all namespaces."""
         return [str(item["metadata"]["name"]) for item in self._list("/api/v1/namespaces")]
+
+    def secret_digest(self, name: str) -> str:
+        """A checksum of what a Secret of the engines' namespace holds, empty where there is none of that name."""
+        try:
+            found = self._json("GET", f"/api/v1/namespaces/{self.namespace}/secrets/{name}")
+        except Exception as error:
+            if getattr(error, "status", None) == 404:
+                return ""
+            raise
+        # With the object's own identity, so that equal secrets of two fleets have different sums.
+        held = json.dumps([found["metadata"]["uid"], found.get("data") or {}], sort_keys=True)
+        return hashlib.sha256(held.encode()).hexdigest()[:16]
+
+    def former_access(self) -> list[dict[str, str]]:
+        """What earlier releases made for the engines' pods, where it is there and no pod or DaemonSet uses it: the account comes last."""
+        try:
+            account = self._json("GET", f"/api/v1/namespaces/{self.namespace}/serviceaccounts/{FORMER_ACCOUNT}")
+        except Exception as error:
+            if getattr(error, "status", None) == 404:
+                return []
+            raise
+        ours = (account["metadata"].get("labels") or {}).get("app.kubernetes.io/managed-by") == "runnerfleet"
+        path, wanted = f"/api/v1/namespaces/{self.namespace}/pods", {"fieldSelector": f"spec.serviceAccountName={FORMER_ACCOUNT}"}
+        used = any(item["spec"]["template"]["spec"].get("serviceAccountName") == FORMER_ACCOUNT for item in self.daemonsets())
+        if not ours or used or self._list(path, **wanted, limit="1"):
+            return []
+        rbac, found = "rbac.authorization.k8s.io/v1", []
+        for suffix in ("Binding", ""):
+            found.append({"apiVersion": rbac, "kind": f"ClusterRole{suffix}", "name": f"{self.namespace}-{FORMER_ACCOUNT}"})
+            for namespace in (self.namespace, self.runner_namespace):
+                found.append({"apiVersion": rbac, "kind": f"Role{suffix}", "name": FORMER_ACCOUNT, "namespace": namespace})
+        return [*found, {"apiVersion": "v1", "kind": "ServiceAccount", "name": FORMER_ACCOUNT, "namespace": self.namespace}]
 
     def kinds(self, group: str) -> list[str]:
         """Kinds of a group of the API with its version; none where the cluster does not have it."""

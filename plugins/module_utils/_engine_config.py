@@ -66,6 +66,10 @@ def disk(filesystem: Any = None, checkpoints: Any = None, engines: int = 1) -> D
     return Disk(size, kept, percent, engines)
 
 
+# With true, which is the engine's own default, a step may ask for all capabilities, and is root of its node.
+_CONFINED: dict[str, Any] = {"security": {"insecureRootCapabilities": False}}
+
+
 def _ci(disk: Disk) -> dict[str, Any]:
     """A filesystem that only the engine uses: fill it, and keep cache volumes over a weekend and a holiday.
 
@@ -74,7 +78,7 @@ def _ci(disk: Disk) -> dict[str, Any]:
     """
     return {
         "logLevel": "info",
-        "security": {"insecureRootCapabilities": True},
+        **_CONFINED,
         "gc": {
             "enabled": True,
             "policies": [
@@ -93,8 +97,8 @@ def _ci(disk: Disk) -> dict[str, Any]:
 
 
 def _engine(disk: Disk) -> dict[str, Any]:
-    """The engine's own defaults, for a disk that is shared with something else."""
-    return {}
+    """The engine's own defaults, for a disk that is shared with something else, but for one that makes jobs root of their node."""
+    return {**_CONFINED}
 
 
 PROFILES: dict[str, Callable[[Disk], dict[str, Any]]] = {"ci": _ci, "engine": _engine}
@@ -141,6 +145,11 @@ def engine_config(
     if room.size:
         _fits("engine.json.gc", config.get("gc") or {}, room)
     return config
+
+
+def jobs_are_root(config: Mapping[str, Any]) -> bool:
+    """Whether an engine with this engine.json gives a step all capabilities where it asks for them."""
+    return (config.get("security") or {}).get("insecureRootCapabilities") is not False
 
 
 def _without_effect(overrides: Mapping[str, Any], gc: Mapping[str, Any]) -> None:

@@ -53,6 +53,7 @@ class Settings:
     min_free: int = 10
     drain_deadline: int = 480
     client_grace: int = 30
+    kubeconfig: str = "/etc/kubernetes/kubelet.conf"
 
     @property
     def base(self) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,10 +17,10 @@ except ImportError:  # the module says so
     yaml = None  # type: ignore[assignment]
 
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._addresses import hidden
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._secret_names import is_secret_name
 
 MAX_CHARS = 60000
 BEFORE, AFTER = "*** (before)", "*** (after)"
-_SECRET_NAME = re.compile(r"(?i)(token|password|passwd|secret|private_?key|credential|api_?key)")
 
 
 def manifest_diff(before: str, after: str) -> dict[str, str]:
@@ -76,7 +75,7 @@ def _mask_data(item: Any, other: Any, mark: str) -> Any:
 
 def _mask_env(item: Any, mark: str) -> Any:
     if isinstance(item, Mapping):
-        if isinstance(item.get("value"), str) and item["value"] and _SECRET_NAME.search(str(item.get("name") or "")):
+        if isinstance(item.get("value"), str) and item["value"] and is_secret_name(str(item.get("name") or "")):
             return {**item, "value": mark}
         return {key: _mask_env(value, mark) for key, value in item.items()}
     return [_mask_env(value, mark) for value in item] if isinstance(item, list) else item

@@ -18,6 +18,7 @@ MODULE_EVIDENCE: dict[str, tuple[str, str]] = {
     "overlay": ("/proc/filesystems", "overlay"),
     "br_netfilter": ("/proc/sys/net/bridge/bridge-nf-call-iptables", ""),
     "nf_conntrack": ("/proc/sys/net/netfilter/nf_conntrack_max", ""),
+    "nfnetlink_queue": ("/proc/net/netfilter/nfnetlink_queue", ""),
     "ip_tables": ("/proc/net/ip_tables_names", ""),
     "ip6_tables": ("/proc/net/ip6_tables_names", ""),
     "xfs": ("/proc/filesystems", "xfs"),

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import itertools
-import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -19,6 +18,7 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _endp
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._addresses import credentials_in
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._api_values import Problem
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._findings import Finding, named
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._secret_names import is_secret_name
 
 COLLECTION = "runnerfleet.baremetal"
 FLAVOURS = ("legacy",)
@@ -30,7 +30,6 @@ AUTH_HINT = (
 )
 # A name this close to a known one is a slip, even where it lacks a role's prefix.
 SLIP = 0.9
-_SECRET = re.compile(r"token|secret|password|private_key|credential|auth", re.IGNORECASE)
 
 
 def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
@@ -70,7 +69,7 @@ def value_findings(name: str, value: Any, spec: Mapping[str, Any], role: str) ->
     if value is None and not spec.get("required"):
         hint = f"give it a value, or leave it out for its default; {hint}"
         return [Finding("variable_empty", name, "nothing (null)", _described(spec), hint)]
-    secrets = set(_secrets(value, bool(_SECRET.search(name) or spec.get("no_log"))))
+    secrets = set(_secrets(value, bool(is_secret_name(name) or spec.get("no_log"))))
     for path, part, option in [(name, pruned, {**spec, "required": False}), *_optional_dictionaries(name, pruned, spec)]:
         for message in ArgumentSpecValidator({path: _without_defaults(option)}).validate({path: part}).error_messages:
             for secret in secrets:
@@ -86,7 +85,7 @@ def difference_findings(name: str, values: Mapping[str, Any], spec: Mapping[str,
         hosts[repr(value)].append(host)
     if len(hosts) < 2:
         return []
-    secret = bool(_SECRET.search(name) or spec.get("no_log") or any(list(_secrets(value, False)) for value in values.values()))
+    secret = bool(is_secret_name(name) or spec.get("no_log") or any(list(_secrets(value, False)) for value in values.values()))
     told = [f"{'********' if secret else text[:60]} on {named(names)}" for text, names in hosts.items()]
     hint = "set it once, for all hosts (group all). What may differ by pool is an entry of its pool in fleet_pools"
     return [Finding("variable_differs", name, "; ".join(told[:4]), "one value over all hosts, since plays read it once", hint)]
@@ -107,9 +106,11 @@ def _optional_dictionaries(path: str, value: Any, spec: Mapping[str, Any]) -> It
 
 def address_findings(name: str, value: Any) -> list[Finding]:
     """Addresses with a credential inside: it would stand in diffs, in files of hosts and in objects of the cluster, and often not work."""
-    hint = "take it out of the address; let the server take the fleet's networks without one"
+    plain = "take it out of the address; let the server take the fleet's networks without one"
+    kept = f"{plain}, or keep the whole variable in a Secret (dagger_engine_environment_secret)"
     found, expected = "a user name or a password inside an address", "an address without them"
-    return [Finding("address_credential", path, found, expected, hint) for path in credentials_in(name, value)]
+    paths = credentials_in(name, value)
+    return [Finding("address_credential", path, found, expected, kept if "environment" in path else plain) for path in paths]
 
 
 def api_findings(problems: Iterable[Problem]) -> list[Finding]:
@@ -154,7 +155,7 @@ def _without_unknown_keys(path: str, value: Any, spec: Mapping[str, Any], hint: 
 def _secrets(value: Any, secret: bool) -> Iterable[str]:
     if isinstance(value, dict):
         for key, item in value.items():
-            yield from _secrets(item, secret or bool(_SECRET.search(str(key))))
+            yield from _secrets(item, secret or is_secret_name(str(key)))
     elif isinstance(value, list):
         for item in value:
             yield from _secrets(item, secret)

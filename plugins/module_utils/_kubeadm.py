@@ -179,10 +179,11 @@ def change(module: AnsibleModule, found: membership.Evidence, verdict: membershi
     params, name = module.params, module.params["node_name"]
     finished = verdict.state == "member"
     if verdict.action == "join" and not finished:
-        if not params["token"] or not params["cluster_ca"]:
-            return "state=joined needs token and cluster_ca, found one of them empty: a join without a pinned CA is never tried"
+        if not params["cluster_ca"]:
+            return "state=joined needs token and cluster_ca, found cluster_ca empty: a join without a pinned CA is never tried"
+        # No token is given to a name that has a Node.
         endpoint = f"https://{membership.api_endpoint(params['config'])}"
-        taken = node_exists(endpoint, params["cluster_ca"], name, token=params["token"])
+        taken = not params["token"] or node_exists(endpoint, params["cluster_ca"], name, token=params["token"])
         # The kubelet of a join that was cut off may have registered the node by itself since.
         finished = bool(taken and gather(name).node_object)
         if taken and not finished:

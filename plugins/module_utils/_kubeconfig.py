@@ -13,6 +13,7 @@ import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,11 @@ try:
     import yaml
 except ImportError:  # the modules that need it say so
     yaml = None  # type: ignore[assignment]
+
+try:
+    from cryptography import x509
+except ImportError:
+    x509 = None  # type: ignore[assignment]
 
 NOT_SET = (
     "fleet_kubeconfig: found nothing, expected the path of a kubeconfig on the controller. No cluster is guessed from ~/.kube/config or "
@@ -99,11 +105,28 @@ def rebuilt(text: str) -> str:
         "apiVersion": "v1",
         "kind": "Config",
         "clusters": [{"name": "fleet", "cluster": {"server": cluster.server, "certificate-authority-data": authority}}],
-        "users": [{"name": "admin", "user": data}],
-        "contexts": [{"name": "admin@fleet", "context": {"cluster": "fleet", "user": "admin"}}],
-        "current-context": "admin@fleet",
+        "users": [{"name": "operator", "user": data}],
+        "contexts": [{"name": "operator@fleet", "context": {"cluster": "fleet", "user": "operator"}}],
+        "current-context": "operator@fleet",
     }
     return str(yaml.safe_dump(made, sort_keys=False))
+
+
+def holder(path: str, now: datetime) -> tuple[str, float]:
+    """Whom the certificate in a kubeconfig names, and for how many hours yet; an empty name where its user has none in the file."""
+    config = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    contexts, users = _named(config, "contexts", "context"), _named(config, "users", "user")
+    user = users.get(str(contexts.get(str(config.get("current-context")), {}).get("user")), {})
+    if x509 is None or not user.get("client-certificate-data"):
+        return "", 0.0
+    try:
+        certificate = x509.load_pem_x509_certificate(base64.b64decode("".join(str(user["client-certificate-data"]).split()), validate=True))
+        names = certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+    except (ValueError, binascii.Error):
+        raise KubeconfigError("its current user's client-certificate-data are no base64 of a certificate") from None
+    # Older packages know the naive one alone.
+    end = getattr(certificate, "not_valid_after_utc", None) or certificate.not_valid_after.replace(tzinfo=timezone.utc)
+    return (str(names[0].value) if names else ""), (end - now).total_seconds() / 3600
 
 
 def _pem(name: str, value: Any) -> str:

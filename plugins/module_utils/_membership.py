@@ -165,12 +165,15 @@ def check_node_name(name: str) -> None:
         )
 
 
-def kubeconfig(text: str) -> dict[str, str]:
-    """The few scalars of a kubeconfig as kubeadm and kubelet write it (one cluster, one user), without a YAML parser on the host."""
+def kubeconfig(text: str, *more: str) -> dict[str, str]:
+    """The few scalars of a kubeconfig as kubeadm and kubelet write it (one cluster, one user), without a YAML parser on the host.
+
+    `more`: other keys than those that are no secret.
+    """
     found = {}
     for line in text.splitlines():
         key, _colon, value = line.strip().lstrip("- ").partition(":")
-        if key in _KUBECONFIG_KEYS and value.strip():
+        if key in (*_KUBECONFIG_KEYS, *more) and value.strip():
             found[key] = value.strip().strip("\"'")
     return found
 

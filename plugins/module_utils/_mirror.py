@@ -61,6 +61,14 @@ def mirrored(reference: str, mirror: Mapping[str, Any]) -> str:
     raise ValueError(f"cannot mirror {hidden(reference)!r}: expected an http(s):// or oci:// address or an image")
 
 
+def is_plain(reference: str, mirror: Mapping[str, Any]) -> bool:
+    """Whether a file or an OCI chart comes over plain http, so that nothing says from whom."""
+    address = mirrored(reference, mirror)
+    if address.startswith("oci://"):
+        return bool(mirror.get("registry") and mirror.get("registry_plain_http"))
+    return address.startswith("http://")
+
+
 def registry_api(mirror: Mapping[str, Any]) -> str:
     """Below which address the mirror's registry answers for the names of images; empty when there is no mirror."""
     address = str(check_mirror(mirror).get("registry") or "").rstrip("/")

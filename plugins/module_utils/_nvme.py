@@ -163,6 +163,8 @@ def wish_errors(volumes: Sequence[Volume], layout: str, count: int, stripe_with:
         errors += [f"volume {volume.name}: bind source {s!r} must be the name of one directory" for s in sources]
         if (volume.owner or volume.group or volume.mode) and not volume.mount:
             errors.append(f"volume {volume.name} has an owner, group or mode but no mount")
+        if not re.fullmatch(r"[\w=,.:/@+-]*", volume.options):
+            errors.append(f"volume {volume.name}: options {volume.options!r} must be mount options without spaces, such as noatime,discard")
         if not re.fullmatch(r"([0-7]{3,4})?", volume.mode):
             errors.append(f"volume {volume.name}: mode {volume.mode!r} must be octal, such as 0750")
         if volume.size != "rest":

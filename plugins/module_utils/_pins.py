@@ -26,6 +26,9 @@ PINS: dict[str, str] = {
     "runc": "1.4.3",
     "cni_plugins": "1.10.0",
     "flannel": "0.28.10",
+    # What flannel's chart of this version deploys beside it.
+    "flannel_cni_plugin": "1.9.1-flannel3",
+    "network_policies": "1.1.0",
     "helm": "3.22.0",
     "cert_manager": "1.21.2",
     "arc_legacy_chart": "0.23.7",

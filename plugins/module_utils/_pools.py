@@ -23,6 +23,7 @@ ENGINE: dict[str, dict[str, Any]] = {
     "profile": {"type": "str", "choices": ["ci", "engine"]},
     "config": {"type": "dict"},
     "environment": {"type": "dict"},
+    "environment_secret": {"type": "str"},
     "cpu": {"type": "str"},
     "memory": {"type": "str"},
     "filesystem": {"type": "str"},

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._quantity import kubernetes
+
 
 def pool_runners(entries: Sequence[Mapping[str, Any]], pool: str, first: str) -> list[Mapping[str, Any]]:
     """The entries of runner_pools_pools whose runners a pool of nodes takes. `first`: the pool of an entry that names none."""
@@ -24,3 +26,17 @@ def runner(entry: Mapping[str, Any], resources: Mapping[str, Any], nodes: int) -
     counted = {**(stated.get("limits") or {}), **(stated.get("requests") or {})}
     share = -(-int(entry.get("replicas", 1)) // max(nodes, 1))
     return {"name": entry.get("name", ""), "cpu": counted.get("cpu", 0), "memory": counted.get("memory", 0), "max": share}
+
+
+def limited(stated: Mapping[str, Any], limits: Mapping[str, Any]) -> dict[str, Any]:
+    """Requests and limits of a container, with a limit for each resource of `limits` that states none: never below its request.
+
+    What is not requested is requested with 0, since Kubernetes would take the limit for a request. Raises ValueError for a quantity that
+    is none.
+    """
+    requests, own = dict(stated.get("requests") or {}), dict(stated.get("limits") or {})
+    for name, amount in limits.items():
+        if name not in own:
+            request = requests.setdefault(name, "0")
+            own[name] = max(amount, request, key=kubernetes)
+    return {**stated, "requests": requests, "limits": own}

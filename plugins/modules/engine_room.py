@@ -16,6 +16,7 @@ description:
     by the versions of the pool, in steps of 256 MiB and never less than 2 GiB.
   - An amount that engines have already is kept while it fits and is at least 90 % of what is possible, since another one means a restart.
   - Names the DaemonSets of ours that no pool asks for and that no machine runs, which can go without stopping an engine.
+  - Names the service account that earlier releases gave to engines, and its rights, once no engine uses it.
   - Changes nothing. All pools are one call.
 options:
   versions:
@@ -39,6 +40,15 @@ options:
     description: Namespace of the engines.
     type: str
     default: dagger
+  secrets:
+    description: Names of Secrets in O(namespace) that engines read. What is in them is not returned.
+    type: list
+    elements: str
+    default: []
+  runner_namespace:
+    description: Namespace of the runners.
+    type: str
+    default: arc-runners
 requirements:
   - kubernetes (Python client) >= 24.2.0
 extends_documentation_fragment:
@@ -69,6 +79,17 @@ leftover:
   type: list
   elements: str
   sample: [dagger-engine-old-0-21-10]
+secrets:
+  description: Those of O(secrets) that are there, with a checksum of what they hold, which is another one when that changes.
+  returned: success
+  type: dict
+  sample: {engine-environment: 6f1ed002ab559585}
+unused_access:
+  description: The service account of earlier releases and its rights, as objects to delete. None while an engine's pod still uses it.
+  returned: success
+  type: list
+  elements: dict
+  sample: [{apiVersion: v1, kind: ServiceAccount, name: dagger-engine, namespace: dagger}]
 namespaces:
   description: Names of the namespaces that the cluster has.
   returned: success
@@ -106,6 +127,8 @@ def look(cluster: EngineCluster, params: dict[str, Any]) -> dict[str, Any]:
     return {
         "memory": memory,
         "leftover": leftover(daemonsets, wanted),
+        "secrets": {name: digest for name in params["secrets"] if (digest := cluster.secret_digest(name))},
+        "unused_access": cluster.former_access(),
         "namespaces": cluster.namespaces(),
         "monitoring_kinds": cluster.kinds("monitoring.coreos.com/v1"),
     }
@@ -120,11 +143,14 @@ def main() -> None:
         "runners": {"type": "list", "elements": "dict", "default": []},
         "runner_resources": {"type": "dict", "default": {}},
         "namespace": {"type": "str", "default": "dagger"},
+        "secrets": {"type": "list", "elements": "str", "default": [], "no_log": False},
+        "runner_namespace": {"type": "str", "default": "arc-runners"},
     }
     module = AnsibleK8SModule(module_class=AnsibleModule, argument_spec=spec, supports_check_mode=True)
     params = module.params
     try:
-        found = look(EngineCluster(api_client(module), sorted(params["versions"]), params["namespace"]), params)
+        cluster = EngineCluster(api_client(module), sorted(params["versions"]), params["namespace"], params["runner_namespace"])
+        found = look(cluster, params)
     except ValueError as error:
         module.fail_json(msg=f"runners: {error}")
     except Exception as error:

@@ -14,6 +14,8 @@ description:
   - Fetches the archive of a chart over http, https or from an OCI registry, or takes a file, and writes it into a directory.
   - Fails where the archive is not the chart of that name and version, or where its sha256 is not one that is known. Sums come from
     C(fleet_mirror.checksums), from the collection's pins, or from what the cluster remembers of the first time (O(recorded)).
+  - Of a chart without a known sum TLS says from whom it is. Over plain http, such as from a mirror, it is refused.
+  - May put files of its own in the place of some of the chart's, after the sum was compared, such as a template that grants too much.
   - Writes nothing but that file, in check mode as well, since a dry run compares what the chart would make.
 extends_documentation_fragment:
   - runnerfleet.baremetal.attributes
@@ -39,6 +41,10 @@ options:
     description: What an earlier run returned as RV(record); empty where there was none.
     type: str
     default: ""
+  replace:
+    description: Content of files to put in the place of the chart's, by their path in it. Fails where the chart has no such file.
+    type: dict
+    default: {}
   directory:
     description: Directory that the archive is written to.
     type: path
@@ -69,7 +75,7 @@ path:
   type: str
   sample: /tmp/charts/cert-manager-1.21.2.tgz
 sha256:
-  description: Its sum. For a chart of a registry that is the digest of its layer too.
+  description: The sum of what was fetched. For a chart of a registry that is the digest of its layer too.
   returned: success
   type: str
 origin:
@@ -89,6 +95,7 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _chart_fetch, _charts
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._addresses import masked
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._text import clean
 
 
@@ -100,6 +107,7 @@ def main() -> None:
         "version": {"type": "str", "required": True},
         "mirror": {"type": "dict", "default": {}},
         "recorded": {"type": "str", "default": ""},
+        "replace": {"type": "dict", "default": {}},
         "directory": {"type": "path", "required": True},
         "binary_path": {"type": "path", "default": "helm"},
     }
@@ -107,14 +115,19 @@ def main() -> None:
     if _charts.yaml is None:
         module.fail_json(msg=missing_required_lib("PyYAML"))
     given = module.params
+    module.params = masked(given)  # the answer has them, whatever it is
     chart, name, version, mirror = given["chart"], given["name"], given["version"], given["mirror"] or {}
     try:
         known = _charts.expected(chart, version, mirror, given["recorded"])
+        found, expected, hint = _charts.refusal(chart, version, mirror, known)
+        if found:
+            raise ValueError(f"{found}; expected {expected}: {hint}")
         helm = _chart_fetch.Helm(given["binary_path"], module.run_command)
         content, source = _chart_fetch.fetch(chart, version, mirror, given["directory"], helm)
         wrong = _charts.identity_error(_charts.archive_identity(content), name, version)
         if wrong:
             raise ValueError(wrong)
+        written = _charts.with_files(content, given["replace"]) if given["replace"] else content
     except (OSError, ValueError) as error:
         module.fail_json(
             msg=f"The chart {clean(chart)} cannot be used: {clean(error, 1600)}. Look at its address and at its version, "
@@ -133,7 +146,7 @@ def main() -> None:
             f"No sum of the chart {name} {version} is known. It was taken as it came, with sha256 {sha256}, which is compared from now on."
         )
     path = os.path.join(given["directory"], f"{name}-{version}.tgz")
-    Path(path).write_bytes(content)
+    Path(path).write_bytes(written)
     origin = known[0].origin if known else "first seen"
     module.exit_json(changed=False, path=path, sha256=sha256, origin=origin, record=_charts.record(version, sha256))
 

@@ -96,7 +96,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._addresses import hidden
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._addresses import hidden, masked
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._artifact_files import (
     ArtifactError,
     adopt,
@@ -158,10 +158,15 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    problem, result = "", {}
     try:
-        module.exit_json(**run(module))
+        result = run(module)
     except (ArtifactError, ValueError, OSError, tarfile.TarError) as error:
-        module.fail_json(msg=hidden(str(error)))
+        problem = hidden(str(error))
+    module.params = masked(module.params)  # the answer has them, whatever it is
+    if problem:
+        module.fail_json(msg=problem)
+    module.exit_json(**result)
 
 
 if __name__ == "__main__":

@@ -74,6 +74,10 @@ options:
     description: Seconds by which a host's clock may differ from the control plane's.
     type: float
     default: 30
+  image_digests_file:
+    description: A file on the controller to write C(fleet_image_digests) to, of what is behind the tags of all images. Empty asks nobody.
+    type: path
+    default: ""
   findings_file:
     description: A file on the controller to write the findings to, as JSON. Empty writes none.
     type: path

@@ -64,10 +64,10 @@ def question(chart: Chart, fleet_mirror: Mapping[str, Any]) -> Question | None:
     return Question(registry, CHART, name, chart.address.removeprefix("oci://"), tag, _variables(chart)) if registry else None
 
 
-def look(chart: Chart, fleet_mirror: Mapping[str, Any], kubernetes: str, content: bool, render: bool) -> tuple[list[Finding], list[Image]]:
+def look(chart: Chart, fleet_mirror: Mapping[str, Any], kubernetes: str, render: bool) -> tuple[list[Finding], list[Image]]:
     """What is wrong with a chart, and the images that it deploys. Those of a chart that cannot be looked at are not known.
 
-    `kubernetes`: version of the cluster that it is rendered for. `content`: whether its sum is compared. `render`: whether images matter.
+    `kubernetes`: version of the cluster that it is rendered for. `render`: whether images matter.
     """
     if has_credential(chart.address) or not _is_usable(chart.mirror):  # told as such, and sent to nobody
         return [], []
@@ -76,6 +76,9 @@ def look(chart: Chart, fleet_mirror: Mapping[str, Any], kubernetes: str, content
         where, known = place(chart), _charts.expected(chart.address, chart.version, chart.mirror, "")
         if where.upstream:
             return [_unknown(chart)] if render else [], []
+        refused, expected, hint = _charts.refusal(chart.address, chart.version, chart.mirror, known)
+        if refused:
+            return [Finding("mirror_checksum_unknown", _subject(chart), refused, expected, hint)], []
         helm = shutil.which(chart.helm) or ""
         if where.key == "registry" and not helm:
             return [], []  # the helm that is missing is told
@@ -88,7 +91,7 @@ def look(chart: Chart, fleet_mirror: Mapping[str, Any], kubernetes: str, content
             if wrong:
                 raise ValueError(wrong)
             found = hashlib.sha256(archive).hexdigest()
-            findings = [wrong_sum(where.address, found, one.sha256) for one in known if content and one.sha256 != found]
+            findings = [wrong_sum(where.address, found, one.sha256) for one in known if one.sha256 != found]
             if not render or not helm or findings:
                 return findings, []
             path = Path(directory, "chart.tgz")

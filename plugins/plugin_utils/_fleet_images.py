@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 from ansible.utils.vars import merge_hash
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _image_digests
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._api_values import engine_of
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._names import POOL_LABEL
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._pins import of_kubeadm
@@ -34,10 +35,15 @@ NAMES = (
     *(f"{role}_{name}" for role in CHARTS for name in ("chart", "version", "values", "mirror", "helm_binary")),
     *(f"__{role}_release" for role in CHARTS),
     *(switch[0] for switch in CHARTS.values() if switch),
+    *(f"{role}_image_digests" for role in (*CHARTS, "dagger_engine", "runner_pools")),
     CLUSTER,
     "dagger_engine_image",
     "dagger_engine_pools",
+    "pod_network_canary_image",
     "pod_network_dns_node_selector",
+    "pod_network_policies",
+    "pod_network_policies_image",
+    "pod_network_policies_version",
     "runner_pools_engine_image",
     "runner_pools_engine_pools",
     "runner_pools_engine_version",
@@ -52,11 +58,15 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 @dataclass(frozen=True)
 class Image:
-    """An image by its upstream name. `variable`: what chooses it. `pools`: whose nodes pull it, where that is known; None: any host."""
+    """An image by its upstream name. `variable`: what chooses it. `pools`: whose nodes pull it, where that is known; None: any host.
+
+    `by_tag`: it cannot be named by its digest, which is compared instead.
+    """
 
     reference: str
     variable: str
     pools: frozenset[str] | None = None
+    by_tag: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,7 +91,7 @@ def merged(images: Iterable[Image]) -> list[Image]:
         known = found.get(image.reference, replace(image, pools=frozenset()))
         variables = dict.fromkeys([*known.variable.split(", "), *image.variable.split(", ")])
         pools = None if known.pools is None or image.pools is None else known.pools | image.pools
-        found[image.reference] = Image(image.reference, ", ".join(variables), pools)
+        found[image.reference] = Image(image.reference, ", ".join(variables), pools, known.by_tag or image.by_tag)
     return [found[reference] for reference in sorted(found)]
 
 
@@ -125,7 +135,12 @@ def kubeadm_images(values: Mapping[str, Any], version: str, initialises: bool) -
         base += "/coredns" if base == "registry.k8s.io" else ""
         pool = (values.get("pod_network_dns_node_selector") or {}).get(POOL_LABEL)
         found.append(Image(f"{base}/coredns:{dns_tag}", variable, leaders | {pool} if pool else None))
-    return found
+    return [replace(image, by_tag=True) for image in found]
+
+
+def _named(values: Mapping[str, Any], role: str, reference: str) -> str:
+    """An image as its role names it."""
+    return _image_digests.with_digest(reference, _image_digests.usable(values.get(f"{role}_image_digests")))
 
 
 def _section(config: Mapping[str, Any], *path: str) -> Mapping[str, Any]:
@@ -136,13 +151,28 @@ def _section(config: Mapping[str, Any], *path: str) -> Mapping[str, Any]:
     return config
 
 
+def network_images(values: Mapping[str, Any]) -> list[Image]:
+    """What holds network policies on each node, and what proves it where that is not the cluster's own DNS."""
+    if not values.get("pod_network_policies"):
+        return []
+    found = []
+    if values.get("pod_network_provider") == "flannel":
+        reference = f"{values['pod_network_policies_image']}:v{values['pod_network_policies_version']}"
+        found.append(Image(_named(values, "pod_network", reference), "pod_network_policies_image"))
+    if values.get("pod_network_canary_image"):
+        found.append(Image(_named(values, "pod_network", str(values["pod_network_canary_image"])), "pod_network_canary_image"))
+    return found
+
+
 def engine_images(values: Mapping[str, Any]) -> list[Image]:
     """One image for each version that a pool's engines have."""
     found = []
     for pool in engine_pools(values):
         same = list(pool.versions) == list(values.get("dagger_engine_versions") or [])
         variable = "dagger_engine_versions" if same else f"fleet_pools: {pool.name}.engine.versions"
-        found += [Image(f"{values['dagger_engine_image']}:v{version}", variable, frozenset({pool.name})) for version in pool.versions]
+        for version in pool.versions:
+            reference = _named(values, "dagger_engine", f"{values['dagger_engine_image']}:v{version}")
+            found.append(Image(reference, variable, frozenset({pool.name})))
     return found
 
 
@@ -164,8 +194,9 @@ def runner_images(values: Mapping[str, Any]) -> list[Image]:
             continue
         own = f"runner_pools_pools: {entry.get('name')}.image" if entry.get("image") else "runner_pools_image"
         on = frozenset({pool})
-        found.append(Image(str(entry.get("image") or values["runner_pools_image"]), own, on))
-        found.append(Image(f"{values['runner_pools_engine_image']}:v{version}", "runner_pools_engine_image", on))
+        found.append(Image(_named(values, "runner_pools", str(entry.get("image") or values["runner_pools_image"])), own, on))
+        engine = _named(values, "runner_pools", f"{values['runner_pools_engine_image']}:v{version}")
+        found.append(Image(engine, "runner_pools_engine_image", on))
     return found
 
 
@@ -194,6 +225,20 @@ def charts(values: Mapping[str, Any]) -> list[Chart]:
             )
         )
     return found
+
+
+def default_images(chart: Chart) -> tuple[list[Image], bool]:
+    """What a chart that nobody looked at is known to deploy, and whether that is all: the images that its values may name by a digest."""
+    found = []
+    for image, reference in _image_digests.chart_images(chart.name, chart.version, {}):
+        section: Any = chart.values
+        for key in image.path:
+            section = section.get(key) if isinstance(section, Mapping) else None
+        stated = section if isinstance(section, Mapping) else {}
+        name, tag = stated.get("repository") or image.name, stated.get("tag") or reference.removeprefix(f"{image.name}:")
+        digest = f"@{stated['digest']}" if stated.get("digest") else ""
+        found.append(Image(f"{name}:{tag}{digest}", f"{chart.role}_chart, {chart.role}_values"))
+    return found, len(found) == len(_image_digests.CHARTS.get(chart.name, ("", (None,)))[1])
 
 
 def manifest_images(manifest: str, variable: str) -> list[Image]:

@@ -48,21 +48,28 @@ def github_findings(url: str, auth: Any, pools: Any, image: str, ask: bool) -> l
     if told or not ask or "secret" in given or not asked:
         return told
     token, trouble = (given["token"], None) if "token" in given else _app_token(base, given["installation_id"], signed)
-    return [trouble] if trouble else _answers(base, asked, token)
+    return [trouble] if trouble else _answers(base, asked, github.private_repositories(pools), token)
 
 
-def _answers(base: str, asked: list[github.Question], token: str) -> list[Finding]:
-    """What is said of each owner and version. The first is asked alone: where it gets no answer, the others would wait for the same."""
+def _answers(base: str, asked: list[github.Question], repositories: list[str], token: str) -> list[Finding]:
+    """What is said of each owner and version, and of repositories that should be private.
+
+    The first is asked alone: where it gets no answer, the others would wait for the same.
+    """
     now = datetime.now(UTC)
 
     def judged(question: github.Question) -> list[Finding]:
         path = f"{question.owner}/actions/runners/deprecations/{question.version or PINS['runner']}"
         return github.judge(question, _ask(f"{base}/{path}", token), base, now)
 
+    def public(path: str) -> list[Finding]:
+        return github.judge_repository(path, _ask(f"{base}/{path}", token))
+
     findings = judged(asked[0])
     if not {finding.code for finding in findings} & {"github_unreachable", "github_credential_refused"}:
         with ThreadPoolExecutor(THREADS) as threads:
-            findings += [finding for several in threads.map(judged, asked[1:]) for finding in several]
+            said = [*threads.map(judged, asked[1:]), *threads.map(public, repositories)]
+        findings += [finding for several in said for finding in several]
     return list(dict.fromkeys(findings))
 
 

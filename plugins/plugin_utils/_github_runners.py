@@ -93,6 +93,25 @@ def questions(pools: Iterable[Any], image: str) -> list[Question]:
     return sorted(found)
 
 
+def private_repositories(pools: Iterable[Any]) -> list[str]:
+    """Repositories (`repos/o/r`) of entries that are not stated to run jobs of forks, so that they have to be private."""
+    good = (pool for pool in pools if isinstance(pool, Mapping) and [kind for kind in OWNERS if pool.get(kind)] == ["repository"])
+    stated = {str(pool["repository"]) for pool in good if not pool.get("forks") and not OWNERS["repository"](pool["repository"])}
+    return sorted(f"{_SCOPES['repository']}/{quote(name)}" for name in stated)
+
+
+def judge_repository(path: str, reply: Reply) -> list[Finding]:
+    """Whether everybody may propose what runs there. Any other answer than that it is public says nothing: not all credentials may look."""
+    if reply.status != HTTPStatus.OK or reply.body.get("private") is not False:
+        return []
+    found = "a public repository, in which anybody may open a pull request whose jobs run on this fleet"
+    hint = (
+        "say forks: true for its entry and give it a pool of nodes of its own; or let GitHub run workflows of forks only when somebody "
+        "has approved them. See docs/security.md"
+    )
+    return [Finding("repository_public", f"runner_pools_pools: {path}", found, "a private repository, or forks: true", hint)]
+
+
 def credential_findings(auth: Mapping[str, Any]) -> list[Finding]:
     """A credential that cannot be one, whoever is asked. Values are never told."""
     found = []

@@ -17,6 +17,7 @@ NAMES = (
     "kubernetes_host_kernel_modules",
     "pod_network_backend",
     "pod_network_nftables",
+    "pod_network_policies",
     "pod_network_provider",
 )
 # Whose defaults these variables have.
@@ -37,5 +38,6 @@ def kernel_modules(values: Mapping[str, Any], stated: Sequence[str]) -> list[str
     if values.get("pod_network_provider") == "flannel":
         asked += BACKENDS.get(str(values.get("pod_network_backend")), [])
         asked += ["nf_tables"] if values.get("pod_network_nftables") is True else []
+        asked += ["nf_tables", "nfnetlink_queue"] if values.get("pod_network_policies") is True else []
     asked += PROXIES.get(str(values.get("control_plane_kube_proxy_mode")), [])
     return list(dict.fromkeys(map(str, asked)))

@@ -13,7 +13,7 @@ from typing import Any
 
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._findings import Finding
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._pins import PINS, of_kubeadm
-from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _chart_check, _fleet_images
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _chart_check, _digest_check, _fleet_images
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _registry_check as registries
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._fleet_images import Chart, Image
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._registry_check import Host, Registry
@@ -28,11 +28,48 @@ class Cluster:
     initialises: bool
 
 
-def findings(
-    hosts: Sequence[Host], values: Mapping[str, Any], cluster: Cluster, fleet_mirror: Mapping[str, Any], content: bool
-) -> list[Finding]:
-    """All that is missing. `values` holds _fleet_images.NAMES; `content`: whether sums of charts are compared."""
+@dataclass(frozen=True)
+class Look:
+    """What is wrong; all images that are known of the fleet, as they are deployed; and charts of which not all are."""
+
+    findings: list[Finding]
+    images: list[Image]
+    unknown: list[str]
+
+
+def look(
+    hosts: Sequence[Host],
+    values: Mapping[str, Any],
+    cluster: Cluster,
+    fleet_mirror: Mapping[str, Any],
+    digests: Mapping[str, str],
+    ask: bool,
+) -> Look:
+    """All that is missing, or is another one.
+
+    `values` holds _fleet_images.NAMES; `digests`: the fleet's; `ask`: whether anybody is asked.
+    """
     charts = _fleet_images.charts(values)
+    images = _fleet_images.kubeadm_images(values, cluster.version, cluster.initialises)
+    images += _fleet_images.network_images(values) + _fleet_images.engine_images(values) + _fleet_images.runner_images(values)
+    found, rendered = _asked(hosts, charts, images, cluster.version, fleet_mirror, digests) if ask else ([], {})
+    everything, unknown = [*images, *registries.sandbox_images(hosts)], []
+    for chart in charts:
+        known, whole = (rendered[chart.role], True) if rendered.get(chart.role) else _fleet_images.default_images(chart)
+        everything += known
+        unknown += [] if whole else [f"{chart.role}_chart"]
+    return Look(found, everything, unknown)
+
+
+def _asked(
+    hosts: Sequence[Host],
+    charts: Sequence[Chart],
+    images: list[Image],
+    kubernetes: str,
+    fleet_mirror: Mapping[str, Any],
+    digests: Mapping[str, str],
+) -> tuple[list[Finding], dict[str, list[Image]]]:
+    """What mirrors say, and upstream of images that are pulled by tag and have a digest; and the images of each chart, by its role."""
     own = [registries.registry_of(host.mirror, "container_runtime_mirror", fleet_mirror) for host in hosts]
     pulling = any(registry and host.mirrored for registry, host in zip(own, hosts, strict=True))
     asked = [question for chart in charts if (question := _chart_check.question(chart, fleet_mirror))]
@@ -40,31 +77,35 @@ def findings(
     down = registries.unreachable([registry for registry in everyone if registry])
     told = registries.answers(question for question in asked if question.registry not in down)
     there = {question.name for question, reply in told.items() if registries.is_there(reply)}
-    found, images = _charts(charts, fleet_mirror, cluster.version, content, pulling, there)
-    if pulling:
-        images += _fleet_images.kubeadm_images(values, cluster.version, cluster.initialises)
-        images += _fleet_images.engine_images(values) + _fleet_images.runner_images(values)
-        found += _unknown(cluster.version)
+    found, rendered = _charts(charts, fleet_mirror, kubernetes, pulling, there)
+    found += _unknown(kubernetes) if pulling else []
     silent: set[Registry] = {*down, *(question.registry for question, reply in told.items() if registries.is_silent(reply))}
-    questions = registries.image_questions(hosts, images, fleet_mirror)
-    told |= registries.answers(question for question in questions if question.registry not in silent)
-    return [*down.values(), *found, *registries.judge(told)]
+    pulled = [*images, *(image for some in rendered.values() for image in some)]
+    by_tag = _digest_check.compared(hosts, images, fleet_mirror, digests)
+    behind = registries.answers((question for question in by_tag if question.registry not in silent), digests=True)
+    questions = registries.image_questions(hosts, pulled, fleet_mirror)
+    told |= {question: behind[question] for question in questions if question in behind}
+    told |= registries.answers(question for question in questions if question.registry not in silent and question not in behind)
+    for registry in {question.registry: None for question in behind if not question.registry.variable}:
+        found += registries.silent(registry, {question: reply for question, reply in behind.items() if question.registry == registry})
+    return [*down.values(), *found, *registries.judge(told), *_digest_check.differing(behind, digests)], rendered
 
 
 def _charts(
-    charts: Sequence[Chart], fleet_mirror: Mapping[str, Any], kubernetes: str, content: bool, render: bool, there: set[str]
-) -> tuple[list[Finding], list[Image]]:
+    charts: Sequence[Chart], fleet_mirror: Mapping[str, Any], kubernetes: str, render: bool, there: set[str]
+) -> tuple[list[Finding], dict[str, list[Image]]]:
     """The charts beside each other. Of those in a registry only what is `there`: of the others the registry's answers tell."""
 
     def look(chart: Chart) -> tuple[list[Finding], list[Image]]:
         question = _chart_check.question(chart, fleet_mirror)
         if question and question.name not in there:
             return [], []
-        return _chart_check.look(chart, fleet_mirror, kubernetes, content, render)
+        return _chart_check.look(chart, fleet_mirror, kubernetes, render)
 
     with ThreadPoolExecutor(registries.THREADS) as threads:
         looked = list(threads.map(look, charts))
-    return [finding for found, _images in looked for finding in found], [image for _found, images in looked for image in images]
+    images = {chart.role: some for chart, (_found, some) in zip(charts, looked, strict=True)}
+    return [finding for found, _images in looked for finding in found], images
 
 
 def _unknown(version: str) -> list[Finding]:

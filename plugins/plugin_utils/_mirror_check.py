@@ -24,6 +24,7 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._pins import
 
 TIMEOUT = 15
 THREADS = 8
+PLAIN = "plain http: whoever is between it and the fleet reads what is pulled, and can put something else in its place"
 FROM_HERE = "if only the nodes reach it, set preflight_mirror_check: none"
 
 
@@ -136,6 +137,23 @@ def reach(url: str, code: str, subject: str) -> Finding | None:
         return Finding(code, subject, found, "a server that answers", hint)
     except (OSError, HTTPException, ValueError) as error:
         return unreachable(url, code, subject, error)
+
+
+def plain_http(mirrors: Mapping[str, Any]) -> list[Finding]:
+    """Mirrors that nobody can tell from another, by the variable that names them; one that several name is told by the first."""
+    findings: dict[tuple[str, str], Finding] = {}
+    for variable, mirror in mirrors.items():
+        given = mirror if isinstance(mirror, Mapping) else {}
+        url, registry = str(given.get("url") or ""), str(given.get("registry") or "")
+        if url.startswith("http://"):
+            hint = "serve it over https. Files and charts are held to sums, and one whose sum is not known is refused from there"
+            finding = Finding("mirror_plain_http", f"{variable}.url {url}", PLAIN, "https", hint)
+            findings.setdefault(("url", url.rstrip("/")), finding)
+        if registry and given.get("registry_plain_http"):
+            hint = "give it a certificate. Until then name all images by their content, in fleet_image_digests"
+            finding = Finding("mirror_plain_http", f"{variable}.registry {registry}", PLAIN, "a registry with TLS", hint)
+            findings.setdefault(("registry", registry.rstrip("/")), finding)
+    return list(findings.values())
 
 
 def mirror_findings(

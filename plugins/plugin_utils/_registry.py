@@ -2,10 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Asks a registry whether it has a manifest, as containerd does before it pulls, without a login. Private to the collection."""
+"""Asks a registry for a manifest and its digest, as containerd does before it pulls, without a login. Private to the collection."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import urllib.error
@@ -17,9 +18,11 @@ from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from ansible.module_utils import urls
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._image_digests import DIGEST
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._mirror import qualified_image
 
 TIMEOUT = 15
+LARGEST = 4 << 20  # of a manifest, as containerd has it
 MANIFESTS = ", ".join(
     [
         "application/vnd.docker.distribution.manifest.v2+json",
@@ -43,10 +46,14 @@ class Reference:
 
 @dataclass(frozen=True)
 class Reply:
-    """What a registry said. `status`: of HTTP; 0 where there was no answer, and `problem` says why."""
+    """What a registry said. `status`: of HTTP; 0 where there was no answer, and `problem` says why.
+
+    `digest`: of the manifest, where it was asked for and the registry tells it, or the manifest itself does.
+    """
 
     status: int
     problem: str = ""
+    digest: str = ""
 
 
 def parse(image: str) -> Reference:
@@ -58,35 +65,64 @@ def parse(image: str) -> Reference:
     return Reference(registry, f"{head}{slash}{last}", digest or tag or "latest")
 
 
+def upstream_api(registry: str) -> str:
+    """Below which address upstream's registry answers, as containerd knows it: by plain http on this machine alone."""
+    if registry == "docker.io":
+        return "https://registry-1.docker.io/v2"
+    host = registry.partition(":")[0]
+    return f"{'http' if host in ('localhost', '127.0.0.1') else 'https'}://{registry}/v2"
+
+
 def manifest_url(api: str, repository: str, tag: str) -> str:
     """The address of a manifest. What is no name of an image still makes one, that no registry has."""
     return f"{api}/{quote(repository)}/manifests/{quote(tag, safe=':')}"
 
 
-def ask(api: str, repository: str, tag: str) -> Reply:
-    """Whether the registry at `api` has this manifest. Where it asks for a token, it gets the one that anybody gets."""
+def ask(api: str, repository: str, tag: str, digest: bool = False) -> Reply:
+    """Whether the registry at `api` has this manifest. Where it asks for a token, it gets the one that anybody gets.
+
+    `digest`: whether that of the manifest is wanted: a registry that does not tell it is asked for the manifest.
+    """
+    reply = _ask(api, repository, tag, "HEAD")
+    if digest and 200 <= reply.status < 300 and not reply.digest:
+        return _ask(api, repository, tag, "GET")
+    return reply
+
+
+def _ask(api: str, repository: str, tag: str, method: str) -> Reply:
     url = manifest_url(api, repository, tag)
-    reply, challenge = _request(url, "")
+    reply, challenge = _request(url, "", method)
     if reply.status == HTTPStatus.UNAUTHORIZED and challenge:
         token, problem = _token(challenge, urlsplit(api).path.removeprefix("/v2").strip("/"), repository)
         if problem or not token:
             return problem or reply
-        reply, _challenge = _request(url, token)
+        reply, _challenge = _request(url, token, method)
     return reply
 
 
-def _request(url: str, token: str, method: str = "HEAD") -> tuple[Reply, Mapping[str, str]]:
+def _request(url: str, token: str, method: str) -> tuple[Reply, Mapping[str, str]]:
     """The answer, and the parameters of the token that it asks for."""
     headers = {"Accept": MANIFESTS, **({"Authorization": f"Bearer {token}"} if token else {})}
     try:
         with _open(url, headers, method) as answer:
-            return Reply(answer.status), {}
+            return Reply(answer.status, digest=_digest(answer, method)), {}
     except urllib.error.HTTPError as error:
         if error.code == HTTPStatus.METHOD_NOT_ALLOWED and method == "HEAD":
             return _request(url, token, "GET")
         return Reply(error.code), _challenge(error.headers.get_all("WWW-Authenticate") or [])
     except (OSError, HTTPException, ValueError, urls.ConnectionError) as error:
         return Reply(0, _reason(error)), {}
+
+
+def _digest(answer: Any, method: str) -> str:
+    """What the registry says of the manifest, or what the manifest is: containerd takes that by this digest."""
+    if method == "HEAD":
+        told = str(answer.headers.get("Docker-Content-Digest") or "")
+        return told if DIGEST.fullmatch(told) else ""
+    content = answer.read(LARGEST + 1)
+    if len(content) > LARGEST:
+        raise ValueError("a manifest without end")
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
 def _challenge(headers: list[str]) -> dict[str, str]:

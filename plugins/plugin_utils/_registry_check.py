@@ -29,7 +29,7 @@ BUSY = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
 
 @dataclass(frozen=True)
 class Registry:
-    """A mirror's registry. `api`: below which address it answers. `address`: as `variable` has it."""
+    """A registry. `api`: below which address it answers. `address`: as `variable` has it; that is empty for upstream's own."""
 
     api: str
     address: str
@@ -38,7 +38,7 @@ class Registry:
     @property
     def subject(self) -> str:
         """As findings call it."""
-        return f"{self.variable}.registry {self.address}"
+        return f"{self.variable}.registry {self.address}" if self.variable else self.address
 
     @property
     def root(self) -> str:
@@ -80,22 +80,35 @@ def registry_of(mirror: Any, variable: str, fleet_mirror: Mapping[str, Any]) -> 
     return Registry(api, address, said) if api else None
 
 
-def image_questions(hosts: Iterable[Host], images: Iterable[Image], fleet_mirror: Mapping[str, Any]) -> list[Question]:
-    """What each registry is to be asked for, once for all hosts: images of registries that it does not stand in for come from upstream."""
+def image_questions(
+    hosts: Iterable[Host], images: Iterable[Image], fleet_mirror: Mapping[str, Any], upstream: bool = False
+) -> list[Question]:
+    """What each registry is to be asked for, once for all hosts: images of registries that it does not stand in for come from upstream.
+
+    `upstream`: whether upstream's own registries are asked for those.
+    """
     images, wanted = list(images), dict[Registry, list[Image]]()
     # Many hosts are alike.
     for host in {(host.pool, repr(host.mirror), host.mirrored, host.sandbox): host for host in hosts}.values():
-        registry = registry_of(host.mirror, "container_runtime_mirror", fleet_mirror)
-        if registry:
-            own = [Image(host.sandbox, "container_runtime_sandbox_image")] if host.sandbox else []
-            pulled = [*pulled_by(images, host.pool), *own]
-            wanted.setdefault(registry, []).extend(image for image in pulled if _registry.parse(image.reference).registry in host.mirrored)
+        mirror = registry_of(host.mirror, "container_runtime_mirror", fleet_mirror)
+        for image in (*pulled_by(images, host.pool), *sandbox_images([host])):
+            upstreams = _registry.parse(image.reference).registry
+            if mirror and upstreams in host.mirrored:
+                wanted.setdefault(mirror, []).append(image)
+            elif upstream:
+                wanted.setdefault(Registry(_registry.upstream_api(upstreams), upstreams, ""), []).append(image)
     found = []
     for registry, several in wanted.items():
         for image in merged(several):
             name = _registry.parse(image.reference)
-            found.append(Question(registry, IMAGE, image.reference, f"{name.registry}/{name.repository}", name.tag, image.variable))
+            repository = f"{name.registry}/{name.repository}" if registry.variable else name.repository
+            found.append(Question(registry, IMAGE, image.reference, repository, name.tag, image.variable))
     return found
+
+
+def sandbox_images(hosts: Iterable[Host]) -> list[Image]:
+    """The images that hosts' containerd pulls by itself."""
+    return [Image(host.sandbox, "container_runtime_sandbox_image") for host in hosts if host.sandbox]
 
 
 def unreachable(registries: Iterable[Registry]) -> dict[Registry, Finding]:
@@ -106,14 +119,17 @@ def unreachable(registries: Iterable[Registry]) -> dict[Registry, Finding]:
         return {registry: finding for registry, finding in zip(asked, told, strict=True) if finding}
 
 
-def answers(questions: Iterable[Question]) -> dict[Question, Reply | None]:
-    """What is said to each. Once a registry does not answer, it is not asked for the rest, which would wait for the same: None."""
+def answers(questions: Iterable[Question], digests: bool = False) -> dict[Question, Reply | None]:
+    """What is said to each. Once a registry does not answer, it is not asked for the rest, which would wait for the same: None.
+
+    `digests`: whether those of the manifests are wanted.
+    """
     questions, silent = list(dict.fromkeys(questions)), set[Registry]()
 
     def answer(question: Question) -> Reply | None:
         if question.registry in silent:
             return None
-        reply = _registry.ask(question.registry.api, question.repository, question.tag)
+        reply = _registry.ask(question.registry.api, question.repository, question.tag, digests)
         if reply.status == 0 or reply.status in BUSY:
             silent.add(question.registry)
         return reply
@@ -137,14 +153,15 @@ def judge(told: Mapping[Question, Reply | None]) -> list[Finding]:
     findings: list[Finding] = []
     for registry in dict.fromkeys(question.registry for question in told):
         replies = {question: reply for question, reply in told.items() if question.registry == registry}
-        findings += _silent(registry, replies) + _denied(registry, replies)
+        findings += silent(registry, replies) + _denied(registry, replies)
         findings += [
             _missing(question, reply) for question, reply in replies.items() if reply and not is_there(reply) and not is_silent(reply)
         ]
     return findings
 
 
-def _silent(registry: Registry, replies: Mapping[Question, Reply | None]) -> list[Finding]:
+def silent(registry: Registry, replies: Mapping[Question, Reply | None]) -> list[Finding]:
+    """One finding for a registry that does not answer."""
     asked = {question.name: reply for question, reply in replies.items() if reply and is_silent(reply)}
     if not asked:
         return []

@@ -18,7 +18,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_config import FIRST_KNOWN, engine_config, parse_version
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_config import (
+    FIRST_KNOWN,
+    engine_config,
+    jobs_are_root,
+    parse_version,
+)
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._findings import Finding
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._inventory import for_hosts
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._pools import Pool
@@ -392,7 +397,7 @@ def _engine(version: str, engine: Mapping[str, Any], features: Sequence[str]) ->
     findings = []
     try:
         space = engine.get("checkpoint_space") if int(engine.get("checkpoints_keep") or 0) else None
-        engine_config(
+        config = engine_config(
             version,
             str(engine.get("profile") or "ci"),
             engine.get("config") or {},
@@ -403,6 +408,12 @@ def _engine(version: str, engine: Mapping[str, Any], features: Sequence[str]) ->
     except ValueError as error:
         hint = "correct dagger_engine_config, or choose an engine that knows the key"
         findings.append(Finding("engine_config_invalid", "dagger_engine_config", str(error), "keys and values that the engine knows", hint))
+    else:
+        if jobs_are_root(config):
+            found = "insecureRootCapabilities is on: jobs of this pool are root of their nodes, and of all that lies there"
+            hint = "leave it out of dagger_engine_config or engine.config of the pool, or give such jobs a pool of their own"
+            subject, expected = "dagger_engine_config.security", "false, unless everybody whose jobs run there may be root there"
+            findings.append(Finding("engine_jobs_are_root", subject, found, expected, hint))
     return [*findings, *_features(version, engine.get("environment") or {}, features)]
 
 

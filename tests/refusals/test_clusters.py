@@ -29,9 +29,13 @@ from cryptography.x509.oid import NameOID
 ROOT = Path(__file__).resolve().parents[2]
 PLAYBOOK = Path(sys.executable).with_name("ansible-playbook")
 # What each needs to get as far as the API, and the hosts that are this machine are only looked at.
-NEEDS = {"engine_checkpoint": {"engine_checkpoint": "take"}, "engine_retire": {"engine_retire": "0.1.0"}}
-# They speak to no API: one looks at hosts, one writes to their drives, one only imports others.
-APART = {"plan", "preflight", "storage", "site"}
+NEEDS = {
+    "engine_checkpoint": {"engine_checkpoint": "take"},
+    "engine_retire": {"engine_retire": "0.1.0"},
+    "expel_node": {"fleet_expelled_nodes": ["x"]},
+}
+# They speak to no API: they look at hosts, write to their drives, or only import others.
+APART = {"cis_report", "erase_drive", "plan", "preflight", "storage", "site"}
 SPEAKING = sorted(path.stem for path in (ROOT / "playbooks").glob("*.yml") if path.stem not in APART)
 
 

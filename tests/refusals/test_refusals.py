@@ -278,6 +278,29 @@ def test_what_github_would_refuse(play: Callable[..., Run], inventory: Inventory
     assert "s3cret" not in run.output
 
 
+@pytest.mark.parametrize(
+    ("variables", "path"),
+    [
+        ({"dagger_engine_environment": {"DAGGER_CLOUD_TOKEN": "leak-canary-preflight"}}, "dagger_engine_environment.DAGGER_CLOUD_TOKEN"),
+        (
+            {
+                "fleet_pools": [
+                    {"name": "support", "group": "support_nodes"},
+                    {"name": "runner", "group": "runner_nodes", "engine": {"environment": {"CACHE": "secret_access_key=leak-canary-pool"}}},
+                ]
+            },
+            "fleet_pools[1].engine.environment.CACHE",
+        ),
+    ],
+)
+def test_a_secret_in_an_engine_s_environment(play: Callable[..., Run], inventory: Inventory, variables: Any, path: str) -> None:
+    """It is told by its name; that its value is nowhere is what `play` sees to."""
+    inventory["all"]["vars"].update(variables)
+    run = play(inventory)
+    run.refused()
+    assert "dagger_engine_environment_secret" in run.finding("environment_secret", path)["hint"]
+
+
 def test_scale_sets_and_no_credential(play: Callable[..., Run], inventory: Inventory) -> None:
     variables(inventory)["runner_controller_flavour"] = "scale_set"
     del variables(inventory)["runner_controller_github_auth"]
@@ -332,6 +355,16 @@ def test_kubeconfig_of_another_cluster(play: Callable[..., Run], inventory: Inve
     kubeconfig(tmp_path / "kubeconfig")
     found = only(play(inventory), "kubeconfig_without_cluster", str(tmp_path / "kubeconfig"))
     assert "cp-1 has no cluster" in found["found"] and f"remove {tmp_path / 'kubeconfig'}" in found["hint"]
+
+
+def test_kubeconfig_that_a_commit_would_take(play: Callable[..., Run], inventory: Inventory, tmp_path: Path) -> None:
+    """Before it is there; ignored, nothing is wrong."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    subprocess.run(["git", "-C", str(tmp_path), "init", "--quiet"], env=environment, check=True)
+    found = only(play(inventory), "kubeconfig_in_work_tree", str(tmp_path / "kubeconfig"))
+    assert f"add /kubeconfig to {tmp_path}/.gitignore" in found["hint"]
+    (tmp_path / ".gitignore").write_text("kubeconfig\n")
+    assert "kubeconfig_in_work_tree" not in play(inventory).output
 
 
 def test_kubeconfig_that_is_none(play: Callable[..., Run], inventory: Inventory, tmp_path: Path) -> None:
@@ -426,6 +459,7 @@ def test_images_and_charts_that_the_mirror_lacks(play: Callable[..., Run], inven
         *(f"registry.k8s.io/kube-{part}:v{version}" for part in ("apiserver", "controller-manager", "scheduler", "proxy")),
         f"registry.k8s.io/etcd:{PINS['etcd']}",
         f"registry.k8s.io/coredns/coredns:v{PINS['coredns']}",
+        f"registry.k8s.io/networking/kube-network-policies:v{PINS['network_policies']}",
         engine,
     }
     with serving(Registry()) as registry:
@@ -459,9 +493,52 @@ def test_a_registry_that_does_not_answer_is_one_finding(play: Callable[..., Run]
         registry.statuses = {"/v2/": 502}
         run = play(inventory)
         run.refused()
-        (found,) = [item for item in run.findings() if item["code"].startswith(("registry_", "mirror_"))]
+        plain, found = sorted(
+            (item for item in run.findings() if item["code"].startswith(("registry_", "mirror_"))), key=lambda item: item["code"]
+        )
+        assert (plain["code"], plain["severity"], plain["subject"]) == (
+            "mirror_plain_http",
+            "warning",
+            f"fleet_mirror.registry {registry.address}",
+        )
         assert (found["code"], found["subject"]) == ("registry_unreachable", f"fleet_mirror.registry {registry.address}")
         assert "HTTP 502" in found["found"] and found["hint"].endswith("set preflight_mirror_check: none")
+
+
+def test_images_are_named_by_what_is_behind_their_tags(play: Callable[..., Run], inventory: Inventory, tmp_path: Path) -> None:
+    """The file of one run is the inventory of the next, until somebody moves a tag."""
+    file = tmp_path / "digests.yml"
+    proxy = f"registry.k8s.io/kube-proxy:v{PINS['kubernetes']}"
+    with serving(Registry()) as registry:
+        mirrored(inventory, registry)
+        variables(inventory)["fleet_image_digests"] = {proxy: "sha256:abc"}
+        typo = play(inventory)
+        typo.refused()
+        wrong = typo.finding("variable_invalid", f"fleet_image_digests['{proxy}']")
+        assert "64 hexadecimal digits" in wrong["expected"] and "preflight_image_digests_file" in wrong["hint"]
+        missing = {item["subject"].partition(" ")[0] for item in typo.findings() if item["code"] == "mirror_image_missing"}
+        digests = {image: registry.tags(image, image) for image in missing}
+        of_charts = ("flannel-io/flannel:", "flannel-io/flannel-cni-plugin:", "jetstack/cert-manager-", "actions-runner-controller:")
+        del variables(inventory)["fleet_image_digests"]
+        first = play(inventory, "preflight", "-e", f"preflight_image_digests_file={file}")
+        by_tag = first.finding("images_by_tag", "fleet_image_digests")
+        # Charts that nobody looked at are of the pinned versions, whose images are known, and are not on this registry.
+        unknown = first.finding("image_digest_unknown", str(file))
+        assert "HTTP 404" in unknown["found"] and (by_tag["severity"], unknown["severity"]) == ("info", "warning")
+        written = yaml.safe_load(file.read_text())["fleet_image_digests"]
+        assert written == digests
+        left = [line.split(": ")[1] for line in file.read_text().splitlines() if line.startswith("# without a digest: ")]
+        assert len(left) == 6 and all(any(part in line for part in of_charts) for line in left), left
+        for image, digest in digests.items():
+            registry.holds(f"{image.rpartition(':')[0]}@{digest}")
+        variables(inventory)["fleet_image_digests"] = written
+        codes = {item["code"] for item in play(inventory).findings()}
+        assert not codes & {"image_digest_differs", "mirror_image_missing"} and "images_by_tag" in codes
+        registry.tags(proxy, "something else")
+        moved = play(inventory, "site")
+        moved.refused()
+        differs = moved.finding("image_digest_differs", f"{proxy} (control_plane_kubernetes_version)")
+        assert differs["expected"] == digests[proxy] and registry.address in differs["found"]
 
 
 def test_limit_to_one_host_asks_only_that_host(play: Callable[..., Run], inventory: Inventory) -> None:

@@ -145,9 +145,13 @@ WAITING_FOR_MACHINE = {f"ansible.builtin.{name}" for name in ("reboot", "wait_fo
 WAITING_OPTIONS = {"wait", "atomic", "wait_timeout", "timeout", "wait_for"}
 # Files of ours that wait, and what their error begins with: a test of theirs reads it. What waits for less than a minute needs none.
 DEADLINES = {
+    "modules/node_certificates.py": "have not asked for a certificate to serve with within",
     "modules/engine_ready.py": "engine nodes did not answer within",
+    "modules/network_policy_proof.py": "did not answer the API server within 0 seconds",
+    "modules/secrets_rewritten.py": "did not read its keys again within 0 s",
     "module_utils/_engine_roll.py": "still in use after 0 seconds",
     "module_utils/_kubeadm.py": "has registered no node within",
+    "module_utils/_node_requests.py": "the cluster approves every certificate",
 }
 SHORT_WAITS = {"module_utils/_nvme_write.py": 10}  # seconds
 
@@ -161,9 +165,10 @@ def _waits_for(task: dict[str, Any]) -> str:
         told = any(options.get(option) not in (None, False) for option in WAITING_OPTIONS)
         if name in WAITING_FOR_CLUSTER or (name.startswith("kubernetes.core.") and (told or "until" in task or "retries" in task)):
             return "cluster"
-        if name in WAITING_FOR_MACHINE:
+        if name in WAITING_FOR_MACHINE and options.get("mode") != "cleanup":
             return "machine"
-    return "machine" if {"until", "retries", "async"} & task.keys() else ""
+    begun = {"async"} if task.get("poll") != 0 else set()  # what runs beside the play is waited for elsewhere
+    return "machine" if ({"until", "retries"} | begun) & task.keys() else ""
 
 
 def _explained(task: dict[str, Any]) -> set[str]:
@@ -219,6 +224,9 @@ def test_that_test_finds_a_wait() -> None:
         assert list(_unexplained([named])) == ["n"]
         assert list(_unexplained([{"block": [named], "rescue": [fails]}])) == (["n"] if number < 3 else [])
     assert list(_unexplained([{"name": "n", "kubernetes.core.k8s_drain": {"state": "uncordon"}}])) == []
+    assert list(_unexplained([{"name": "n", "ansible.builtin.command": {}, "async": 60, "poll": 0}])) == []
+    assert list(_unexplained([{"name": "n", "ansible.builtin.async_status": {"mode": "cleanup"}}])) == []
+    assert list(_unexplained([{"name": "n", "ansible.builtin.async_status": {"jid": "x"}}])) == ["n"]
 
 
 def test_our_own_waits_are_tested_at_their_deadline() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CONVERTED = ("bool", "int", "float")
 
 
+@functools.cache
 def typed() -> dict[str, str]:
     """Every role variable that is a switch or a number."""
     found = {}

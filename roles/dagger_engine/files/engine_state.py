@@ -18,7 +18,6 @@ import json
 import os
 import signal
 import socket
-import ssl
 import subprocess
 import sys
 import threading
@@ -34,6 +33,7 @@ from urllib.parse import quote
 
 import _engine_state as decide
 import engine_clients
+import engine_identity
 from _engine_state import Marker, Requests, Settings
 from engine_canary import Canary
 from engine_store import StateError, Store, die_with_parent
@@ -43,7 +43,6 @@ CONFIG = "/etc/dagger/engine.json"  # where the engine reads it
 STATE = "/var/lib/dagger"  # where the engine wants its state; the pod mounts the cache directory there
 METRICS = "http://127.0.0.1:9090/metrics"
 PORT = 9091
-ACCOUNT = f"/proc/self/fd/{CONTAINER}/run/runnerfleet/account"
 QUIET = 6  # looks in a row, ten seconds apart, without a client before an engine counts as idle
 CALM = 60  # looks that it is waited for at first, since a job begins less often in a calm of ten minutes than in one of one
 AGAIN = (3, 4, 3)  # seconds between looks at an engine with clients: the kubelet's probe is one for a second or two, eight at the first
@@ -91,7 +90,10 @@ def listens(door: Path) -> bool:
 
 
 class Api:
-    """The few calls to the cluster's API that an engine's pod may make. Each is a best effort: an engine starts and stops without them."""
+    """The few calls to the cluster's API that an engine's pod makes. Each is a best effort: an engine starts and stops without them.
+
+    The pod has no account. It acts as its node's kubelet, who may read its own Node, list and delete the pods there, and write Events.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -100,12 +102,10 @@ class Api:
         self.server = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
 
     def call(self, method: str, path: str, body: Any = None, timeout: float = 5) -> Any:
-        """One call; an OSError where it fails."""
-        token = Path(f"{ACCOUNT}/token").read_text(encoding="utf-8")
+        """One call; an OSError where it fails, a ValueError where the kubelet's kubeconfig or the answer is none."""
+        context = engine_identity.tls(self.settings.kubeconfig)
         request = urllib.request.Request(self.server + path, json.dumps(body).encode() if body else None, method=method)
-        request.add_header("Authorization", f"Bearer {token}")
         request.add_header("Content-Type", "application/json")
-        context = ssl.create_default_context(cafile=f"{ACCOUNT}/ca.crt")
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
         with opener.open(request, timeout=timeout) as answer:
             return json.load(answer)
@@ -128,7 +128,8 @@ class Api:
         """What the node's annotations ask for; nothing where they cannot be read."""
         try:
             return decide.read_requests(self._annotations(node))
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError) as error:
+            log(f"the annotations of {node} could not be read: {error}")
             return Requests()
 
     def rolling(self, node: str) -> bool:
@@ -542,6 +543,8 @@ def serve(settings: Settings, store: Store) -> int:
 
     class Handler(BaseHTTPRequestHandler):
         """Two pages, read afresh each time."""
+
+        timeout = 5  # seconds that a client may take to ask, and to read
 
         def do_GET(self) -> None:
             marker, clean = store.marker("running"), store.marker("clean")

@@ -25,6 +25,7 @@ PROGRAM_OF_PIN = {
     "runc": "runc",
     "cni_plugins": "cni-plugins",
     "flannel": "flanneld",
+    "network_policies": "kube-network-policies",
     "helm": "helm",
     "cert_manager": "cert-manager",
     "arc_legacy": "actions-runner-controller",
@@ -69,6 +70,7 @@ def test_images_have_the_names_that_the_roles_ask_for(repository: Path) -> None:
 
     assert "registry.k8s.io/pause:" in defaults
     assert PINS["pause"] == images.PAUSE_VERSION
+    assert f"v{PINS['flannel_cni_plugin']}" == images.FLANNEL_CNI_TAG
     assert f"registry.dagger.io/engine:v{PINS['engine']}" == images.ENGINE
     assert f"docker.io/summerwind/actions-runner:v{PINS['runner_legacy']}-ubuntu-22.04" == images.RUNNER
 

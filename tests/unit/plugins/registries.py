@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import http.server
 import io
 import json
@@ -28,11 +29,21 @@ def chart(name: str = "flannel", version: str = "v1.2.3") -> bytes:
     return gzip.compress(buffer.getvalue(), mtime=0)
 
 
+def digest_of(content: bytes) -> str:
+    """As registries call it."""
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
 class Registry:
-    """`manifests`: paths behind /v2/ that are there. `statuses`: other answers, by path. `login`: what it wants (Bearer or Basic)."""
+    """`manifests`: paths behind /v2/ that are there; `contents`: what they are. `without_digest`: no header tells of that.
+
+    `statuses`: other answers, by path. `login`: what it wants (Bearer or Basic).
+    """
 
     def __init__(self) -> None:
         self.manifests: set[str] = set()
+        self.contents: dict[str, bytes] = {}
+        self.without_digest = False
         self.statuses: dict[str, int] = {}
         self.slow: dict[str, float] = {}
         self.login = ""
@@ -60,6 +71,13 @@ class Registry:
             name, at, digest = image.partition("@")
             repository, _colon, tag = (name, "", "") if at else name.rpartition(":")
             self.manifests.add(f"{repository}/manifests/{digest or tag}")
+
+    def tags(self, image: str, content: str) -> str:
+        """Let a tag of an image name this manifest; returns its digest."""
+        self.holds(image)
+        repository, _colon, tag = image.rpartition(":")
+        self.contents[f"{repository}/manifests/{tag}"] = content.encode()
+        return digest_of(content.encode())
 
     def images(self) -> list[str]:
         """What manifests were asked for, by path."""
@@ -95,7 +113,11 @@ def serving(registry: Registry) -> Iterator[Registry]:
             elif self.command == "HEAD" and registry.without_head:
                 self.reply(405, {})
             else:
-                self.reply(200 if path == "/v2/" or path.removeprefix("/v2/") in registry.manifests else 404, {})
+                name = path.removeprefix("/v2/")
+                content, headers = registry.contents.get(name, b"{}"), {}
+                if name in registry.contents and not registry.without_digest:
+                    headers["Docker-Content-Digest"] = digest_of(content)
+                self.reply(200 if path == "/v2/" or name in registry.manifests else 404, content, headers)
 
         def reply(self, status: int, body: Any, headers: dict[str, str] | None = None) -> None:
             content = body if isinstance(body, bytes) else json.dumps(body).encode()

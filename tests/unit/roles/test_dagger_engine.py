@@ -22,12 +22,19 @@ POOLS = [
             "versions": ["0.21.10", "0.21.11"],
             "memory": "48Gi",
             "environment": {"A": "b"},
+            "environment_secret": "engine",
             "config": {"logLevel": "debug"},
             "checkpoints_keep": 0,
         },
     },
 ]
-CLUSTER = {"memory": {"runner": "22528Mi", "large": "1Mi"}, "namespaces": [], "monitoring_kinds": ["PodMonitor", "PrometheusRule"]}
+CLUSTER = {
+    "memory": {"runner": "22528Mi", "large": "1Mi"},
+    "namespaces": [],
+    "secrets": {"engine": "6f1ed002ab559585"},
+    "monitoring_kinds": ["PodMonitor", "PrometheusRule"],
+    "unused_access": [],
+}
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +72,21 @@ def test_each_pool_has_a_daemonset_for_each_of_its_versions(objects: dict[tuple[
         assert engine(objects["DaemonSet", name])["image"].endswith(f":v{labels['app.kubernetes.io/version']}")
 
 
+def test_an_engine_has_no_account_and_no_rights(objects: dict[tuple[str, str], dict[str, Any]]) -> None:
+    """What lies on a node may do no more than its kubelet."""
+    assert {kind for kind, _name in objects}.isdisjoint({"ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"})
+    for name in NAMES:
+        spec = objects["DaemonSet", name]["spec"]["template"]["spec"]
+        assert (spec["serviceAccountName"], spec["automountServiceAccountToken"]) == ("default", False)
+        assert not [volume for volume in spec["volumes"] if "projected" in volume or "secret" in volume]
+        assert json.loads(objects["ConfigMap", name]["data"]["settings.json"])["kubeconfig"] == "/etc/kubernetes/kubelet.conf"
+
+
+def test_every_program_is_where_the_pod_looks_for_it(repository: Path, objects: dict[tuple[str, str], dict[str, Any]]) -> None:
+    files = {path.name for path in (repository / "roles/dagger_engine/files").glob("*.py")}
+    assert set(objects["ConfigMap", NAMES[0]]["data"]) - {"engine.json", "settings.json"} == {*files, "_engine_state.py"}
+
+
 def test_what_a_pool_says_of_its_engines_holds_for_them_alone(objects: dict[tuple[str, str], dict[str, Any]]) -> None:
     small, large = objects["DaemonSet", NAMES[2]], objects["DaemonSet", NAMES[0]]
     assert engine(small)["resources"]["limits"]["memory"] == "22528Mi"  # what the machines have
@@ -77,6 +99,16 @@ def test_what_a_pool_says_of_its_engines_holds_for_them_alone(objects: dict[tupl
     settings = [json.loads(objects["ConfigMap", name]["data"]["settings.json"]) for name in (NAMES[2], NAMES[0])]
     assert [item["keep"] for item in settings] == [2, 0]
     assert {item["runner_namespace"] for item in settings} == {"builds"}
+
+
+def test_a_secret_is_read_where_its_pool_says_so(objects: dict[tuple[str, str], dict[str, Any]]) -> None:
+    """By its name, and another content is another template."""
+    note = "runnerfleet.dev/engine-environment-secret"
+    small, large = objects["DaemonSet", NAMES[2]], objects["DaemonSet", NAMES[0]]
+    assert engine(large)["envFrom"] == [{"secretRef": {"name": "engine"}}]
+    assert large["spec"]["template"]["metadata"]["annotations"][note] == "6f1ed002ab559585"
+    assert "envFrom" not in engine(small) and note not in small["spec"]["template"]["metadata"]["annotations"]
+    assert all("envFrom" not in item for item in large["spec"]["template"]["spec"]["initContainers"])
 
 
 def test_alerts_look_at_the_runners_of_this_fleet(objects: dict[tuple[str, str], dict[str, Any]]) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._pins import PINS
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _fleet_images
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._fleet_images import Image
 
@@ -46,7 +47,7 @@ def fleet_values(repository: Path, given: list[str]) -> dict[str, Any]:
 def own_images(values: dict[str, Any]) -> set[str]:
     """All but the charts'."""
     images = _fleet_images.kubeadm_images(values, _fleet_images.kubernetes_version(values), True)
-    images += _fleet_images.engine_images(values) + _fleet_images.runner_images(values)
+    images += _fleet_images.network_images(values) + _fleet_images.engine_images(values) + _fleet_images.runner_images(values)
     return {image.reference for image in images} | {values[OF_A_HOST]}
 
 
@@ -114,6 +115,7 @@ def images_in(item: Any) -> Iterator[str]:
             yield from images_in(value)
 
 
+LISTS = {"dagger_engine": "engine_images", "pod_network": "network_images", "runner_pools": "runner_images"}
 POOLS = [
     {"name": "support", "group": "support_nodes"},
     {"name": "small", "group": "small_nodes", "engine": True},
@@ -128,17 +130,96 @@ GIVEN = {
     ],
     "dagger_engine_memory": "1Gi",
     "__dagger_engine_cluster": {"memory": {}, "namespaces": [], "monitoring_kinds": []},
+    "__dagger_engine_addresses": {"api_servers": [], "api_endpoints": [], "nodes": []},
+    "__runner_pools_addresses": {"nodes": []},
 }
 
 
 @pytest.mark.parametrize(
-    ("role", "variable"), [("dagger_engine", "__dagger_engine_objects"), ("runner_pools", "__runner_pools_objects")], ids=lambda item: item
+    ("role", "variable"),
+    [
+        ("dagger_engine", "__dagger_engine_objects"),
+        ("pod_network", "__pod_network_policies_objects"),
+        ("runner_pools", "__runner_pools_objects"),
+    ],
+    ids=lambda item: item,
 )
 def test_what_a_role_renders_is_what_is_asked_for(repository: Path, role: str, variable: str) -> None:
     objects = rendered(repository, role, variable, {**GIVEN, "role_path": str(repository / "roles" / role)})
     values = fleet_values(repository, [json.dumps({**GIVEN, "control_plane_api_endpoint": "192.0.2.1:6443"})])
-    listed: list[Image] = getattr(_fleet_images, {"dagger_engine": "engine_images", "runner_pools": "runner_images"}[role])(values)
+    listed: list[Image] = getattr(_fleet_images, LISTS[role])(values)
     assert set(images_in(objects)) == {image.reference for image in listed} != set()
+
+
+DIGESTS = {
+    f"{name}": f"sha256:{number:064x}"
+    for number, name in enumerate(
+        [
+            *(f"registry.dagger.io/engine:v0.21.{patch}" for patch in (9, 10, 11)),
+            f"registry.k8s.io/networking/kube-network-policies:v{PINS['network_policies']}",
+            f"summerwind/actions-runner:v{PINS['runner_legacy']}-ubuntu-22.04",
+            "example.org/runner:1",
+            f"registry.k8s.io/pause:{PINS['pause']}",
+            f"ghcr.io/flannel-io/flannel:v{PINS['flannel']}",
+            f"ghcr.io/flannel-io/flannel-cni-plugin:v{PINS['flannel_cni_plugin']}",
+            *(f"quay.io/jetstack/cert-manager-{part}:v{PINS['cert_manager']}" for part in ("controller", "webhook", "cainjector")),
+            f"summerwind/actions-runner-controller:v{PINS['arc_legacy']}",
+        ]
+    )
+}
+
+
+@pytest.mark.parametrize(
+    ("role", "variable"),
+    [
+        ("dagger_engine", "__dagger_engine_objects"),
+        ("pod_network", "__pod_network_policies_objects"),
+        ("runner_pools", "__runner_pools_objects"),
+    ],
+    ids=lambda item: item,
+)
+def test_what_a_role_renders_is_named_by_its_content(repository: Path, role: str, variable: str) -> None:
+    """As the preflight asks for it."""
+    given = {**GIVEN, "fleet_image_digests": DIGESTS}
+    objects = rendered(repository, role, variable, {**given, "role_path": str(repository / "roles" / role)})
+    values = fleet_values(repository, [json.dumps({**given, "control_plane_api_endpoint": "192.0.2.1:6443"})])
+    listed: list[Image] = getattr(_fleet_images, LISTS[role])(values)
+    found = set(images_in(objects))
+    assert found == {image.reference for image in listed} != set()
+    assert all(DIGESTS[name.removeprefix("docker.io/")] == digest for name, _at, digest in (image.partition("@") for image in found))
+
+
+def test_the_images_of_charts_are_named_by_their_content(repository: Path) -> None:
+    """By values of the role, under those of the user."""
+    given: dict[str, Any] = {"fleet_image_digests": DIGESTS, "control_plane_api_endpoint": "192.0.2.1:6443"}
+    given["runner_controller_values"] = {"image": {"tag": "x"}}
+    for chart in _fleet_images.charts(fleet_values(repository, [json.dumps(given)])):
+        images, whole = _fleet_images.default_images(chart)
+        by_tag = [image.reference for image in images if "@" not in image.reference]
+        assert whole and by_tag == (["docker.io/summerwind/actions-runner-controller:x"] if chart.role == "runner_controller" else [])
+        assert chart.role != "pod_network" or chart.values["flannel"]["backend"] == "vxlan", "beside what the role says of the same"
+    del given["runner_controller_values"]
+    found = {chart.role: chart.values for chart in _fleet_images.charts(fleet_values(repository, [json.dumps(given)]))}
+    assert re.fullmatch(r"v[\d.]+@sha256:0+c", found["runner_controller"]["image"]["tag"])
+
+
+def test_the_pause_image_is_named_as_containerd_names_it(repository: Path) -> None:
+    """Or it would not know it for the one that is not to be collected as garbage."""
+    objects = rendered(
+        repository,
+        "container_runtime",
+        "__container_runtime_files",
+        {"fleet_image_digests": DIGESTS, "role_path": str(repository / "roles/container_runtime")},
+    )
+    digest = DIGESTS[f"registry.k8s.io/pause:{PINS['pause']}"]
+    assert f'sandbox = "registry.k8s.io/pause@{digest}"' in json.dumps(objects).replace('\\"', '"')
+
+
+def test_a_digest_that_is_none_is_refused_by_the_role(repository: Path) -> None:
+    given = {**GIVEN, "fleet_image_digests": {"registry.dagger.io/engine:v0.21.9": "abc"}}
+    given["role_path"] = str(repository / "roles/dagger_engine")
+    with pytest.raises(AssertionError, match=r"fleet_image_digests\['registry.dagger.io/engine:v0.21.9'\]: found 'abc'"):
+        rendered(repository, "dagger_engine", "__dagger_engine_objects", given)
 
 
 def test_no_role_has_an_image_or_a_chart_that_is_not_in_the_list(repository: Path) -> None:
@@ -151,4 +232,4 @@ def test_no_role_has_an_image_or_a_chart_that_is_not_in_the_list(repository: Pat
     assert named == {name for name in _fleet_images.NAMES if name.endswith(("_image", "_chart"))} | {OF_A_HOST, OF_KUBEADM}
     writing = [path for folder in ("templates", "tasks", "vars", "files") for path in repository.glob(f"roles/*/{folder}/*")]
     with_image = {path.parts[-3] for path in writing if re.search(r"(?m)^\s*-?\s*image:\s", path.read_text())}
-    assert with_image == {"dagger_engine", "runner_pools"}
+    assert with_image == LISTS.keys()

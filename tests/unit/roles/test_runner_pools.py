@@ -22,6 +22,7 @@ def proof(repository: Path) -> list[dict[str, Any]]:
         "runner_pools_pools": [{"name": "small", "organization": "acme"}],
         "runner_pools_engine_versions": ["1.2.3"],
         "runner_pools_engine_timeout": 2,
+        "__runner_pools_addresses": {"nodes": ["10.0.0.31/32"]},
         "role_path": str(repository / "roles/runner_pools"),
     }
     objects = {item["kind"]: item for item in rendered(repository, "runner_pools", "__runner_pools_objects", given)}
@@ -75,6 +76,7 @@ def test_an_engine_that_does_not_answer_is_named(proof: list[dict[str, Any]], tm
 
 def test_runners_use_the_engine_of_their_pool(repository: Path) -> None:
     given = {
+        "__runner_pools_addresses": {"nodes": ["10.0.0.31/32"]},
         "fleet_engine_versions": ["1.2.3"],
         "fleet_pools": [
             {"name": "runner", "group": "a", "engine": True},
@@ -86,6 +88,7 @@ def test_runners_use_the_engine_of_their_pool(repository: Path) -> None:
             {"name": "old", "organization": "acme", "pool": "large", "engine_version": "1.2.3"},
         ],
     }
+    given["role_path"] = str(repository / "roles/runner_pools")
     objects = rendered(repository, "runner_pools", "__runner_pools_objects", given)
     specs = {item["metadata"]["name"]: item["spec"]["template"]["spec"] for item in objects if item["kind"] == "RunnerDeployment"}
     sockets = {name: spec["volumes"][1]["hostPath"]["path"].rpartition("/")[2] for name, spec in specs.items()}
@@ -111,4 +114,60 @@ def test_runners_of_an_engine_that_their_pool_does_not_have_are_refused(reposito
         "runner_pools_pools[0].engine_version: found '1.2.3' for old, whose runners run in pool large, expected a version of that pool's "
         "engines: 1.3.0",
         "runner_pools_pools[1].pool: found 'support', expected one of the pools with engines: large",
+    ]
+
+
+def test_runners_are_told_what_they_may_reach_before_there_are_any(repository: Path) -> None:
+    """And nobody connects to them; a rule for ingress without peers would be an open door."""
+    given = {
+        "__runner_pools_addresses": {"nodes": ["10.0.0.31/32"]},
+        "role_path": str(repository / "roles/runner_pools"),
+        "fleet_job_denied_networks": ["10.0.0.0/8"],
+        "runner_pools_services": ["http://10.9.8.7:5000"],
+        "runner_pools_engine_versions": ["1.2.3"],
+        "runner_pools_pools": [{"name": "small", "organization": "acme"}],
+    }
+    objects = rendered(repository, "runner_pools", "__runner_pools_objects", given)
+    assert [item["kind"] for item in objects] == ["Namespace", "NetworkPolicy", "RunnerDeployment"]
+    spec = objects[1]["spec"]
+    assert (spec["podSelector"], spec["ingress"], spec["policyTypes"]) == ({}, [], ["Ingress", "Egress"])
+    peers = [peer["ipBlock"] for rule in spec["egress"] for peer in rule["to"] if "ipBlock" in peer]
+    assert peers == [{"cidr": "0.0.0.0/0", "except": ["10.0.0.0/8", "169.254.0.0/16"]}, {"cidr": "10.9.8.7/32"}]
+
+
+def test_without_policies_there_is_none(repository: Path) -> None:
+    given = {
+        "role_path": str(repository / "roles/runner_pools"),
+        "fleet_network_policies": False,
+        "runner_pools_engine_versions": ["1.2.3"],
+        "runner_pools_pools": [],
+    }
+    assert [item["kind"] for item in rendered(repository, "runner_pools", "__runner_pools_objects", given)] == ["Namespace"]
+
+
+CONFINED = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+
+
+def test_runners_can_get_no_privileges_unless_their_entry_says_so(repository: Path) -> None:
+    given = {
+        "fleet_network_policies": False,
+        "fleet_engine_versions": ["1.2.3"],
+        "runner_pools_pools": [
+            {"name": "plain", "organization": "acme", "resources": {"requests": {"memory": "8Gi"}}},
+            {"name": "rooted", "organization": "acme", "sudo": True},
+        ],
+    }
+    objects = rendered(repository, "runner_pools", "__runner_pools_objects", given)
+    specs = {item["metadata"]["name"]: item["spec"]["template"]["spec"] for item in objects if item["kind"] == "RunnerDeployment"}
+    assert specs["plain"]["containers"] == [{"name": "runner", "securityContext": CONFINED}]
+    assert "containers" not in specs["rooted"]
+    for spec in specs.values():
+        assert {item["name"]: item["securityContext"] for item in spec["initContainers"]} == {
+            "engine-answers": CONFINED,
+            "dagger-cli": CONFINED,
+        }
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert [spec["resources"]["limits"] for spec in specs.values()] == [
+        {"memory": "8Gi", "ephemeral-storage": "20Gi"},
+        {"memory": "4Gi", "ephemeral-storage": "20Gi"},
     ]

@@ -177,6 +177,10 @@ func (s *Service) api() http.Handler {
 		group := map[string]any{"id": 1, "name": "Default", "visibility": "all", "default": true, "inherited": false}
 		reply(answer, http.StatusOK, map[string]any{"total_count": 1, "runner_groups": []any{group}})
 	})
+	signedIn("GET /repos/{owner}/{repository}", func(answer http.ResponseWriter, request *http.Request) {
+		name := request.PathValue("owner") + "/" + request.PathValue("repository")
+		reply(answer, http.StatusOK, map[string]any{"full_name": name, "private": true, "visibility": "private"})
+	})
 	signedIn("GET /repos/{owner}/{repository}/actions/runs", s.workflowRuns)
 	signedIn("GET /repos/{owner}/{repository}/actions/runs/{run}/jobs", s.workflowJobs)
 	signedIn("GET /rate_limit", func(answer http.ResponseWriter, _ *http.Request) {

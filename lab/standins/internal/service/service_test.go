@@ -299,3 +299,12 @@ func TestNoVersionIsTooOld(t *testing.T) {
 	caller.call("GET", "/api/v3/orgs/lab/actions/runners/deprecations/2.335.1", "other", nil, http.StatusUnauthorized)
 	caller.call("GET", "/api/v3/repos/lab/none/actions/runners/deprecations/2.335.1", "pat", nil, http.StatusNotFound)
 }
+
+func TestItsRepositoriesArePrivate(t *testing.T) {
+	caller := serve(t, Config{Token: "pat", Repositories: []string{"lab/example"}}, "")
+	answer, _ := caller.call("GET", "/api/v3/repos/lab/example", "pat", nil, http.StatusOK)
+	if answer["full_name"] != "lab/example" || answer["private"] != true {
+		t.Error(answer)
+	}
+	caller.call("GET", "/api/v3/repos/lab/none", "pat", nil, http.StatusNotFound)
+}

@@ -11,7 +11,8 @@ engine_config_changes = FilterModule().filters()["engine_config_changes"]
 
 
 def test_content() -> None:
-    assert engine_config("0.21.8", "engine", {"logLevel": "debug"}) == {"logLevel": "debug"}
+    overrides = {"logLevel": "debug", "security": {"insecureRootCapabilities": True}}
+    assert engine_config("0.21.8", "engine", overrides) == overrides
 
 
 def test_refusal() -> None:
@@ -21,7 +22,7 @@ def test_refusal() -> None:
 
 def test_changes() -> None:
     after = engine_config("0.21.8", "engine", {"logLevel": "debug"})
-    assert engine_config_changes({"logLevel": "info"}, after) == ["logLevel: info -> debug"]
+    assert engine_config_changes({**engine_config("0.21.8", "engine"), "logLevel": "info"}, after) == ["logLevel: info -> debug"]
 
 
 def test_changes_of_text_are_refused() -> None:

@@ -63,3 +63,9 @@ def test_whatever_the_password_is(scheme: str, password: str, rest: str) -> None
 def test_where_a_credential_stands() -> None:
     value = {"url": "http://a:b@c", "list": ["x", "u:p@h"], "deep": {"k": "https://t@h"}, "number": 1, "good": "https://h"}
     assert list(_addresses.credentials_in("v", value)) == ["v.url", "v.list[1]", "v.deep.k"]
+
+
+def test_a_value_keeps_its_shape_without_credentials() -> None:
+    value = {"url": "http://a:b@c", "list": ["x", ("u:p@h",)], "http://a:b@c/x.tgz": {"k": None}, "number": 1}
+    assert _addresses.masked(value) == {"url": "http://***@c", "list": ["x", ["***@h"]], "http://***@c/x.tgz": {"k": None}, "number": 1}
+    assert list(_addresses.credentials_in("v", _addresses.masked(value))) == []

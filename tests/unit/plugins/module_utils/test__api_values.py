@@ -31,6 +31,9 @@ GOOD: list[tuple[str, Any]] = [
     ("runner_pools_pools", [ORG, {"name": "arc.runner.large", "repository": "a/b", "labels": ["gpu"]}, {"name": 8, "enterprise": "e"}]),
     ("fleet_pools", [{"name": "Support", "labels": {"a": True, "b": None, "c": 1}}, {"name": "runner", "engine": {"cpu": "2"}}]),
     ("dagger_engine_namespace", "dagger"),
+    ("dagger_engine_environment", {"HTTPS_PROXY": "http://proxy:3128", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://tempo", "A_TOKEN": ""}),
+    ("dagger_engine_environment_secret", "engine.environment"),
+    ("fleet_pools", [{"name": "a", "engine": {"environment": {"A": "b"}, "environment_secret": "engine-environment"}}]),
     ("preflight_minimum", {"runner": {"memory": "8GB"}}),
     ("nvme_storage_layout", "8 GB"),
 ]
@@ -46,6 +49,8 @@ BAD: list[tuple[str, Any, str]] = [
     ("kubernetes_host_eviction_hard", {"nodefs.available": "110%"}, "kubernetes_host_eviction_hard.nodefs.available"),
     ("kubernetes_host_eviction_hard", {"disk.available": "10%"}, "kubernetes_host_eviction_hard.disk.available"),
     ("runner_pools_resources", {"requests": {"memory": "4GB"}}, "runner_pools_resources.requests.memory"),
+    ("runner_pools_limits", {"memory": "4GB"}, "runner_pools_limits.memory"),
+    ("runner_pools_limits", {"mem": "4Gi"}, "runner_pools_limits.mem"),
     ("runner_pools_resources", {"requests": {"cpu": 0.5}}, "runner_pools_resources.requests.cpu"),
     ("runner_pools_resources", {"request": {"cpu": 1}}, "runner_pools_resources.request"),
     ("runner_pools_resources", {"requests": {"mem": "1Gi"}}, "runner_pools_resources.requests.mem"),
@@ -71,6 +76,15 @@ BAD: list[tuple[str, Any, str]] = [
     ("runner_pools_namespace", "ARC", "runner_pools_namespace"),
     ("fleet_dagger_namespace", "a.b", "fleet_dagger_namespace"),
     ("dagger_engine_environment", {"1A": "x"}, "dagger_engine_environment.1A"),
+    *(
+        ("dagger_engine_environment", {name: "x"}, f"dagger_engine_environment.{name}")
+        for name in ("DAGGER_CLOUD_TOKEN", "OTEL_EXPORTER_OTLP_HEADERS", "AWS_SECRET_ACCESS_KEY", "db_passwd", "API_KEY", "NPM_AUTH")
+    ),
+    ("dagger_engine_environment", {"CACHE": "type=s3,secret_access_key=x"}, "dagger_engine_environment.CACHE"),
+    ("dagger_engine_environment", {"DAGGER_CLOUD_TOKEN=x": ""}, "dagger_engine_environment"),
+    ("dagger_engine_environment_secret", "Engine", "dagger_engine_environment_secret"),
+    ("fleet_pools", [{"name": "a", "engine": {"environment": {"A_TOKEN": "x"}}}], "fleet_pools[0].engine.environment.A_TOKEN"),
+    ("fleet_pools", [{"name": "a", "engine": {"environment_secret": "A"}}], "fleet_pools[0].engine.environment_secret"),
     ("control_plane_taints", [{"key": "a b", "effect": "NoSchedule"}], "control_plane_taints[0]"),
     ("runner_controller_github_auth", {"secret": "My_Secret"}, "runner_controller_github_auth.secret"),
 ]
@@ -110,3 +124,25 @@ def test_every_rule_is_of_an_option_of_a_role() -> None:
 def test_pools_of_nodes_that_are_none() -> None:
     entries = [ORG, {**ORG, "name": "large", "pool": "runner"}, {**ORG, "name": "huge", "pool": "support"}]
     assert [problem.path for problem in _api_values.runner_pool_problems(entries, {"runner": []})] == ["runner_pools_pools[2].pool"]
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"DAGGER_CLOUD_TOKEN": "s3cret-value"},
+        {"CACHE": "type=s3,secret_access_key=s3cret-value"},
+        {"HTTPS_PROXY": "http://user:s3cret-value@proxy:3128"},
+        {"DAGGER_CLOUD_TOKEN=s3cret-value": ""},
+    ],
+)
+def test_a_secret_in_an_engine_s_environment_is_told_by_its_name(environment: dict[str, str]) -> None:
+    """By the role as by the preflight, and never by its value."""
+    pools = [{"name": "support", "engine": False}, {"name": "large", "engine": {"environment": environment, "environment_secret": None}}]
+    (told,) = map(str, _api_values.engine_problems(pools))
+    assert told.startswith("pool large, engine.environment") and "s3cret" not in told
+    assert list(_api_values.engine_problems([{"name": "large", "engine": {"environment": {"A": "b"}, "environment_secret": "a"}}])) == []
+
+
+def test_where_a_secret_goes_is_said() -> None:
+    (problem,) = _api_values.problems("dagger_engine_environment", {"A_TOKEN": "x"})
+    assert (problem.code, "dagger_engine_environment_secret" in problem.hint) == ("environment_secret", True)

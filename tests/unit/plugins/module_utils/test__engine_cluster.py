@@ -80,6 +80,46 @@ def test_lists_ask_for_what_is_ours(api: Api, cluster: EngineCluster) -> None:
     assert api.asked[2][3] == {"fieldSelector": "spec.nodeName=n"}
 
 
+ACCOUNT = "/api/v1/namespaces/dagger/serviceaccounts/dagger-engine"
+OURS = {"metadata": {"labels": {"app.kubernetes.io/managed-by": "runnerfleet"}}}
+
+
+def former(account: str, pods: int = 0, labels: Any = None) -> dict[str, list[Any]]:
+    """What the API has of an earlier release: the account of the DaemonSets' template, and pods that still use it."""
+    sets = {"items": [{"spec": {"template": {"spec": {"serviceAccountName": account}}}}]}
+    return {
+        f"GET {ACCOUNT}": [OURS if labels is None else labels],
+        "GET /apis/apps/v1/namespaces/dagger/daemonsets": [sets],
+        f"GET {PODS}": [{"items": [pod()] * pods}],
+    }
+
+
+def test_the_account_of_earlier_releases_goes_with_its_rights_and_comes_last(api: Api, cluster: EngineCluster) -> None:
+    api.answers = former("default")
+    found = cluster.former_access()
+    assert {(item["kind"], item["name"], item.get("namespace", "")) for item in found} == {
+        *((f"Role{suffix}", "dagger-engine", namespace) for suffix in ("", "Binding") for namespace in ("dagger", "arc-runners")),
+        *((f"ClusterRole{suffix}", "dagger-dagger-engine", "") for suffix in ("", "Binding")),
+        ("ServiceAccount", "dagger-engine", "dagger"),
+    }
+    assert found[-1]["kind"] == "ServiceAccount"  # by it the next run sees what is left, if this one is cut
+    assert api.asked[-1][3] == {"fieldSelector": "spec.serviceAccountName=dagger-engine", "limit": "1"}
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        pytest.param({}, id="it was never there"),
+        pytest.param(former("default", pods=1), id="a pod has it still"),
+        pytest.param(former("dagger-engine"), id="a pod could be made with it"),
+        pytest.param(former("default", labels={"metadata": {}}), id="somebody else's"),
+    ],
+)
+def test_an_account_that_is_used_or_not_ours_stays(api: Api, cluster: EngineCluster, answers: dict[str, list[Any]]) -> None:
+    api.answers = answers
+    assert cluster.former_access() == []
+
+
 def test_a_mark_is_one_write_of_taint_and_note(api: Api, cluster: EngineCluster) -> None:
     """So that a node is never closed without saying why; others' taints stay."""
     other = {"key": "other", "effect": "NoSchedule"}
@@ -167,3 +207,21 @@ def test_a_stop_that_does_not_end(api: Api, cluster: EngineCluster) -> None:
     """Is no stop."""
     api.answers[f"GET {POD}"] = [pod()]
     assert cluster.stopped("p", "u", "engine", 0) == (False, None)
+
+
+def test_of_a_secret_only_a_sum_is_known(api: Api, cluster: EngineCluster) -> None:
+    """Another one when what it holds changes, and not when somebody labels it; none where it is not there."""
+    path = "GET /api/v1/namespaces/dagger/secrets/engine"
+    held = [
+        {"metadata": {"uid": "u", "resourceVersion": "1"}, "data": {"A_TOKEN": "czNjcmV0"}},
+        {"metadata": {"uid": "u", "resourceVersion": "2", "labels": {"a": "b"}}, "data": {"A_TOKEN": "czNjcmV0"}},
+        {"metadata": {"uid": "u"}, "data": {"A_TOKEN": "b3RoZXI="}},
+        {"metadata": {"uid": "v"}, "data": {"A_TOKEN": "b3RoZXI="}},
+    ]
+    api.answers[path] = [[item] for item in held]
+    first, labelled, changed, another = (cluster.secret_digest("engine") for _item in held)
+    assert first == labelled and len({first, changed, another}) == 3
+    assert cluster.secret_digest("not-there") == ""
+    api.answers[path] = [Refused(403)]
+    with pytest.raises(Refused):
+        cluster.secret_digest("engine")

@@ -16,6 +16,7 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_conf
     config_changes,
     engine_config,
     engine_reads,
+    jobs_are_root,
     parse_version,
 )
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._pins import PINS
@@ -35,6 +36,7 @@ VALUES = {
     "ca": ["/ca.pem"],
     **dict.fromkeys(("insecureRootCapabilities", "http", "insecure", "enabled", "all", "resourceMetrics"), True),
 }
+CONFINED = {"security": {"insecureRootCapabilities": False}}
 MATRIX = Path(__file__).parents[4] / "plugins/plugin_utils/version_matrix.yml"
 MIRROR = {"url": "http://192.0.2.2", "registry": "192.0.2.2:5000", "registry_plain_http": True}
 
@@ -45,8 +47,16 @@ def test_profile_ci_keeps_cache_volumes_and_fills_the_disk() -> None:
     assert policies[-1] == {"all": True, "reservedSpace": "60%", "maxUsedSpace": "90%", "minFreeSpace": "5%", "sweepSize": "10%"}
 
 
-def test_profile_engine_ships_no_key() -> None:
-    assert engine_config("0.21.8", "engine") == {}
+def test_profile_engine_ships_nothing_but_that_jobs_are_not_root() -> None:
+    assert engine_config("0.21.8", "engine") == CONFINED
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_jobs_are_root_of_their_node_only_where_somebody_said_so(profile: str) -> None:
+    assert not jobs_are_root(engine_config("0.21.8", profile))
+    assert jobs_are_root(engine_config("0.21.8", profile, {"security": {"insecureRootCapabilities": True}}))
+    # An engine without the key gives them all.
+    assert jobs_are_root({}) and jobs_are_root({"security": {}})
 
 
 def test_the_profile_is_not_changed_by_overrides() -> None:
@@ -61,16 +71,17 @@ def test_lists_are_replaced_and_dictionaries_merged() -> None:
 
 def test_mirrors_of_a_plain_http_registry() -> None:
     assert engine_config("0.21.8", "engine", {}, MIRROR, ["docker.io", "ghcr.io"]) == {
+        **CONFINED,
         "registries": {
             "docker.io": {"mirrors": ["192.0.2.2:5000/docker.io"]},
             "ghcr.io": {"mirrors": ["192.0.2.2:5000/ghcr.io"]},
             "192.0.2.2:5000": {"http": True},
-        }
+        },
     }
 
 
 def test_no_registry_no_mirrors() -> None:
-    assert engine_config("0.21.8", "engine", {}, {"url": "http://192.0.2.2"}, ["docker.io"]) == {}
+    assert engine_config("0.21.8", "engine", {}, {"url": "http://192.0.2.2"}, ["docker.io"]) == CONFINED
 
 
 @pytest.mark.parametrize(
@@ -102,7 +113,7 @@ def test_what_the_engine_would_not_start_with(overrides: dict[str, Any], message
 def test_dagql_cache_came_late_on_two_lines(version: str, known: bool) -> None:
     overrides = {"gc": {"dagqlCache": {"maxEstimatedBytes": 4 * 2**30}}}
     if known:
-        assert engine_config(version, "engine", overrides) == overrides
+        assert engine_config(version, "engine", overrides) == {**CONFINED, **overrides}
     else:
         with pytest.raises(ValueError, match=r"dagqlCache is known to engines from 0\.21\.9"):
             engine_config(version, "engine", overrides)
@@ -153,7 +164,7 @@ def paths(value: Any, above: str = "") -> Iterator[str]:
 def test_a_version_gets_exactly_the_keys_that_it_knows(version: str, path: str) -> None:
     config = nested(path)
     if path in KNOWN[version]:
-        assert engine_config(version, "engine", config) == config
+        assert engine_config(version, "engine", config) == {**CONFINED, **config}
     else:
         with pytest.raises(ValueError, match="would not start"):
             engine_config(version, "engine", config)

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import base64
 import contextlib
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _kubeconfig
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._operator import due
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 PEM = "-----BEGIN CERTIFICATE-----\nQUFB\n-----END CERTIFICATE-----\n"
 
 
@@ -124,3 +131,38 @@ def test_a_kubeconfig_from_a_node_is_made_anew() -> None:
 def test_one_that_is_not_as_kubeadm_writes_it_is_refused(given: dict[str, Any]) -> None:
     with pytest.raises(_kubeconfig.KubeconfigError):
         _kubeconfig.rebuilt(yaml.safe_dump(given))
+
+
+def signed(name: str, hours: float) -> str:
+    """A kubeconfig whose user's certificate names somebody, and ends in so many hours."""
+    key, end = ec.generate_private_key(ec.SECP256R1()), NOW + timedelta(hours=hours)
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    builder = x509.CertificateBuilder().subject_name(subject).issuer_name(subject).public_key(key.public_key()).serial_number(1)
+    made = builder.not_valid_before(NOW - timedelta(days=400)).not_valid_after(end).sign(key, hashes.SHA256())
+    data = base64.b64encode(made.public_bytes(serialization.Encoding.PEM)).decode()
+    return yaml.safe_dump(admin(user={"client-certificate-data": data}))
+
+
+@pytest.mark.parametrize(
+    ("name", "hours", "expected"),
+    [
+        pytest.param("kubernetes-admin", 8000, True, id="the administrator's"),
+        pytest.param("runnerfleet", 800, False, id="ours, young"),
+        pytest.param("runnerfleet", 700, True, id="ours, in its last third"),
+        pytest.param("runnerfleet", -1, True, id="ours, ended"),
+        pytest.param("somebody", 1, False, id="somebody else's"),
+    ],
+)
+def test_when_a_kubeconfig_is_made_anew(tmp_path: Path, name: str, hours: float, expected: bool) -> None:
+    (tmp_path / "k").write_text(signed(name, hours))
+    found, left = _kubeconfig.holder(str(tmp_path / "k"), NOW)
+    assert found == name and abs(left - hours) < 0.01
+    assert due(found, left, 2160) is expected
+
+
+def test_a_user_without_a_certificate_is_nobody_we_know(tmp_path: Path) -> None:
+    (tmp_path / "k").write_text(yaml.safe_dump(admin(user={"client-certificate-data": None, "token": "S3CRET"})))
+    assert _kubeconfig.holder(str(tmp_path / "k"), NOW) == ("", 0.0)
+    (tmp_path / "k").write_text(yaml.safe_dump(admin(user={"client-certificate-data": "S3CRET"})))
+    with pytest.raises(_kubeconfig.KubeconfigError, match="no base64 of a certificate"):
+        _kubeconfig.holder(str(tmp_path / "k"), NOW)

@@ -27,6 +27,12 @@ class MemoryCluster:
     def namespaces(self) -> list[str]:
         return ["default"]
 
+    def secret_digest(self, name: str) -> str:
+        return "6f1ed002ab559585" if name == "engine" else ""
+
+    def former_access(self) -> list[dict[str, str]]:
+        return [{"kind": "ServiceAccount", "name": "dagger-engine"}]
+
     def kinds(self, group: str) -> list[str]:
         assert group == "monitoring.coreos.com/v1"
         return ["PodMonitor"]
@@ -35,13 +41,14 @@ class MemoryCluster:
 @pytest.fixture
 def _cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine_room, "api_client", lambda _module: None)
-    monkeypatch.setattr(engine_room, "EngineCluster", lambda _api, pools, _namespace: MemoryCluster() if pools else None)
+    monkeypatch.setattr(engine_room, "EngineCluster", lambda _api, pools, *_namespaces: MemoryCluster() if pools else None)
 
 
 @pytest.mark.usefixtures("_cluster")
 def test_each_pool_gets_what_its_machines_have(run_module: RunModule) -> None:
     result = run_module(engine_room.main, {**ARGUMENTS, "runners": RUNNERS})
     assert result["memory"] == {"runner": f"{12 * 1024 - 256}Mi", "large": f"{32 * 1024 - 256}Mi"}
+    assert [item["kind"] for item in result["unused_access"]] == ["ServiceAccount"]
     assert (result["changed"], result["namespaces"], result["monitoring_kinds"]) == (False, ["default"], ["PodMonitor"])
 
 
@@ -50,3 +57,9 @@ def test_an_amount_that_is_none_is_told(run_module: RunModule) -> None:
     runners = [{"name": "medium", "resources": {"requests": {"memory": "lots"}}}]
     result = run_module(engine_room.main, {**ARGUMENTS, "runners": runners})
     assert result["failed"] and result["msg"].startswith("runners: found 'lots'")
+
+
+@pytest.mark.usefixtures("_cluster")
+def test_secrets_that_are_there_are_named(run_module: RunModule) -> None:
+    result = run_module(engine_room.main, {**ARGUMENTS, "secrets": ["engine", "not-there"]})
+    assert result["secrets"] == {"engine": "6f1ed002ab559585"}

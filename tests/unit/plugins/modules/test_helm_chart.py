@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import http.server
+import tarfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from ansible_collections.runnerfleet.baremetal.plugins.modules import helm_chart
 
+from tests.unit.conftest import Https
 from tests.unit.plugins.registries import chart
 
 RunModule = Callable[..., dict[str, Any]]
@@ -24,20 +25,12 @@ def sha256(content: bytes) -> str:
 
 
 @pytest.fixture
-def served(tmp_path: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """The file that a mirror serves for UPSTREAM, and that mirror."""
-    file = tmp_path / "mirror/example.org/charts/flannel.tgz"
+def served(https: Https) -> tuple[Path, dict[str, Any]]:
+    """The file that a mirror serves over TLS for UPSTREAM, and that mirror."""
+    file = https.directory / "example.org/charts/flannel.tgz"
     file.parent.mkdir(parents=True)
     file.write_bytes(chart())
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_args: Any) -> None:
-            return
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(tmp_path / "mirror")))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield file, {"url": f"http://127.0.0.1:{server.server_address[1]}"}
-    server.shutdown()
+    return file, {"url": https.url}
 
 
 @pytest.fixture
@@ -70,6 +63,66 @@ def test_the_user_s_sum_decides(run_module: RunModule, arguments: dict[str, Any]
     assert run_module(helm_chart.main, {**arguments, "mirror": mirror})["origin"] == "fleet_mirror.checksums"
     result = run_module(helm_chart.main, {**arguments, "mirror": {**mirror, "checksums": {UPSTREAM: "b" * 64}}})
     assert result["failed"] and "b" * 64 in result["msg"] and "Nothing was deployed" in result["msg"]
+
+
+EVIL = chart() + b"and more"  # the same name and version
+
+
+@pytest.fixture
+def over_http(served: tuple[Path, dict[str, Any]]) -> Iterator[tuple[dict[str, Any], list[str]]]:
+    """A mirror that speaks plain http and has an evil chart for UPSTREAM, and what it was asked for."""
+    asked: list[str] = []
+
+    class Evil(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(200)
+            # As before, whatever it is.
+            for name, value in (("ETag", '"1"'), ("Last-Modified", "Thu, 01 Jan 2026 00:00:00 GMT"), ("Content-Length", str(len(EVIL)))):
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(EVIL)
+
+        def log_message(self, *_args: Any) -> None:
+            return
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Evil) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        yield {"url": f"http://127.0.0.1:{server.server_port}"}, asked
+        server.shutdown()
+
+
+def test_an_evil_chart_of_a_mirror(
+    run_module: RunModule, arguments: dict[str, Any], over_http: tuple[dict[str, Any], list[str]], tmp_path: Path
+) -> None:
+    """Refused before there is a file that helm could be given, and helm is not run."""
+    program = helm(tmp_path, "exit 0")
+    given = {**arguments, "mirror": {**over_http[0], "checksums": {UPSTREAM: sha256(chart())}}, "binary_path": program}
+    result = run_module(helm_chart.main, given)
+    assert result["failed"] and sha256(EVIL) in result["msg"] and f"expected {sha256(chart())}" in result["msg"]
+    assert list(Path(arguments["directory"]).iterdir()) == [] and not (tmp_path / "asked").exists()
+
+
+def test_a_chart_without_a_known_sum_is_not_taken_over_plain_http(
+    run_module: RunModule, arguments: dict[str, Any], over_http: tuple[dict[str, Any], list[str]], tmp_path: Path
+) -> None:
+    """Not where the cluster recorded one either: that was taken as it came. Nobody is asked."""
+    mirror, asked = over_http
+    program = helm(tmp_path, "exit 0")
+    plain = {"registry": "registry.example.org:5000", "registry_plain_http": True}
+    for address, by, name in [(UPSTREAM, mirror, UPSTREAM), ("oci://ghcr.io/x/flannel", plain, "oci://ghcr.io/x/flannel:v1.2.3")]:
+        given = {**arguments, "chart": address, "mirror": by, "recorded": f"1.2.3 sha256:{sha256(EVIL)}", "binary_path": program}
+        result = run_module(helm_chart.main, given)
+        assert result["failed"] and f"fleet_mirror.checksums['{name}']" in result["msg"] and "plain http" in result["msg"]
+    assert asked == [] and not (tmp_path / "asked").exists() and list(Path(arguments["directory"]).iterdir()) == []
+
+
+def test_a_site_of_tls_that_leads_elsewhere(
+    run_module: RunModule, arguments: dict[str, Any], https: Https, over_http: tuple[dict[str, Any], list[str]]
+) -> None:
+    https.elsewhere.append(f"{over_http[0]['url']}/evil.tgz")
+    result = run_module(helm_chart.main, {**arguments, "chart": f"{https.url}/elsewhere", "mirror": {}})
+    assert result["failed"] and "which is not https" in result["msg"] and list(Path(arguments["directory"]).iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -115,12 +168,15 @@ def helm(tmp_path: Path, script: str) -> str:
 def test_a_chart_of_a_registry(run_module: RunModule, arguments: dict[str, Any], served: tuple[Path, Any], tmp_path: Path) -> None:
     """helm speaks to the registry, behind the mirror too; the address is never given without the version."""
     program = helm(tmp_path, f'cp {served[0]} "$6/flannel-v1.2.3.tgz"')
-    mirror = {"registry": "registry.example.org:5000", "registry_plain_http": True}
+    known = {"oci://ghcr.io/x/flannel:v1.2.3": sha256(chart())}
+    mirror = {"registry": "registry.example.org:5000", "registry_plain_http": True, "checksums": known}
     given = {**arguments, "chart": "oci://ghcr.io/x/flannel", "mirror": mirror, "binary_path": program}
     program_arguments = f"pull oci://registry.example.org:5000/ghcr.io/x/flannel --version v1.2.3 --destination {arguments['directory']}/"
     assert run_module(helm_chart.main, given)["sha256"] == sha256(chart())
     asked = (tmp_path / "asked").read_text()
     assert asked.startswith(program_arguments) and asked.endswith("--plain-http ")
+    upstream = run_module(helm_chart.main, {**given, "mirror": {"registry_plain_http": True, "checksums": known}})
+    assert not upstream.get("failed") and "--plain-http" not in (tmp_path / "asked").read_text(), "that is a word on the mirror alone"
     refused = run_module(helm_chart.main, {**given, "mirror": {**mirror, "checksums": {"oci://ghcr.io/x/flannel:v1.2.3": "c" * 64}}})
     assert refused["failed"] and "c" * 64 in refused["msg"]
 
@@ -129,3 +185,27 @@ def test_a_registry_that_refuses(run_module: RunModule, arguments: dict[str, Any
     program = helm(tmp_path, "echo 'Error: unauthorized' >&2; exit 1")
     result = run_module(helm_chart.main, {**arguments, "chart": "oci://ghcr.io/x/flannel", "mirror": {}, "binary_path": program})
     assert result["failed"] and "helm pull ended with 1: Error: unauthorized" in result["msg"]
+
+
+def members(path: str) -> dict[str, str]:
+    """Files of an archive with their content."""
+    with tarfile.open(path) as archive:
+        return {member.name: archive.extractfile(member).read().decode() for member in archive}  # type: ignore[union-attr]
+
+
+def test_files_of_the_chart_are_replaced_once_its_sum_is_known(
+    run_module: RunModule, served: tuple[Path, dict[str, Any]], arguments: dict[str, Any]
+) -> None:
+    content, files = served[0].read_bytes(), {"Chart.yaml": "name: other\n"}
+    recorded = f"1.2.3 sha256:{sha256(content)}"
+    result = run_module(helm_chart.main, {**arguments, "recorded": recorded, "replace": files})
+    assert (result["sha256"], result["record"]) == (sha256(content), recorded)  # of what was fetched
+    assert members(result["path"]) == {"flannel/Chart.yaml": "name: other\n"}
+    first = Path(result["path"]).read_bytes()
+    assert Path(run_module(helm_chart.main, {**arguments, "replace": files})["path"]).read_bytes() == first
+
+
+def test_a_file_that_the_chart_does_not_have_is_no_replacement(run_module: RunModule, arguments: dict[str, Any]) -> None:
+    result = run_module(helm_chart.main, {**arguments, "replace": {"templates/rbac.yaml": "x"}})
+    assert result["failed"] and "found no templates/rbac.yaml in it, which is to be replaced" in result["msg"]
+    assert not list(Path(arguments["directory"]).iterdir())

@@ -26,7 +26,8 @@ PUBLIC = "https://api.github.com"
 SERVER = "https://ghes.example.org/api/v3"
 STOCK = "docker.io/summerwind/actions-runner:v2.335.1-ubuntu-22.04"
 POOLS = [{"name": "small", "repository": "example-org/app"}]
-PATH = "/api/v3/repos/example-org/app/actions/runners/deprecations/2.335.1"
+REPOSITORY = "/api/v3/repos/example-org/app"
+PATH = f"{REPOSITORY}/actions/runners/deprecations/2.335.1"
 
 
 def codes(findings: list[Finding]) -> list[str]:
@@ -232,7 +233,7 @@ def test_a_token_is_sent_in_the_header_and_told_nowhere(site: Site, capfd: pytes
     site.answers[PATH] = (200, {"runtime_deprecates_at": "2020-01-01T00:00:00Z", "registration_deprecates_at": None})
     told = ask(site)
     assert codes(told) == ["runner_updates_itself"]
-    assert site.asked == [("GET", PATH, f"Bearer {CANARY}")]
+    assert site.asked == [("GET", path, f"Bearer {CANARY}") for path in (PATH, REPOSITORY)]
     assert CANARY not in str([finding.as_dict() for finding in told]) + "".join(capfd.readouterr())
 
 
@@ -267,7 +268,27 @@ def test_each_owner_once_and_a_date_once(site: Site) -> None:
     site.answers["/api/v3/orgs/example-org/actions/runners/deprecations/2.335.1"] = (200, body)
     told = ask(site, pools=[*POOLS, *POOLS, {"name": "b", "organization": "example-org"}])
     assert codes(told) == ["runner_deprecated"]
-    assert len(site.asked) == 2
+    assert len(site.asked) == 3
+
+
+@pytest.mark.parametrize(
+    ("answer", "entry", "told"),
+    [
+        pytest.param((200, {"private": False}), {}, ["repository_public"], id="public"),
+        pytest.param((200, {"private": False}), {"forks": True}, [], id="public, as is stated"),
+        pytest.param((200, {"private": True}), {}, [], id="private"),
+        pytest.param((200, {"private": "no"}), {}, [], id="nonsense"),
+        pytest.param((200, {}), {}, [], id="no word of it"),
+        pytest.param((404, {}), {}, [], id="not to be seen"),
+        pytest.param((403, {}), {}, [], id="not to be asked"),
+        pytest.param((200, b"<html>"), {}, [], id="no answer"),
+    ],
+)
+def test_a_repository_in_which_anybody_may_propose_a_job(site: Site, answer: Any, entry: dict[str, Any], told: list[str]) -> None:
+    site.answers[PATH], site.answers[REPOSITORY] = (200, {"runtime_deprecates_at": None, "registration_deprecates_at": None}), answer
+    found = ask(site, pools=[{**POOLS[0], **entry}])
+    assert codes(found) == told
+    assert all(finding.severity == "warning" and "repos/example-org/app" in finding.subject for finding in found)
 
 
 def test_nothing_listens() -> None:
@@ -302,7 +323,7 @@ def test_an_app_signs_and_asks_with_the_token_of_its_installation(site: Site, ke
     site.answers["/api/v3/app/installations/5678/access_tokens"] = (201, {"token": "ghs_session"})
     site.answers[PATH] = (200, {"runtime_deprecates_at": None, "registration_deprecates_at": None})
     assert ask(site, {"app_id": 1234, "installation_id": "5678", "private_key": pem(key), "token": None}) == []
-    (method, _path, signed), (_get, _deprecations, used) = site.asked
+    (method, _path, signed), (_get, _deprecations, used), *_repository = site.asked
     assert (method, used) == ("POST", "Bearer ghs_session")
     head, claims, signature = signed.removeprefix("Bearer ").split(".")
 

@@ -19,6 +19,8 @@ BASE = ["overlay"]
         ({"pod_network_provider": "flannel", "pod_network_backend": "vxlan"}, ["vxlan"]),
         ({"pod_network_provider": "flannel", "pod_network_backend": "wireguard", "pod_network_nftables": True}, ["wireguard", "nf_tables"]),
         ({"pod_network_provider": "flannel", "pod_network_backend": "host-gw", "pod_network_nftables": False}, []),
+        ({"pod_network_provider": "flannel", "pod_network_policies": True}, ["nf_tables", "nfnetlink_queue"]),
+        ({"pod_network_provider": "none", "pod_network_policies": True}, []),
         ({"pod_network_provider": "none", "pod_network_backend": "vxlan", "pod_network_nftables": True}, []),
         ({"control_plane_kube_proxy_mode": "nftables"}, ["nf_tables"]),
         ({"control_plane_kube_proxy_mode": "ipvs"}, ["ip_vs", "ip_vs_rr"]),

@@ -59,7 +59,9 @@ class Site:
 
     @property
     def mirror(self) -> dict[str, Any]:
-        return {"url": self.url, **self.registry.mirror}
+        sums = {HTTP: chart("flannel", "v1.0.0"), f"{OCI}:v1.0.0": chart("cert-manager", "v1.0.0")}
+        checksums = {name: hashlib.sha256(content).hexdigest() for name, content in sums.items()}
+        return {"url": self.url, **self.registry.mirror, "checksums": checksums}
 
     def values(self, **change: Any) -> dict[str, Any]:
         """What the preflight reads of a fleet that has these two charts and nothing else."""
@@ -82,10 +84,10 @@ class Site:
     def given(self) -> dict[str, Any]:
         return {"mirror": self.mirror, "helm_binary": str(self.helm)}
 
-    def look(self, cluster: Cluster = NOBODY, host: Host | None = None, content: bool = True, **change: Any) -> list[Finding]:
+    def look(self, cluster: Cluster = NOBODY, host: Host | None = None, **change: Any) -> list[Finding]:
         """What is told of the fleet."""
         host = host or Host("runner", self.mirror, REGISTRIES, PAUSE)
-        return _image_check.findings([host], self.values(**change), cluster, self.mirror, content)
+        return _image_check.look([host], self.values(**change), cluster, self.mirror, {}, ask=True).findings
 
     def commands(self) -> list[str]:
         path = self.folder / "commands"
@@ -160,16 +162,27 @@ def test_what_is_not_the_chart(site: Site, content: bytes, found: str) -> None:
 
 
 def test_the_sum_of_a_chart(site: Site) -> None:
-    """By what the mirror's own check would say, so that it is told once; not where only presence is asked for."""
+    """By what the mirror's own check would say, so that it is told once."""
     right = hashlib.sha256(site.file.read_bytes()).hexdigest()
     assert site.look(pod_network_mirror={**site.mirror, "checksums": {HTTP: f"sha256:{right}"}}) == []
     wrong = {**site.mirror, "checksums": {HTTP: "a" * 64}}
     (finding,) = site.look(pod_network_mirror=wrong)
     assert (finding.code, finding.subject) == ("mirror_checksum_wrong", f"{site.url}/example.org/flannel.tgz")
     assert (finding.found, finding.expected) == (f"sha256 {right}", f"sha256 {'a' * 64}")
-    assert site.look(pod_network_mirror=wrong, content=False) == []
+    assert not [command for command in site.commands() if command.startswith("template flannel")][1:], "nothing is made of a wrong one"
     (finding,) = site.look(pod_network_mirror={**site.mirror, "checksums": {HTTP: "abc"}})
     assert finding.code == "mirror_chart_missing" and "64 hexadecimal digits" in finding.found
+
+
+def test_a_chart_without_a_sum_behind_plain_http(site: Site) -> None:
+    """The role would refuse it, so it is told before, and not fetched."""
+    told = site.look(pod_network_mirror={**site.mirror, "checksums": {}}, cert_manager_mirror={**site.mirror, "checksums": {}})
+    assert codes(told) == ["mirror_checksum_unknown"] * 2
+    assert sorted(finding.hint.partition(" to ")[0] for finding in told) == [
+        f"set fleet_mirror.checksums['{HTTP}']",
+        f"set fleet_mirror.checksums['{OCI}:v1.0.0']",
+    ]
+    assert site.asked == [] and site.commands() == []
 
 
 def test_a_chart_in_a_file(site: Site) -> None:
@@ -193,15 +206,16 @@ def test_upstream_is_not_asked(site: Site) -> None:
 def test_without_a_mirror_nobody_is_asked(site: Site) -> None:
     none = {f"{role}_mirror": {} for role in _fleet_images.CHARTS}
     values = site.values(**none)
-    assert _image_check.findings([Host("runner", {}, REGISTRIES, PAUSE)], values, Cluster("1.30.0", True), {}, True) == []
+    assert _image_check.look([Host("runner", {}, REGISTRIES, PAUSE)], values, Cluster("1.30.0", True), {}, {}, ask=True).findings == []
     assert (site.asked, site.registry.asked, site.commands()) == ([], [], [])
 
 
 def test_files_alone_behind_the_mirror(site: Site) -> None:
     """Charts are asked for; which images they deploy does not matter."""
-    only = {f"{role}_mirror": {"url": site.url} for role in _fleet_images.CHARTS}
+    files = {"url": site.url, "checksums": site.mirror["checksums"]}
+    only = {f"{role}_mirror": files for role in _fleet_images.CHARTS}
     host = Host("runner", {"url": site.url}, REGISTRIES, PAUSE)
-    assert _image_check.findings([host], site.values(**only), NOBODY, {"url": site.url}, True) == []
+    assert _image_check.look([host], site.values(**only), NOBODY, {"url": site.url}, {}, ask=True).findings == []
     assert [line for line in site.asked if "flannel.tgz" in line] and site.registry.asked == [] and site.commands() == []
 
 

@@ -71,3 +71,26 @@ def test_a_user_without_a_home_has_no_memory(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr(Path, "home", nobody)
     assert _mirror_check.memory_path() is None and _mirror_check.load(None) == {}
+
+
+@pytest.mark.parametrize(
+    ("mirrors", "subjects"),
+    [
+        ({"fleet_mirror": {}, "pod_network_mirror": None}, []),
+        ({"fleet_mirror": {"url": "https://m", "registry": "m", "registry_plain_http": False}}, []),
+        ({"fleet_mirror": {"registry_plain_http": True}}, []),
+        ({"fleet_mirror": {"url": "http://m"}}, ["fleet_mirror.url http://m"]),
+        (
+            {
+                "fleet_mirror": {"url": "http://m/", "registry": "m:5000", "registry_plain_http": True},
+                "pod_network_mirror": {"url": "http://m"},
+            },
+            ["fleet_mirror.url http://m/", "fleet_mirror.registry m:5000"],
+        ),
+        ({"fleet_mirror": {"url": "https://m"}, "cert_manager_mirror": {"url": "http://m"}}, ["cert_manager_mirror.url http://m"]),
+    ],
+)
+def test_mirrors_without_tls(mirrors: dict[str, Any], subjects: list[str]) -> None:
+    told = _mirror_check.plain_http(mirrors)
+    assert [finding.subject for finding in told] == subjects
+    assert {finding.code for finding in told} <= {"mirror_plain_http"} and all(finding.severity == "warning" for finding in told)

@@ -250,6 +250,8 @@ def engines(*versions: str, **settings: Any) -> Pool:
         pytest.param("0.21.9", {}, {"gc": {"dagqlCache": {}}}, [], "", id="a key that came then"),
         pytest.param("1.0.0-beta.9", {}, {"gc": {"dagqlCache": {}}}, [], "engine_config_invalid", id="came later in betas too"),
         pytest.param("1.0.0-beta.10", {}, {"gc": {"dagqlCache": {}}}, [], "", id="ten is after nine"),
+        pytest.param("0.21.8", {}, {"security": {"insecureRootCapabilities": True}}, [], "engine_jobs_are_root", id="jobs are root"),
+        pytest.param("0.21.8", {}, {"security": {"insecureRootCapabilities": False}}, [], "", id="jobs are not, as is the default"),
         pytest.param("0.21.8", {CACHE_CONFIG: "x"}, {}, [], "engine_setting_unknown", id="shared cache"),
         pytest.param("1.0.0-beta.10", {"_EXPERIMENTAL_DAGGER_CACHESERVICE_URL": "x"}, {}, [], "engine_setting_unknown", id="cache service"),
         pytest.param("0.21.8", {}, {}, ["dagger core engine local-cache"], "", id="core"),
@@ -278,6 +280,13 @@ def test_two_engines_are_told_apart_and_what_is_the_same_once() -> None:
     assert "engine.json.gc.dagqlCache is known to engines from 0.21.9 on" in findings[0].found
     assert findings[1].expected == "an engine before 0.21.0"
     assert findings[2].expected == "an engine from 1.0.0-beta.2 on" and findings[2].hint.startswith("use dagger core, dagger call or")
+
+
+def test_the_pool_whose_jobs_are_root_is_named() -> None:
+    rooted = replace(engines("0.21.8", config={"security": {"insecureRootCapabilities": True}}), name="docker")
+    (finding,) = _version_matrix.engine_findings([engines("0.21.8"), rooted])
+    assert (finding.severity, finding.subject) == ("warning", "dagger_engine_config.security (engine 0.21.8 of pool docker)")
+    assert "jobs of this pool are root of their nodes" in finding.found
 
 
 def test_no_engines_no_findings() -> None:
