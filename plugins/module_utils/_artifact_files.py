@@ -43,15 +43,16 @@ def describe(path: str) -> dict[str, Any]:
     return {"sha256": file_sha256(path), "size": found.st_size, "mtime_ns": found.st_mtime_ns, "mode": found.st_mode & 0o7777}
 
 
-def look(path: str, recorded: Mapping[str, Any]) -> str:
-    """What became of an installed file; the content is only read where size or time differ."""
+def look(path: str, recorded: Mapping[str, Any], verify: bool = False) -> str:
+    """What became of an installed file; the content is only read where size or time differ, or where `verify` asks for it."""
     try:
         found = os.lstat(path)
     except FileNotFoundError:
         return "is missing"
     if found.st_mode & 0o7777 != recorded["mode"]:
         return "has another mode"
-    if (found.st_size, found.st_mtime_ns) != (recorded["size"], recorded["mtime_ns"]) and file_sha256(path) != recorded["sha256"]:
+    read = verify or (found.st_size, found.st_mtime_ns) != (recorded["size"], recorded["mtime_ns"])
+    if read and file_sha256(path) != recorded["sha256"]:
         return "has other content"
     return ""
 

@@ -57,6 +57,13 @@ options:
     description: Where to remember what is installed.
     type: path
     default: /var/lib/runnerfleet/artifacts.json
+  verify:
+    description:
+      - Read every installed file, and not only those whose size or time differ from what is remembered. A file that is a release of its own
+        is compared with the sum that was given here, one out of an archive with what this host remembers.
+      - It finds what somebody changed in passing. Root on the host can answer as it likes, so it does not measure a host.
+    type: bool
+    default: false
   timeout:
     description: Seconds to wait for the server to answer or to go on sending.
     type: int
@@ -92,6 +99,7 @@ import fcntl
 import os
 import platform
 import tarfile
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import Any
 
@@ -106,7 +114,13 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._artifact_fi
     with_sum,
     write_state,
 )
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._artifacts import difference, wanted
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._artifacts import Wanted, difference, wanted
+
+
+def looking(want: Wanted, verify: bool) -> Callable[[str, Mapping[str, Any]], str]:
+    """How installed files are looked at. The sum that came with the call counts more than what lies on the host."""
+    given = {"sha256": want.sha256} if verify and not want.unpack else {}
+    return lambda path, recorded: look(path, {**recorded, **given}, verify)
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
@@ -121,10 +135,11 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         wants = [with_sum(want, state.get(want.name), module.params["timeout"]) for want in wants]
         reasons = {}
         for want in wants:
-            reasons[want.name] = difference(want, state.get(want.name), look)
+            seen = looking(want, module.params["verify"])
+            reasons[want.name] = difference(want, state.get(want.name), seen)
             found = adopt(want) if reasons[want.name] else None
             if found:
-                state[want.name], reasons[want.name] = found, difference(want, found, look)
+                state[want.name], reasons[want.name] = found, difference(want, found, seen)
         pending = [want for want in wants if reasons[want.name]]
         if not module.check_mode:
             install(pending, state, state_file, module.params["timeout"])
@@ -154,6 +169,7 @@ def main() -> None:
             "artifacts": {"type": "list", "elements": "dict", "required": True, "options": artifact},
             "destinations": {"type": "dict", "required": True},
             "state_file": {"type": "path", "default": "/var/lib/runnerfleet/artifacts.json"},
+            "verify": {"type": "bool", "default": False},
             "timeout": {"type": "int", "default": 60},
         },
         supports_check_mode=True,

@@ -7,6 +7,7 @@ import hashlib
 import http.server
 import io
 import json
+import os
 import tarfile
 import threading
 from collections.abc import Callable, Iterator
@@ -241,3 +242,33 @@ def test_a_pinned_sum_replaces_a_repackaged_file_and_the_other_way(
     assert run_module(host_artifacts.main, published)["changed"]
     assert https.requests == ["/runc.sha256sum"]
     assert (tmp_path / "sbin/runc").read_bytes() == b"runc 1"
+
+
+@pytest.mark.parametrize("file", ["sbin/runc", "bin/ctr"])
+def test_a_file_that_keeps_its_size_and_time_is_found_when_asked(
+    run_module: RunModule, arguments: dict[str, Any], tmp_path: Path, file: str
+) -> None:
+    run_module(host_artifacts.main, arguments)
+    path = tmp_path / file
+    kept, content = path.stat(), path.read_bytes()
+    path.write_bytes(b"x" * len(content))
+    os.utime(path, ns=(kept.st_atime_ns, kept.st_mtime_ns))
+    assert not run_module(host_artifacts.main, arguments)["changed"]
+    foretold = run_module(host_artifacts.main, {**arguments, "verify": True}, check=True)
+    assert foretold["changed"] and "has other content" in foretold["installed"][0]["reason"] and path.read_bytes() != content
+    assert run_module(host_artifacts.main, {**arguments, "verify": True})["changed"] and path.read_bytes() == content
+    assert not run_module(host_artifacts.main, {**arguments, "verify": True})["changed"]
+
+
+def test_a_sum_that_was_changed_on_the_host_hides_nothing_when_asked(
+    run_module: RunModule, arguments: dict[str, Any], tmp_path: Path
+) -> None:
+    run_module(host_artifacts.main, arguments)
+    path, state = tmp_path / "sbin/runc", Path(arguments["state_file"])
+    path.write_bytes(b"evil")
+    path.chmod(0o755)
+    record = json.loads(state.read_text())
+    record["runc"]["files"][str(path)].update(sha256=hashlib.sha256(b"evil").hexdigest(), size=4, mtime_ns=path.stat().st_mtime_ns)
+    state.write_text(json.dumps(record))
+    assert not run_module(host_artifacts.main, arguments)["changed"]
+    assert run_module(host_artifacts.main, {**arguments, "verify": True})["changed"] and path.read_bytes() == b"runc 1"
