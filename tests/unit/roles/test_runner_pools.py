@@ -15,18 +15,29 @@ from .render import rendered
 SOCKET = "/run/runnerfleet/engine/1.2.3/engine.sock"
 
 
-@pytest.fixture(scope="module")
-def proof(repository: Path) -> list[dict[str, Any]]:
-    """The containers that come before the runner."""
+def before_the_runner(repository: Path, seconds: int) -> list[dict[str, Any]]:
+    """The containers that come before it, with that much patience."""
     given = {
         "runner_pools_pools": [{"name": "small", "organization": "acme"}],
         "runner_pools_engine_versions": ["1.2.3"],
-        "runner_pools_engine_timeout": 2,
+        "runner_pools_engine_timeout": seconds,
         "__runner_pools_addresses": {"nodes": ["10.0.0.31/32"]},
         "role_path": str(repository / "roles/runner_pools"),
     }
     objects = {item["kind"]: item for item in rendered(repository, "runner_pools", "__runner_pools_objects", given)}
     return list(objects["RunnerDeployment"]["spec"]["template"]["spec"]["initContainers"])
+
+
+@pytest.fixture(scope="module")
+def proof(repository: Path) -> list[dict[str, Any]]:
+    """For engines that do not answer, which are given up at once."""
+    return before_the_runner(repository, 2)
+
+
+@pytest.fixture(scope="module")
+def patient(repository: Path) -> list[dict[str, Any]]:
+    """For engines that do, whatever else this machine is at."""
+    return before_the_runner(repository, 50)
 
 
 def run(container: dict[str, Any], folder: Path, client: str) -> tuple[int, str, float]:
@@ -47,14 +58,14 @@ def test_the_engine_is_asked_before_anything_else(proof: list[dict[str, Any]]) -
     assert first["terminationMessagePolicy"] == "FallbackToLogsOnError"
 
 
-def test_an_engine_that_answers_costs_no_wait(proof: list[dict[str, Any]], tmp_path: Path) -> None:
-    code, said, seconds = run(proof[0], tmp_path, '[ "$1 $2" = "core version" ] && echo v1.2.3')
+def test_an_engine_that_answers_costs_no_wait(patient: list[dict[str, Any]], tmp_path: Path) -> None:
+    code, said, seconds = run(patient[0], tmp_path, '[ "$1 $2" = "core version" ] && echo v1.2.3')
     assert (code, said) == (0, "")
-    assert seconds < 2
+    assert seconds < 25
 
 
-def test_an_engine_that_comes_late_is_waited_for(proof: list[dict[str, Any]], tmp_path: Path) -> None:
-    code, _said, _seconds = run(proof[0], tmp_path, "[ -e asked ] || { touch asked; exit 1; }")
+def test_an_engine_that_comes_late_is_waited_for(patient: list[dict[str, Any]], tmp_path: Path) -> None:
+    code, _said, _seconds = run(patient[0], tmp_path, "[ -e asked ] || { touch asked; exit 1; }")
     assert code == 0
 
 
