@@ -43,6 +43,9 @@ CONFIG = "/etc/dagger/engine.json"  # where the engine reads it
 STATE = "/var/lib/dagger"  # where the engine wants its state; the pod mounts the cache directory there
 METRICS = "http://127.0.0.1:9090/metrics"
 PORT = 9091
+CLIENTS = 16  # that are answered at a time
+PATIENCE = 5  # seconds that a client may take for each piece of what it asks and reads
+LONGEST = 15  # and for all of it
 QUIET = 6  # looks in a row, ten seconds apart, without a client before an engine counts as idle
 CALM = 60  # looks that it is waited for at first, since a job begins less often in a calm of ten minutes than in one of one
 AGAIN = (3, 4, 3)  # seconds between looks at an engine with clients: the kubelet's probe is one for a second or two, eight at the first
@@ -536,6 +539,39 @@ def _in_background(work: Callable[[], None]) -> threading.Thread:
     return thread
 
 
+class Server(ThreadingHTTPServer):
+    """Answers a few at a time, each for a few seconds: who only holds connections costs others a scrape, and never this pod."""
+
+    room = threading.BoundedSemaphore(CLIENTS)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Turn away who comes when all places are taken."""
+        if not self.room.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client_address)
+        except BaseException:  # no thread was made that would leave
+            self.room.release()
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Answer, and leave. A client that sends a byte now and then ends as well, which the time of one read does not see to."""
+        end = threading.Timer(LONGEST, _hang_up, [request])
+        end.daemon = True
+        end.start()
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            end.cancel()
+            self.room.release()
+
+
+def _hang_up(request: Any) -> None:
+    with contextlib.suppress(OSError):  # it went meanwhile
+        request.shutdown(socket.SHUT_RDWR)
+
+
 def serve(settings: Settings, store: Store) -> int:
     """Metrics and the whole story over HTTP, until the pod ends."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
@@ -544,7 +580,7 @@ def serve(settings: Settings, store: Store) -> int:
     class Handler(BaseHTTPRequestHandler):
         """Two pages, read afresh each time."""
 
-        timeout = 5  # seconds that a client may take to ask, and to read
+        timeout = PATIENCE
 
         def do_GET(self) -> None:
             marker, clean = store.marker("running"), store.marker("clean")
@@ -561,7 +597,7 @@ def serve(settings: Settings, store: Store) -> int:
         def log_message(self, *_arguments: Any) -> None:
             """Nothing: each scrape would be a line."""
 
-    ThreadingHTTPServer(("", PORT), Handler).serve_forever()
+    Server(("", PORT), Handler).serve_forever()
     return 0
 
 

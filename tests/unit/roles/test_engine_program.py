@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import json
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -136,14 +137,13 @@ def test_what_a_node_asks_for_is_read_at_a_start(program: ModuleType, monkeypatc
         assert api.requests("runner-1") == program.Requests()
 
 
-def test_the_exporter_serves_metrics_and_the_whole_story(program: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = program.Settings("0.21.8", str(tmp_path))
-    store = program.Store(settings, "runner-1")
-    store.checkpoints.mkdir(parents=True)
-    store.tell("wiped", "runner-1: gone")
+def serving(program: ModuleType, store: Any, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The exporter, on a port of its own and in the background."""
     servers: list[Any] = []
 
-    class Server(program.ThreadingHTTPServer):  # type: ignore[misc,name-defined]
+    class Server(program.Server):  # type: ignore[misc,name-defined]
+        room = threading.BoundedSemaphore(program.CLIENTS)
+
         def __init__(self, _address: Any, handler: Any) -> None:
             super().__init__(("127.0.0.1", 0), handler)
             servers.append(self)
@@ -151,16 +151,52 @@ def test_the_exporter_serves_metrics_and_the_whole_story(program: ModuleType, tm
         def serve_forever(self, poll_interval: float = 0.5) -> None:
             threading.Thread(target=super().serve_forever, daemon=True).start()
 
-    monkeypatch.setattr(program, "ThreadingHTTPServer", Server)
+    monkeypatch.setattr(program, "Server", Server)
     monkeypatch.setattr(program.signal, "signal", lambda *_arguments: None)
     assert program.serve(settings, store) == 0
-    base = f"http://127.0.0.1:{servers[0].server_address[1]}"
+    return servers[0]
+
+
+def test_the_exporter_serves_metrics_and_the_whole_story(program: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = program.Settings("0.21.8", str(tmp_path))
+    store = program.Store(settings, "runner-1")
+    store.checkpoints.mkdir(parents=True)
+    store.tell("wiped", "runner-1: gone")
+    server = serving(program, store, settings, monkeypatch)
+    base = f"http://127.0.0.1:{server.server_address[1]}"
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     page = opener.open(f"{base}/metrics", timeout=5).read().decode()
     assert 'runnerfleet_engine_wipes_total{node="runner-1",version="0.21.8"} 1\n' in page
     story = json.load(opener.open(f"{base}/state", timeout=5))
     assert story["events"][0]["message"] == "runner-1: gone" and story["checkpoints"] == [] and story["node"] == "runner-1"
-    servers[0].shutdown()
+    server.shutdown()
+
+
+@pytest.mark.parametrize("said", [b"", b"GET /metrics HTTP/1.1\r\nX: "], ids=["nothing", "a byte now and then"])
+def test_who_only_holds_connections_takes_few_threads_and_not_for_long(
+    program: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: bytes
+) -> None:
+    store = program.Store(program.Settings("0.21.8", str(tmp_path)), "runner-1")
+    store.base.mkdir(parents=True, exist_ok=True)
+    monkeypatch.setattr(program, "PATIENCE", 5 if said else 1)
+    monkeypatch.setattr(program, "LONGEST", 1 if said else 15)
+    server = serving(program, store, store.settings, monkeypatch)
+    before = threading.active_count()
+    held = [socket.create_connection(server.server_address, timeout=5) for _number in range(program.CLIENTS)]
+    for connection in held:
+        connection.sendall(said)
+    late = socket.create_connection(server.server_address, timeout=5)
+    assert late.recv(1) == b"", "it is turned away at once"
+    # A thread of a connection, and one that ends it.
+    assert threading.active_count() - before <= 2 * program.CLIENTS
+    for connection in held:
+        while connection.recv(1024):  # an error page, or nothing
+            pass
+    page = urllib.request.build_opener(urllib.request.ProxyHandler({})).open(
+        f"http://127.0.0.1:{server.server_address[1]}/metrics", timeout=5
+    )
+    assert page.status == 200
+    server.shutdown()
 
 
 def test_an_event_line_that_was_cut_spoils_no_other(program: ModuleType, tmp_path: Path) -> None:
