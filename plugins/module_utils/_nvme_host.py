@@ -33,6 +33,8 @@ MOVING = ".moving-to-nvme"
 # What lies on an array or in a volume that does not run yet is not known before, nor is a drive the same after its sectors changed.
 REPLAN = ("sectors", "array", "rebuild", "assemble", "activate")
 FSTRIM = "/usr/lib/systemd/system/fstrim.timer", "/lib/systemd/system/fstrim.timer"
+# As their programs make them: what pods and images are given is root's alone from the first moment.
+CLOSED = {"/var/lib/kubelet": 0o700, "/var/lib/containerd": 0o700}
 GET_FLAGS, SET_FLAGS, IMMUTABLE = 0x80086601, 0x40086602, 0x10
 
 
@@ -177,7 +179,8 @@ class Host(Stripes):
                 self.call(["sync", "--file-system", mount.volume.mount])
                 os.rename(mount.source + MOVING, mount.source)
             else:
-                os.mkdir(mount.source, 0o755)
+                os.mkdir(mount.source)
+                os.chmod(mount.source, CLOSED.get(target, 0o755))
         if os.path.exists(target + MOVING):
             copies = (target + ASIDE + (f"-{n}" if n else "") for n in range(1000))
             os.rename(target + MOVING, next(c for c in copies if not os.path.exists(c)))

@@ -71,3 +71,22 @@ def test_data_is_on_the_drive_before_it_counts_as_moved(tmp_path: Path, monkeypa
             host.do_bind(str(target), {"mount": mount})
         assert not (volume / "data").exists() and (moving / "file").exists()
     assert asked == ["cp", "sync"]
+
+
+@pytest.mark.parametrize(("target", "mode"), [("/var/lib/kubelet", 0o700), ("/var/lib/containerd", 0o700), ("/var/log/pods", 0o755)])
+def test_a_new_directory_is_as_closed_as_its_program_makes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str, mode: int
+) -> None:
+    """Whatever this process masks. Nothing lies at the targets: they are only names here."""
+    monkeypatch.setattr(_nvme_host, "mount_table", lambda: {str(tmp_path): ("259:1", "/")})
+    monkeypatch.setattr(_nvme_host, "device_of", lambda _node: "259:1")
+    monkeypatch.setattr(_nvme_host, "MOVING", f"-{tmp_path.name}-nothing")
+    monkeypatch.setattr(Host, "do_mount", lambda *_arguments: None)
+    before = os.umask(0o077)
+    try:
+        Host(Drives(lambda *_arguments, **_options: (0, "", ""))).do_bind(
+            target, {"mount": Mount(target, "/dev/nvme0n1p1", "UUID=1", "/data", Volume("a", mount=str(tmp_path)))}
+        )
+    finally:
+        os.umask(before)
+    assert (tmp_path / "data").stat().st_mode & 0o7777 == mode
