@@ -59,7 +59,7 @@ bench: setup setup-nvme venv
 pins: venv
 	PYTHONPATH=.ansible/collections python -m lab.pins $(STRICT)
 
-# docs/playbook-variables.md, of the argument specs of playbooks and roles.
+# docs/playbook-variables.md, of the argument specs of playbooks and roles; the items in docs/cis.md.
 docs: venv
 	PYTHONPATH=.ansible/collections python -m lab.docs
 

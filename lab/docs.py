@@ -1,4 +1,4 @@
-"""docs/playbook-variables.md, made of the argument specs of playbooks and roles: python -m lab.docs."""
+"""docs/playbook-variables.md, made of the argument specs of playbooks and roles, and the items in docs/cis.md: python -m lab.docs."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import yaml
-from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _variables
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _cis, _variables
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._variables import ROLES, SHARED
 
 from lab.playbooks import NAMESPACE, ROOT, Playbook, playbooks
 
 PAGE = ROOT / "docs/playbook-variables.md"
+CIS_PAGE, CIS_MARK = ROOT / "docs/cis.md", "<!-- items: made by `make docs` of plugins/plugin_utils/_cis.py -->\n"
 SPECS = ROOT / "meta/play_variables.yml"
 HEADER = """\
 # Variables of the playbooks
@@ -56,6 +57,22 @@ def page() -> str:
     for name, spec in roles.items():
         parts += [f"### Role {name}", f"{_text([spec['short_description']])}.", _table(spec["options"])]
     return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def cis_page() -> str:
+    """The page of the benchmark, its table made anew."""
+    written, mark, _old = CIS_PAGE.read_text(encoding="utf-8").partition(CIS_MARK)
+    rows = ["| number | what | read from | expected | accepted |", "|---|---|---|---|---|"]
+    for item in (*_cis.CONTROL_PLANE, *_cis.NODE):
+        where = (
+            item.key
+            if item.key == _cis.PROVIDERS
+            else f"`{item.key}`"
+            if item.component == _cis.FILES
+            else f"{item.component} `{item.key}`"
+        )
+        rows.append(f"| {item.number} | {item.title} | {where} | {item.expected} | {'yes' if item.accepted else ''} |")
+    return written + mark + "\n".join(rows) + "\n"
 
 
 def _playbook(playbook: Playbook, spec: Mapping[str, Any], roles: Mapping[str, Mapping[str, Any]], shared: Options) -> str:
@@ -122,5 +139,6 @@ def _text(description: str | Iterable[str]) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")
-    print(f"wrote {PAGE.relative_to(ROOT)}")
+    for path, text in ((PAGE, page()), (CIS_PAGE, cis_page())):
+        path.write_text(text, encoding="utf-8")
+        print(f"wrote {path.relative_to(ROOT)}")

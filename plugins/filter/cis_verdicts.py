@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ansible.errors import AnsibleFilterError
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._text import clean
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._cis import verdicts
 
@@ -18,7 +19,10 @@ def cis_verdicts(
     hosts: Mapping[str, Any], control_planes: Sequence[str], accepted: Mapping[str, str] | None = None
 ) -> list[dict[str, str]]:
     """See cis_verdicts.yml."""
-    return [verdict.as_dict() for verdict in verdicts(hosts, control_planes, accepted or {})]
+    try:
+        return [verdict.as_dict() for verdict in verdicts(hosts, control_planes, accepted or {})]
+    except ValueError as error:
+        raise AnsibleFilterError(str(error)) from error
 
 
 def cis_lines(told: Sequence[Mapping[str, str]]) -> list[str]:

@@ -24,4 +24,5 @@ FILES = (
     "/etc/kubernetes/pki/ca.crt",
     "/var/lib/kubelet/config.yaml",
 )
-PROGRAMS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "etcd", "kubelet")
+API, MANAGER, SCHEDULER, ETCD, KUBELET = "kube-apiserver", "kube-controller-manager", "kube-scheduler", "etcd", "kubelet"
+PROGRAMS = (API, MANAGER, SCHEDULER, ETCD, KUBELET)

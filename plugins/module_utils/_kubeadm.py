@@ -164,6 +164,12 @@ def remove(*paths: Path) -> bool:
     return True
 
 
+def close() -> None:
+    """The kubelet's configuration is root's alone; kubeadm writes it readable for all."""
+    if (KUBELET / "config.yaml").exists():
+        os.chmod(KUBELET / "config.yaml", 0o600)
+
+
 def registered(name: str) -> bool:
     """Wait until the kubelet has registered its node. Ready comes later, with the pod network."""
     deadline = time.monotonic() + REGISTRATION_SECONDS
@@ -189,10 +195,12 @@ def change(module: AnsibleModule, found: membership.Evidence, verdict: membershi
         if taken and not finished:
             return membership.still_registered(name)
     if finished:
+        close()
         remove(KUBERNETES / "bootstrap-kubelet.conf", KUBERNETES / MARK)
         return None
     if not (kubeadm.init(found) if verdict.action == "init" else kubeadm.join(found)):
         return f"kubeadm {verdict.action} failed, tries: {len(kubeadm.errors)}. The first ended with: {kubeadm.errors[0]}"
+    close()
     if verdict.action == "join" and not registered(name):
         return f"kubeadm join ended, but the kubelet has registered no node within {REGISTRATION_SECONDS} s. See `journalctl -u kubelet`"
     return None

@@ -102,6 +102,7 @@ def test_what_is_shown_with_e_exists(path: Path) -> None:
 
 def test_the_page_is_made_of_the_specs() -> None:
     assert docs.PAGE.read_text() == docs.page(), "run `make docs`"
+    assert docs.CIS_PAGE.read_text() == docs.cis_page(), "run `make docs`"
 
 
 def test_every_variable_is_on_the_page() -> None:

@@ -64,12 +64,14 @@ class Host:
                 (self.kubernetes / "manifests/kube-apiserver.yaml", "x"),
                 (self.etcd / "member/db", "x"),
                 (self.kubernetes / "kubelet.conf", conf),
+                (self.kubelet / "config.yaml", "x"),
             ],
             "join": [
                 (self.kubernetes / "bootstrap-kubelet.conf", conf),
                 (self.kubernetes / "pki/ca.crt", OURS),
                 (client, OURS),
                 (self.kubernetes / "kubelet.conf", conf),
+                (self.kubelet / "config.yaml", "x"),
             ],
         }[arguments[1]]
         steps = [path for path, _text in writes]
@@ -124,6 +126,7 @@ def test_check_then_real_then_nothing(host: Host, run_module: Run, given: dict[s
     real = run_module(kubeadm_node.main, given)
     assert (real["changed"], real["diff"]) == (True, foretold["diff"])
     assert [call[1] for call in host.calls] == [given["state"][:4]]
+    assert (host.kubelet / "config.yaml").stat().st_mode & 0o777 == 0o600
     again = run_module(kubeadm_node.main, given)
     assert (again["changed"], again["state"], again["action"]) == (False, "member", "keep")
     assert len(host.calls) == 1
@@ -131,7 +134,7 @@ def test_check_then_real_then_nothing(host: Host, run_module: Run, given: dict[s
     assert gathered["state"] == "member"
 
 
-@pytest.mark.parametrize("cut", range(5))
+@pytest.mark.parametrize("cut", range(6))
 def test_a_join_that_was_cut_off_is_finished(host: Host, run_module: Run, cut: int) -> None:
     """Wherever it was."""
     host.cut = cut
@@ -144,7 +147,7 @@ def test_a_join_that_was_cut_off_is_finished(host: Host, run_module: Run, cut: i
     assert not (host.kubernetes / "bootstrap-kubelet.conf").exists()
 
 
-@pytest.mark.parametrize("cut", range(6))
+@pytest.mark.parametrize("cut", range(7))
 def test_an_init_that_was_cut_off_is_finished(host: Host, run_module: Run, cut: int) -> None:
     """Where etcd holds data it goes on, else it begins anew."""
     host.cut = cut
@@ -159,13 +162,14 @@ def test_an_init_that_was_cut_off_is_finished(host: Host, run_module: Run, cut: 
 
 def test_a_node_that_registered_after_the_cut_is_only_tidied(host: Host, run_module: Run) -> None:
     """Its kubelet went on by itself."""
-    host.cut = 4
+    host.cut = 5
     with pytest.raises(KeyboardInterrupt):
         run_module(kubeadm_node.main, JOIN)
     host.node = True
     calls = len(host.calls)
     assert run_module(kubeadm_node.main, JOIN)["changed"]
     assert len(host.calls) == calls
+    assert (host.kubelet / "config.yaml").stat().st_mode & 0o777 == 0o600
     assert run_module(kubeadm_node.main, JOIN)["changed"] is False
 
 
