@@ -11,8 +11,8 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _sizing
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._hardware import hardware_from
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight import sizing as preflight_sizing
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.hardware import hardware_from
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _fleet_sizing, _planner
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._variables import SHARED, Variables, host_variables, role_variables
 
@@ -55,11 +55,11 @@ class ActionModule(ActionBase):
     def _machine(name: str, given: Any, variables: Variables, pools: list[Mapping[str, Any]], installed: bool) -> dict[str, Any]:
         """`installed`: the machine is there, so only the drives that its inventory names are counted."""
         floors = {}
-        for kind in _sizing.MINIMUM:
+        for kind in preflight_sizing.MINIMUM:
             stated = [(_usable(variables, f"preflight_{level}") or {}).get(kind) or {} for level in ("minimum", "recommended")]
             floors[kind] = (
-                _sizing.floor_from(_sizing.MINIMUM[kind], stated[0], f"preflight_minimum.{kind}"),
-                _sizing.floor_from(_sizing.RECOMMENDED[kind], stated[1], f"preflight_recommended.{kind}"),
+                preflight_sizing.floor_from(preflight_sizing.MINIMUM[kind], stated[0], f"preflight_minimum.{kind}"),
+                preflight_sizing.floor_from(preflight_sizing.RECOMMENDED[kind], stated[1], f"preflight_recommended.{kind}"),
             )
         values = {key: _usable(variables, key) for key in _fleet_sizing.NAMES}
         drives = [str(drive) for drive in (_usable(variables, "nvme_storage_drives") or [])] if installed else []

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _inventory
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._node_rules import PATHS, layout
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._pools import DEFAULT_POOLS
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._fleet.pools import DEFAULT_POOLS
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight import inventory as preflight_inventory
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.node_rules import PATHS, layout
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _host_needs
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._variables import Variables, role_values
 
@@ -40,7 +40,7 @@ class ActionModule(ActionBase):
         variables = Variables(task_vars, defaults, self._loader, {})
         values = {name: variables.value(name)[0] for name in _host_needs.NAMES}
         pools = [pool for pool in variables.value("fleet_pools")[0] or DEFAULT_POOLS if isinstance(pool, Mapping)]
-        kind = _inventory.kind_of(task_vars["inventory_hostname"], task_vars["groups"], pools, control_plane)
+        kind = preflight_inventory.kind_of(task_vars["inventory_hostname"], task_vars["groups"], pools, control_plane)
         if kind != "runner":
             values = {**values, "nvme_storage_drives": None, "nvme_storage_select": None}
         needed: dict[str, Any] = {"kernel_modules": _host_needs.kernel_modules(values, arguments.get("kernel_modules") or ())}

@@ -14,19 +14,14 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils import (
-    _api_values,
-    _host_rules,
-    _image_digests,
-    _inventory,
-    _kubeconfig,
-    _node_rules,
-    _sizing,
-)
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _api_values, _image_digests, _kubeconfig
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._addresses import credentials_in, has_credential
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._findings import Finding, in_order, summary, table
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._hardware import hardware_from
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._pins import PINS
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight import host_rules, node_rules
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight import inventory as preflight_inventory
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight import sizing as preflight_sizing
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.findings import Finding, in_order, summary, table
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.hardware import hardware_from
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import (
     _controller,
     _digest_check,
@@ -139,9 +134,9 @@ class ActionModule(ActionBase):
         fleet = self._fleet(hosts[played[0]], specs, findings)
         pools = [pool for pool in fleet["fleet_pools"] if isinstance(pool, Mapping)]
         leaders = host_variables(groups.get(control_plane, []), specs, defaults, self._loader, task_vars)
-        kinds = {name: _inventory.kind_of(name, groups, pools, control_plane) for name in played}
-        findings += _inventory.pool_findings(groups, pools, control_plane, options["external_control_plane"])
-        findings += _inventory.place_findings(played, groups, pools, control_plane, "ansible_limit" in task_vars)
+        kinds = {name: preflight_inventory.kind_of(name, groups, pools, control_plane) for name in played}
+        findings += preflight_inventory.pool_findings(groups, pools, control_plane, options["external_control_plane"])
+        findings += preflight_inventory.place_findings(played, groups, pools, control_plane, "ansible_limit" in task_vars)
         findings += self._variables(hosts, kinds, specs, options["ignored_variables"])
         pooled = {host for pool in pools for host in groups.get(str(pool.get("group")), ())}
         members = pooled.difference(hosts, leaders)
@@ -150,7 +145,7 @@ class ActionModule(ActionBase):
         findings += self._runner_pool_findings(hosts[played[0]])
         findings += self._fleet_findings(fleet, {} if options["external_control_plane"] else leaders)
         # A host that stands in a pool too is misplaced, and told as such.
-        findings += _inventory.control_plane_findings([name for name in leaders if name not in pooled])
+        findings += preflight_inventory.control_plane_findings([name for name in leaders if name not in pooled])
         looked = [self._host(name, kinds[name], hosts[name], options["survey"]) for name in played]
         findings += self._host_findings(looked, fleet, options, bool(leaders))
         findings += self._network_findings(looked, fleet, options, len(pooled.union(leaders)), leaders)
@@ -169,12 +164,12 @@ class ActionModule(ActionBase):
         return findings + self._github_findings(hosts[played[0]], fleet, options["github_check"])
 
     def _mirror_findings(
-        self, hosts: list[_host_rules.Host], first: Variables, mirror: Mapping[str, Any], options: dict[str, Any]
+        self, hosts: list[host_rules.Host], first: Variables, mirror: Mapping[str, Any], options: dict[str, Any]
     ) -> list[Finding]:
         """Release files that the mirror does not have, or has others of."""
         if not mirror or list(credentials_in("", mirror)):
             return []
-        architectures = _host_rules.ARCHITECTURES
+        architectures = host_rules.ARCHITECTURES
         archs = {architectures[host.survey["arch"]] for host in hosts if host.survey.get("arch") in architectures}
         chosen = {pin: first.value(name)[0] for pin, name in VERSIONS.items()}
         versions = {pin: str(version) for pin, version in chosen.items() if version}
@@ -182,7 +177,7 @@ class ActionModule(ActionBase):
 
     def _image_findings(
         self,
-        hosts: list[_host_rules.Host],
+        hosts: list[host_rules.Host],
         values: Mapping[str, Any],
         everyone: dict[str, Variables],
         fleet: Mapping[str, Any],
@@ -226,7 +221,7 @@ class ActionModule(ActionBase):
     def _github_findings(self, first: Variables, fleet: dict[str, Any], ask: bool) -> list[Finding]:
         """What GitHub says, where there is a credential to ask with and an address without one."""
         auth, url = fleet[CREDENTIAL], first.value("runner_controller_github_url")[0]
-        if url is None or has_credential(str(url)) or _inventory.credential_findings(auth):
+        if url is None or has_credential(str(url)) or preflight_inventory.credential_findings(auth):
             return []
         pools, image = (first.value(name)[0] for name in ("runner_pools_pools", "runner_pools_image"))
         return _github_check.github_findings(str(url), auth, pools, str(image or ""), ask)
@@ -238,7 +233,7 @@ class ActionModule(ActionBase):
             fleet[name] = spec.get("default")
             if name in first.raw:
                 value, _trouble = first.value(name)
-                usable = not _inventory.value_findings(name, value, spec, SHARED)
+                usable = not preflight_inventory.value_findings(name, value, spec, SHARED)
                 fleet[name] = value if usable and value is not None else fleet[name]
         for name in ("runner_controller_github_auth", "runner_controller_flavour"):
             fleet[name], trouble = first.value(name)
@@ -251,7 +246,7 @@ class ActionModule(ActionBase):
         """Names, types and nested keys of every role's variables, on every host of the play."""
         known = {name: (role, spec) for role, options in specs.items() for name, spec in options.items()}
         names = {name for variables in hosts.values() for name in variables.raw}
-        unknown = {finding.subject: finding for finding in _inventory.unknown_variables(sorted(names), known, specs, ignored)}
+        unknown = {finding.subject: finding for finding in preflight_inventory.unknown_variables(sorted(names), known, specs, ignored)}
         judged: dict[tuple[str, str], list[Finding]] = {}
         told: dict[str, list[Finding]] = {}
         for host, variables in hosts.items():
@@ -264,21 +259,21 @@ class ActionModule(ActionBase):
                 key = (name, repr(value))
                 if key not in judged:
                     role, spec = known[name]
-                    judged[key] = _inventory.value_findings(name, value, spec, "preflight -e fleet" if role == SHARED else role)
-                    judged[key] = judged[key] or _inventory.api_findings(_api_values.problems(name, value))
-                    judged[key] += [] if name == CREDENTIAL else _inventory.address_findings(name, value)
+                    judged[key] = preflight_inventory.value_findings(name, value, spec, "preflight -e fleet" if role == SHARED else role)
+                    judged[key] = judged[key] or preflight_inventory.api_findings(_api_values.problems(name, value))
+                    judged[key] += [] if name == CREDENTIAL else preflight_inventory.address_findings(name, value)
                 findings += judged[key]
             for role, options in specs.items():
                 if kinds[host] in KINDS.get(role, {kinds[host]}) and role != SHARED:
-                    findings += _inventory.required_findings(variables.known, options, role)
+                    findings += preflight_inventory.required_findings(variables.known, options, role)
             told[host] = findings
-        return _inventory.for_hosts(told)
+        return preflight_inventory.for_hosts(told)
 
     def _fleet_findings(self, fleet: dict[str, Any], control_plane: dict[str, Variables]) -> list[Finding]:
         """`control_plane`: its hosts' variables, none where it is not ours."""
         return [
-            *_inventory.credential_findings(fleet["runner_controller_github_auth"]),
-            *_inventory.flavour_findings(fleet["runner_controller_flavour"] or _inventory.FLAVOURS[0]),
+            *preflight_inventory.credential_findings(fleet["runner_controller_github_auth"]),
+            *preflight_inventory.flavour_findings(fleet["runner_controller_flavour"] or preflight_inventory.FLAVOURS[0]),
             *self._endpoint_findings(fleet, control_plane),
         ]
 
@@ -289,21 +284,21 @@ class ActionModule(ActionBase):
         pools = _fleet_sizing.engine_pools({name: first.value(name)[0] for name in _fleet_sizing.NAMES})
         engines = {pool.name: list(map(str, pool.versions)) for pool in pools}
         default = str(first.value("runner_pools_engine_version")[0] or "")
-        unknown = _inventory.api_findings(_api_values.unknown_engines("runner_pools_pools", named, engines, default))
+        unknown = preflight_inventory.api_findings(_api_values.unknown_engines("runner_pools_pools", named, engines, default))
         return [*unknown, *_trust.trust_findings(named, engines)]
 
     def _endpoint_findings(self, fleet: dict[str, Any], control_plane: dict[str, Variables]) -> list[Finding]:
         typed = {name: variables.value(ENDPOINT)[0] for name, variables in control_plane.items() if ENDPOINT in variables.raw}
         addresses = {name: str(variables.value("ansible_host")[0] or name) for name, variables in control_plane.items()}
         if typed and all(typed.values()):
-            return [finding for value in typed.values() for finding in _inventory.endpoint_findings(value, addresses, ENDPOINT)]
-        return _inventory.endpoint_findings(fleet.get("fleet_api_endpoint"), addresses)
+            return [finding for value in typed.values() for finding in preflight_inventory.endpoint_findings(value, addresses, ENDPOINT)]
+        return preflight_inventory.endpoint_findings(fleet.get("fleet_api_endpoint"), addresses)
 
-    def _host(self, name: str, kind: str, variables: Variables, survey: str) -> _host_rules.Host:
-        values = {key: variables.value(key)[0] for key in _node_rules.NAMES}
+    def _host(self, name: str, kind: str, variables: Variables, survey: str) -> host_rules.Host:
+        values = {key: variables.value(key)[0] for key in node_rules.NAMES}
         listed = values["nvme_storage_drives"]
         periods = variables.value("kubernetes_host_shutdown_grace_periods")[0] or []
-        return _host_rules.Host(
+        return host_rules.Host(
             name,
             kind,
             variables.raw.get(survey) or {},
@@ -314,16 +309,16 @@ class ActionModule(ActionBase):
         )
 
     def _host_findings(
-        self, hosts: list[_host_rules.Host], fleet: dict[str, Any], options: dict[str, Any], has_control_plane: bool
+        self, hosts: list[host_rules.Host], fleet: dict[str, Any], options: dict[str, Any], has_control_plane: bool
     ) -> list[Finding]:
-        findings = [finding for host in hosts for finding in _host_rules.host_findings(host)]
-        findings += _host_rules.fleet_findings(hosts)
-        findings += _host_rules.clock_findings(hosts, options["clock_tolerance"])
+        findings = [finding for host in hosts for finding in host_rules.host_findings(host)]
+        findings += host_rules.fleet_findings(hosts)
+        findings += host_rules.clock_findings(hosts, options["clock_tolerance"])
         path = os.path.expanduser(str(fleet.get("fleet_kubeconfig") or ""))
         try:
             cluster = _kubeconfig.read(path) if path and os.path.exists(path) else None
-            findings += _host_rules.access_findings(path, cluster, has_control_plane)
-            return findings + _host_rules.cluster_findings(hosts, path, cluster)
+            findings += host_rules.access_findings(path, cluster, has_control_plane)
+            return findings + host_rules.cluster_findings(hosts, path, cluster)
         except (ValueError, OSError) as error:
             found = (
                 str(error) if isinstance(error, _kubeconfig.KubeconfigError) else getattr(error, "strerror", None) or type(error).__name__
@@ -333,7 +328,7 @@ class ActionModule(ActionBase):
 
     def _network_findings(
         self,
-        hosts: list[_host_rules.Host],
+        hosts: list[host_rules.Host],
         fleet: dict[str, Any],
         options: dict[str, Any],
         nodes: int,
@@ -353,7 +348,7 @@ class ActionModule(ActionBase):
 
     def _sizing_findings(
         self,
-        hosts: list[_host_rules.Host],
+        hosts: list[host_rules.Host],
         variables: dict[str, Variables],
         groups: Mapping[str, list[str]],
         pools: list[Mapping[str, Any]],
@@ -367,12 +362,12 @@ class ActionModule(ActionBase):
             values = {name: variables[host.name].value(name)[0] for name in _fleet_sizing.NAMES}
             pool, nodes = _fleet_sizing.pool_of(host.name, groups, pools)
             try:
-                findings += _sizing.sizing_findings(
+                findings += preflight_sizing.sizing_findings(
                     host.name,
                     host.kind,
                     hardware_from(host.survey["hardware"]),
-                    _sizing.floor_from(_sizing.MINIMUM[host.kind], options["minimum"].get(host.kind) or {}),
-                    _sizing.floor_from(_sizing.RECOMMENDED[host.kind], options["recommended"].get(host.kind) or {}),
+                    preflight_sizing.floor_from(preflight_sizing.MINIMUM[host.kind], options["minimum"].get(host.kind) or {}),
+                    preflight_sizing.floor_from(preflight_sizing.RECOMMENDED[host.kind], options["recommended"].get(host.kind) or {}),
                     _fleet_sizing.node_plan(values, pool, nodes),
                     host.drives,
                 )
@@ -387,7 +382,7 @@ class ActionModule(ActionBase):
 
     def _version_findings(
         self,
-        hosts: list[_host_rules.Host],
+        hosts: list[host_rules.Host],
         variables: dict[str, Variables],
         first: Variables,
         groups: Mapping[str, list[str]],
@@ -453,11 +448,11 @@ def _differences(everyone: dict[str, Variables], specs: dict[str, dict[str, Any]
             if name not in OF_A_HOST and any(name in variables.raw for variables in everyone.values()):
                 values = {host: variables.value(name) for host, variables in everyone.items()}
                 told = {host: value for host, (value, trouble) in values.items() if value is not None and not trouble}
-                findings += _inventory.difference_findings(name, told, spec)
+                findings += preflight_inventory.difference_findings(name, told, spec)
     return findings
 
 
-def _cluster(hosts: list[_host_rules.Host], values: Mapping[str, Any], options: dict[str, Any]) -> _image_check.Cluster:
+def _cluster(hosts: list[host_rules.Host], values: Mapping[str, Any], options: dict[str, Any]) -> _image_check.Cluster:
     """The cluster as its control plane is. Where that is not in the play, or not ours, its version is not known."""
     running = [str(host.survey.get("api_server") or "") for host in hosts if host.kind == "control_plane"]
     if options["external_control_plane"] or not running:

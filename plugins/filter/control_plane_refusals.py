@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _inventory
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight import inventory as preflight_inventory
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _networks
 
 
@@ -22,7 +22,7 @@ def control_plane_refusals(
     _parsed, findings = _networks.parse(networks, _networks.node_masks(cluster_config or {}))
     return [
         f"{finding.subject}: found {finding.found}, expected {finding.expected}. {finding.hint}"
-        for finding in [*_inventory.control_plane_findings(hosts), *findings]
+        for finding in [*preflight_inventory.control_plane_findings(hosts), *findings]
     ]
 
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_config import config_changes
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_config import engine_config as _engine_config
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.config import config_changes
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.config import engine_config as _engine_config
 
 
 def engine_config(

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._node_pools import join_taints
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nodes.plan_pools import join_taints
 
 
 class FilterModule:

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.operator import due
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._kubeconfig import Cluster, KubeconfigError, holder, read, rebuilt
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._operator import due
 
 
 def kubeconfig_cluster(path: str) -> dict[str, str | int]:

@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _node_pools
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nodes import plan_pools
 
 
 def pool_members(pools: Sequence[Mapping[str, Any]], groups: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
     """See pool_members.yml."""
     try:
-        return _node_pools.pool_members(pools, groups)
+        return plan_pools.pool_members(pools, groups)
     except ValueError as error:
         raise AnsibleFilterError(str(error)) from error
 

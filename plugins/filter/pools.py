@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _pools
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._fleet import pools as fleet_pools
 
 
 def pools(given: Any, engine: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
@@ -18,12 +18,12 @@ def pools(given: Any, engine: Mapping[str, Any] | None = None) -> list[dict[str,
 
 def engine_pools(given: Any) -> list[str]:
     """See engine_pools.yml."""
-    return _pools.engine_pools(_read(given, None))
+    return fleet_pools.engine_pools(_read(given, None))
 
 
-def _read(given: Any, engine: Mapping[str, Any] | None) -> list[_pools.Pool]:
+def _read(given: Any, engine: Mapping[str, Any] | None) -> list[fleet_pools.Pool]:
     try:
-        return _pools.pools_from(given, engine)
+        return fleet_pools.pools_from(given, engine)
     except ValueError as error:
         raise AnsibleFilterError(str(error)) from error
 

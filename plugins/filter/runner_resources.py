@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._runner_share import limited
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._fleet.runner_share import limited
 
 
 def runner_resources(stated: Mapping[str, Any], limits: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._addresses import credentials_in, hidden
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host_config import HEADER
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host.plan_settings import HEADER
 
 KEYS = ("url", "registry", "registry_plain_http", "checksums")
 

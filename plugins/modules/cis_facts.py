@@ -75,7 +75,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cis_subjects import API, FILES, KUBELET, PROGRAMS
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host.cis_subjects import API, FILES, KUBELET, PROGRAMS
 
 try:
     import yaml

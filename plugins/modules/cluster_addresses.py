@@ -54,14 +54,14 @@ nodes:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kubernetes.core.plugins.module_utils.k8s.core import AnsibleK8SModule
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster_client import CLUSTER_ARGS, api_client
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster_objects import Look
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._network_policies import (
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.client import CLUSTER_ARGS, api_client
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.network_policies import (
     api_endpoints,
     api_servers,
     node_networks,
     peers,
 )
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.objects import Look
 
 SLICES = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices"
 

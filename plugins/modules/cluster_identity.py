@@ -65,14 +65,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _kubeconfig
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster_client import CLUSTER_ARGS, api_client
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster_identity import (
-    NAME,
-    NAMESPACE,
-    Identity,
-    mismatch,
-    overriding,
-)
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.client import CLUSTER_ARGS, api_client
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.identity import NAME, NAMESPACE, Identity, mismatch, overriding
 
 PATH = f"/api/v1/namespaces/{NAMESPACE}/configmaps"
 TIMEOUT = 30

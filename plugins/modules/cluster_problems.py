@@ -77,14 +77,9 @@ msg:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kubernetes.core.plugins.module_utils.k8s.core import AnsibleK8SModule
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster_client import CLUSTER_ARGS, api_client
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster_objects import Look
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster_problems import (
-    clean,
-    node_problems,
-    pressed,
-    problems,
-)
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.client import CLUSTER_ARGS, api_client
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.objects import Look
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.problems import clean, node_problems, pressed, problems
 
 MAX_ERROR = 4000
 

@@ -63,7 +63,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _encryption_keys as encryption
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster import encryption_keys as encryption
 
 
 def write(path: Path, text: str) -> None:

@@ -93,10 +93,10 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kubernetes.core.plugins.module_utils.k8s.core import AnsibleK8SModule
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster_client import CLUSTER_ARGS, api_client
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster_objects import explain
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_cluster import POOL_LABEL, EngineCluster
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_ready import (
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.client import CLUSTER_ARGS, api_client
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.objects import explain
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.api import POOL_LABEL, EngineCluster
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.readiness import (
     NodeVerdict,
     complaint,
     judge,

@@ -147,10 +147,10 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kubernetes.core.plugins.module_utils.k8s.core import AnsibleK8SModule
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _engine_rollout as rollout
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster_client import CLUSTER_ARGS, api_client
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_cluster import EngineCluster
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_roll import (
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.client import CLUSTER_ARGS, api_client
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine import rollout_plan as rollout
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.api import EngineCluster
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.rollout_run import (
     ADVICE,
     Limits,
     look,

@@ -107,9 +107,9 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kubernetes.core.plugins.module_utils.k8s.core import AnsibleK8SModule
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster_client import CLUSTER_ARGS, api_client
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_cluster import EngineCluster
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_memory import MIB, engine_memory, leftover, memory_now
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.client import CLUSTER_ARGS, api_client
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.api import EngineCluster
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.memory import MIB, engine_memory, leftover, memory_now
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._names import POOL_LABEL
 
 

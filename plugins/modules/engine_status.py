@@ -79,10 +79,10 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kubernetes.core.plugins.module_utils.k8s.core import AnsibleK8SModule
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster_client import CLUSTER_ARGS, api_client
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_cluster import EngineCluster
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_rollout import RolloutError, wanted_revisions
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_status import checkpoints, engines, table
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.client import CLUSTER_ARGS, api_client
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.api import EngineCluster
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.rollout_plan import RolloutError, wanted_revisions
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.status import checkpoints, engines, table
 
 
 def connect(module: AnsibleK8SModule) -> EngineCluster:

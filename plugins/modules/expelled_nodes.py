@@ -69,10 +69,10 @@ knew:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _node_policies as policies
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster_client import CLUSTER_ARGS, api_client
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._membership import check_node_name
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._node_requests import CredentialError, Requests
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.client import CLUSTER_ARGS, api_client
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host.plan_membership import check_node_name
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nodes import policies
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nodes.requests import CredentialError, Requests
 
 
 def run(cluster: Requests, names: list[str], check_mode: bool) -> dict[str, Any]:

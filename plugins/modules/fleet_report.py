@@ -61,8 +61,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kubernetes.core.plugins.module_utils.k8s.core import AnsibleK8SModule
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _fleet
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster_client import CLUSTER_ARGS, api_client
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.client import CLUSTER_ARGS, api_client
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._fleet import report as fleet_report
 
 ARC = "/apis/actions.summerwind.dev/v1alpha1/namespaces"
 
@@ -97,7 +97,7 @@ def main() -> None:
     engines, runners = module.params["engine_namespace"], module.params["runner_namespace"]
     try:
         client = api_client(module)
-        fleet = _fleet.fleet(
+        fleet = fleet_report.fleet(
             nodes=listed(client, "/api/v1/nodes"),
             engines=listed(client, f"/api/v1/namespaces/{engines}/pods"),
             deployments=listed(client, f"{ARC}/{runners}/runnerdeployments"),
@@ -107,7 +107,7 @@ def main() -> None:
     except Exception as error:
         # The client raises whatever its transport does; a person needs to know that it is the API that did not answer.
         module.fail_json(msg=f"the API of the cluster did not answer as expected: {type(error).__name__}: {str(error)[:500]}")
-    module.exit_json(changed=False, fleet=fleet, msg=_fleet.line(fleet))
+    module.exit_json(changed=False, fleet=fleet, msg=fleet_report.line(fleet))
 
 
 if __name__ == "__main__":

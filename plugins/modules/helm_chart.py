@@ -94,8 +94,9 @@ import os
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _chart_fetch, _charts
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._addresses import masked
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._helm import charts as helm_charts
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._helm import fetch as helm_fetch
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._text import clean
 
 
@@ -112,22 +113,22 @@ def main() -> None:
         "binary_path": {"type": "path", "default": "helm"},
     }
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
-    if _charts.yaml is None:
+    if helm_charts.yaml is None:
         module.fail_json(msg=missing_required_lib("PyYAML"))
     given = module.params
     module.params = masked(given)  # the answer has them, whatever it is
     chart, name, version, mirror = given["chart"], given["name"], given["version"], given["mirror"] or {}
     try:
-        known = _charts.expected(chart, version, mirror, given["recorded"])
-        found, expected, hint = _charts.refusal(chart, version, mirror, known)
+        known = helm_charts.expected(chart, version, mirror, given["recorded"])
+        found, expected, hint = helm_charts.refusal(chart, version, mirror, known)
         if found:
             raise ValueError(f"{found}; expected {expected}: {hint}")
-        helm = _chart_fetch.Helm(given["binary_path"], module.run_command)
-        content, source = _chart_fetch.fetch(chart, version, mirror, given["directory"], helm)
-        wrong = _charts.identity_error(_charts.archive_identity(content), name, version)
+        helm = helm_fetch.Helm(given["binary_path"], module.run_command)
+        content, source = helm_fetch.fetch(chart, version, mirror, given["directory"], helm)
+        wrong = helm_charts.identity_error(helm_charts.archive_identity(content), name, version)
         if wrong:
             raise ValueError(wrong)
-        written = _charts.with_files(content, given["replace"]) if given["replace"] else content
+        written = helm_charts.with_files(content, given["replace"]) if given["replace"] else content
     except (OSError, ValueError) as error:
         module.fail_json(
             msg=f"The chart {clean(chart)} cannot be used: {clean(error, 1600)}. Look at its address and at its version, "
@@ -139,7 +140,7 @@ def main() -> None:
             module.fail_json(
                 msg=f"The chart {name} {version} from {clean(source)} has the sha256 {sha256}, expected {one.sha256} ({one.origin}). "
                 "Nothing was deployed. Replace it by upstream's; if it was packaged anew on purpose, "
-                f"set fleet_mirror.checksums['{clean(_charts.key(chart, version))}'] to its sum."
+                f"set fleet_mirror.checksums['{clean(helm_charts.key(chart, version))}'] to its sum."
             )
     if not known:
         module.warn(
@@ -148,7 +149,7 @@ def main() -> None:
     path = os.path.join(given["directory"], f"{name}-{version}.tgz")
     Path(path).write_bytes(written)
     origin = known[0].origin if known else "first seen"
-    module.exit_json(changed=False, path=path, sha256=sha256, origin=origin, record=_charts.record(version, sha256))
+    module.exit_json(changed=False, path=path, sha256=sha256, origin=origin, record=helm_charts.record(version, sha256))
 
 
 if __name__ == "__main__":

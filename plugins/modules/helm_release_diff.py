@@ -97,7 +97,7 @@ import json
 from ansible.module_utils.basic import missing_required_lib
 from ansible_collections.kubernetes.core.plugins.module_utils.helm import AnsibleHelmModule
 from ansible_collections.kubernetes.core.plugins.module_utils.helm_args_common import HELM_AUTH_ARG_SPEC, HELM_AUTH_MUTUALLY_EXCLUSIVE
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._helm_diff import manifest_diff, yaml
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._helm.diff import manifest_diff, yaml
 
 
 def main() -> None:

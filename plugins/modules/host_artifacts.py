@@ -105,7 +105,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._addresses import hidden, masked
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._artifact_files import (
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host.apply_artifacts import (
     ArtifactError,
     adopt,
     install,
@@ -114,7 +114,7 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._artifact_fi
     with_sum,
     write_state,
 )
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._artifacts import Wanted, difference, wanted
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host.plan_artifacts import Wanted, difference, wanted
 
 
 def looking(want: Wanted, verify: bool) -> Callable[[str, Mapping[str, Any]], str]:

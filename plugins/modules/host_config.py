@@ -116,8 +116,8 @@ changes:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host import HostError
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host_setup import HostConfig
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host.apply_settings import HostConfig
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host.files import HostError
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:

@@ -98,11 +98,13 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.facts.system.distribution import Distribution
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _kernel, _nvme_plan, _survey, _swap
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._hardware_host import gather
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host import read
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host import probe_kernel, probe_swap
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host.files import read
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._kubeconfig import KubeconfigError, fingerprint
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_drives import Drives
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme import layout as nvme_layout
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.probe_drives import Drives
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight import survey as preflight_survey
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.probe_hardware import gather
 
 KUBERNETES = "/etc/kubernetes"
 KUBELET = "/usr/local/bin/kubelet"
@@ -172,7 +174,7 @@ def filesystem(path: str) -> dict[str, Any]:
 def storage(module: AnsibleModule) -> list[str] | None:
     """Why nvme_layout would refuse; None where it was not asked."""
     given = module.params.get("storage")
-    return None if given is None else _nvme_plan.refusals(module.run_command, module.get_bin_path, given)
+    return None if given is None else nvme_layout.refusals(module.run_command, module.get_bin_path, given)
 
 
 def kubelet(module: AnsibleModule) -> str:
@@ -186,19 +188,19 @@ def kubelet(module: AnsibleModule) -> str:
 def inhibit_delays() -> dict[str, str]:
     """InhibitDelayMaxSec as each file of logind's configuration sets it, by path."""
     paths = [path for folder in LOGIND for path in (f"{folder}/logind.conf", *glob.glob(f"{folder}/logind.conf.d/*.conf"))]
-    found = {path: _survey.parse_key_values(text(path)).get("InhibitDelayMaxSec", "") for path in paths}
+    found = {path: preflight_survey.parse_key_values(text(path)).get("InhibitDelayMaxSec", "") for path in paths}
     return {path: value for path, value in found.items() if value}
 
 
 def survey(module: AnsibleModule) -> dict[str, Any]:
     """Everything at once."""
     epoch = time.time()
-    system = _survey.parse_key_values(text("/etc/os-release"))
-    listening = _survey.parse_listening(text("/proc/net/tcp")) | _survey.parse_listening(text("/proc/net/tcp6"))
-    modules_missing = _kernel.missing(module, module.params["kernel_modules"])
+    system = preflight_survey.parse_key_values(text("/etc/os-release"))
+    listening = preflight_survey.parse_listening(text("/proc/net/tcp")) | preflight_survey.parse_listening(text("/proc/net/tcp6"))
+    modules_missing = probe_kernel.missing(module, module.params["kernel_modules"])
     return {
         "addresses": addresses(),
-        "api_server": _survey.parse_image_version(text(KUBERNETES + "/manifests/kube-apiserver.yaml"), "kube-apiserver"),
+        "api_server": preflight_survey.parse_image_version(text(KUBERNETES + "/manifests/kube-apiserver.yaml"), "kube-apiserver"),
         "arch": platform.machine(),
         "cgroup_version": 2 if os.path.exists("/sys/fs/cgroup/cgroup.controllers") else 1,
         "cluster_ca": cluster_ca(),
@@ -218,15 +220,15 @@ def survey(module: AnsibleModule) -> dict[str, Any]:
         "listening": sorted(listening),
         "machine_id": text("/etc/machine-id").strip(),
         "member": member(),
-        "networks": _survey.parse_routes(text("/proc/net/route")) + _survey.parse_inet6(text("/proc/net/if_inet6")),
+        "networks": preflight_survey.parse_routes(text("/proc/net/route")) + preflight_survey.parse_inet6(text("/proc/net/if_inet6")),
         "os": system.get("ID", ""),
         "os_family": Distribution(module).get_distribution_facts().get("os_family", ""),
         "os_version": system.get("VERSION_ID", ""),
-        "packet_filters": _kernel.packet_filters(module),
+        "packet_filters": probe_kernel.packet_filters(module),
         "product_uuid": text("/sys/class/dmi/id/product_uuid").strip().lower(),
         "storage": storage(module),
-        "swap_bytes": _survey.parse_meminfo(text("/proc/meminfo")).get("SwapTotal", 0),
-        "swap_sources": [{"name": source.name, "why": source.why, "fixed": not source.links} for source in _swap.sources()],
+        "swap_bytes": preflight_survey.parse_meminfo(text("/proc/meminfo")).get("SwapTotal", 0),
+        "swap_sources": [{"name": source.name, "why": source.why, "fixed": not source.links} for source in probe_swap.sources()],
     }
 
 

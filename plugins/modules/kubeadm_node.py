@@ -110,8 +110,8 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _membership as membership
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._kubeadm import Kubeadm, change, gather, lock
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host import plan_membership as membership
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host.apply_membership import Kubeadm, change, gather, lock
 
 
 def main() -> None:

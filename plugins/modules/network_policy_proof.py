@@ -78,9 +78,9 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kubernetes.core.plugins.module_utils.k8s.core import AnsibleK8SModule
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster_client import CLUSTER_ARGS, api_client
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster_objects import explain
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._network_policies import HELD, OPEN, Look, verdict
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.client import CLUSTER_ARGS, api_client
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.network_policies import HELD, OPEN, Look, verdict
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.objects import explain
 
 INTERVAL = 1
 TIMEOUT = 30

@@ -84,10 +84,9 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _node_credentials as credentials
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _node_policies as policies
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster_client import CLUSTER_ARGS, api_client
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._node_requests import Requests
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.client import CLUSTER_ARGS, api_client
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nodes import credentials, policies
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nodes.requests import Requests
 
 POLL_SECONDS = 1
 

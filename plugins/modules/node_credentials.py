@@ -96,11 +96,10 @@ refused:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _node_credentials as credentials
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _node_policies as policies
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster_client import CLUSTER_ARGS, api_client
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._membership import check_node_name
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._node_requests import CredentialError, Requests, approve_until
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.client import CLUSTER_ARGS, api_client
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host.plan_membership import check_node_name
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nodes import credentials, policies
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nodes.requests import CredentialError, Requests, approve_until
 
 
 def gathered(cluster: Requests, names: list[str], expelled: list[str]) -> dict[str, Any]:

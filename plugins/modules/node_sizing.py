@@ -176,10 +176,10 @@ import platform
 from dataclasses import asdict
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _sizing
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._findings import in_order, table
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._hardware import hardware_from
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._hardware_host import gather
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight import sizing as preflight_sizing
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.findings import in_order, table
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.hardware import hardware_from
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.probe_hardware import gather
 
 NAME = {"type": "str", "required": True}
 NEEDED = {"type": "raw", "required": True}
@@ -223,22 +223,22 @@ def main() -> None:
     module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
     params, role = module.params, module.params["role"]
     try:
-        minimum = _sizing.floor_from(_sizing.MINIMUM[role], params["minimum"], "minimum")
-        recommended = _sizing.floor_from(_sizing.RECOMMENDED[role], params["recommended"], "recommended")
-        plan = _sizing.plan_from(params["plan"]) if params["plan"] is not None else None
+        minimum = preflight_sizing.floor_from(preflight_sizing.MINIMUM[role], params["minimum"], "minimum")
+        recommended = preflight_sizing.floor_from(preflight_sizing.RECOMMENDED[role], params["recommended"], "recommended")
+        plan = preflight_sizing.plan_from(params["plan"]) if params["plan"] is not None else None
         hardware = hardware_from(params["hardware"]) if params["hardware"] else gather(module.run_command, params["drives"])
     except ValueError as error:
         module.fail_json(msg=str(error))
     subject = params["subject"] or platform.node()
-    findings = in_order(_sizing.sizing_findings(subject, role, hardware, minimum, recommended, plan, params["drives"]))
+    findings = in_order(preflight_sizing.sizing_findings(subject, role, hardware, minimum, recommended, plan, params["drives"]))
     bad = ("error", "warning") if params["fail_on"] == "warning" else ("error",)
     result = {
         "changed": False,
         "ok": not any(finding.severity in bad for finding in findings),
         "findings": [finding.as_dict() for finding in findings],
         "hardware": hardware.as_dict(),
-        "allocatable": asdict(_sizing.allocatable(hardware, plan)),
-        "capacity": _sizing.capacity(hardware, plan) if plan else None,
+        "allocatable": asdict(preflight_sizing.allocatable(hardware, plan)),
+        "capacity": preflight_sizing.capacity(hardware, plan) if plan else None,
     }
     if not result["ok"] and params["fail_on"] != "never":
         module.fail_json(msg=table(findings), **result)

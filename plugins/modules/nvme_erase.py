@@ -52,8 +52,8 @@ erased:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_drives import BAD_ANSWER, Drives
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_erase import Eraser
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.apply_erase import Eraser
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.probe_drives import BAD_ANSWER, Drives
 
 
 def main() -> None:

@@ -91,11 +91,11 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _nvme_health
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme import MARK, OTHER_PATH, UNREAD, Drive, ours
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_drives import BAD_ANSWER, Drives
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_groups import Stripes
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_select import reasons
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme import probe_controller
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.apply_stripe import Stripes
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.model import MARK, OTHER_PATH, UNREAD, Drive, ours
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.plan_selection import reasons
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.probe_drives import BAD_ANSWER, Drives
 
 
 def shown(drive: Drive, carried: list[str]) -> dict[str, Any]:
@@ -135,15 +135,15 @@ def look(host: Stripes, sysfs: Path, name: str = "") -> dict[str, Any]:
     drive = host.drives.inspect(sysfs, name)
     carried, problems = carried_or_reason(host, drive)
     told = shown(replace(drive, blocked=(*drive.blocked, *problems)), carried)
-    more = _nvme_health.ask(host.drives.run, told["node"]) if sysfs.name.startswith("nvme") else {}
+    more = probe_controller.ask(host.drives.run, told["node"]) if sysfs.name.startswith("nvme") else {}
     links = host.drives.drive_of(sysfs.name).links
-    return {"links": links, "health": None, "formats": None, "note": "", **_nvme_health.identity(sysfs), **more, **told}
+    return {"links": links, "health": None, "formats": None, "note": "", **probe_controller.identity(sysfs), **more, **told}
 
 
 def other_way(name: str) -> dict[str, Any]:
     """A device that is one more way to a drive."""
     drive = Drive(name, f"/dev/{name}", 0, blocked=(OTHER_PATH,))
-    who = _nvme_health.identity(Path("/sys/class/block", name))
+    who = probe_controller.identity(Path("/sys/class/block", name))
     return {"links": [], "health": None, "formats": None, "note": "", **who, **shown(drive, [])}
 
 

@@ -92,10 +92,10 @@ volumes:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_diff import describe
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_drives import Drives
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_host import Host
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_plan import OPTIONS, RULES, make_plan, missing_tools, volumes_of
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.apply_mounts import Host
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.diff import describe
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.layout import OPTIONS, RULES, make_plan, missing_tools, volumes_of
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.probe_drives import Drives
 
 
 def main() -> None:

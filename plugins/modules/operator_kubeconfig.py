@@ -58,8 +58,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _operator as operator
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._membership import decoded, kubeconfig
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster import operator
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host.plan_membership import decoded, kubeconfig
 
 ADMIN = Path("/etc/kubernetes/admin.conf")
 LOCAL_BIN = "/usr/local/bin"

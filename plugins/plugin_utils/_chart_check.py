@@ -24,10 +24,11 @@ from typing import Any
 
 import yaml
 from ansible.module_utils.urls import ConnectionError
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _chart_fetch, _charts
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._addresses import has_credential
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._findings import Finding
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._helm import charts as helm_charts
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._helm import fetch as helm_fetch
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._mirror import check_mirror, mirrored
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.findings import Finding
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._text import clean
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._fleet_images import Chart, Image, manifest_images
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._mirror_check import unreachable, wrong_sum
@@ -60,7 +61,7 @@ def question(chart: Chart, fleet_mirror: Mapping[str, Any]) -> Question | None:
     if not chart.address.startswith("oci://") or has_credential(chart.address):
         return None
     registry = registry_of(chart.mirror, f"{chart.role}_mirror", fleet_mirror)
-    name, tag = _charts.key(chart.address, chart.version), f"v{chart.version}".replace("+", "_")
+    name, tag = helm_charts.key(chart.address, chart.version), f"v{chart.version}".replace("+", "_")
     return Question(registry, CHART, name, chart.address.removeprefix("oci://"), tag, _variables(chart)) if registry else None
 
 
@@ -73,21 +74,21 @@ def look(chart: Chart, fleet_mirror: Mapping[str, Any], kubernetes: str, render:
         return [], []
     where = Place(chart.address)
     try:
-        where, known = place(chart), _charts.expected(chart.address, chart.version, chart.mirror, "")
+        where, known = place(chart), helm_charts.expected(chart.address, chart.version, chart.mirror, "")
         if where.upstream:
             return [_unknown(chart)] if render else [], []
-        refused, expected, hint = _charts.refusal(chart.address, chart.version, chart.mirror, known)
+        refused, expected, hint = helm_charts.refusal(chart.address, chart.version, chart.mirror, known)
         if refused:
             return [Finding("mirror_checksum_unknown", _subject(chart), refused, expected, hint)], []
         helm = shutil.which(chart.helm) or ""
         if where.key == "registry" and not helm:
             return [], []  # the helm that is missing is told
         with tempfile.TemporaryDirectory(prefix="runnerfleet-chart-") as directory:
-            asked = _chart_fetch.Helm(helm, _run)
-            archive, _source = _chart_fetch.fetch(
+            asked = helm_fetch.Helm(helm, _run)
+            archive, _source = helm_fetch.fetch(
                 where.address if not where.key else chart.address, chart.version, chart.mirror, directory, asked, TIMEOUT
             )
-            wrong = _charts.identity_error(_charts.archive_identity(archive), chart.name, chart.version)
+            wrong = helm_charts.identity_error(helm_charts.archive_identity(archive), chart.name, chart.version)
             if wrong:
                 raise ValueError(wrong)
             found = hashlib.sha256(archive).hexdigest()
@@ -148,7 +149,7 @@ def _variables(chart: Chart) -> str:
 
 
 def _subject(chart: Chart) -> str:
-    return f"{_charts.key(chart.address, chart.version)} ({_variables(chart)})"
+    return f"{helm_charts.key(chart.address, chart.version)} ({_variables(chart)})"
 
 
 def _said(chart: Chart, fleet_mirror: Mapping[str, Any], key: str) -> str:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import yaml
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cis_subjects import (
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host.cis_subjects import (
     API,
     ETCD,
     KUBELET,

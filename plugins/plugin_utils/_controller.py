@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ansible.release import __version__ as core_version
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._findings import Finding
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.findings import Finding
 
 CORE, HELM, HELM_4_CORE = (2, 19), (3, 0), (6, 5)  # helm 4 speaks to kubernetes.core from 6.5.0 on
 CONTROLLER = "the controller"

@@ -11,9 +11,9 @@ from dataclasses import replace
 from typing import Any
 
 import yaml
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._findings import Finding, named
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._image_digests import digest_of, has_digest
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._mirror import qualified_image
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.findings import Finding, named
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._text import clean
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _registry
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _registry_check as registries

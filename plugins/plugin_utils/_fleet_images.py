@@ -15,9 +15,9 @@ import yaml
 from ansible.utils.vars import merge_hash
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _image_digests
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._api_values import engine_of
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._fleet.pools import ENGINE, pools_from
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._names import POOL_LABEL
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._pins import of_kubeadm
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._pools import ENGINE, pools_from
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._fleet_sizing import engine_pools
 
 CONTROL_PLANE = ""  # where others are pools

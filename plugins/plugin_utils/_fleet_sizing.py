@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_memory import LEAST, OVERHEAD
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._pools import ENGINE, Pool, pools_from
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.memory import LEAST, OVERHEAD
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._fleet.pools import ENGINE, Pool, pools_from
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._fleet.runner_share import pool_runners, runner
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.sizing import Plan, plan_from
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._quantity import at, to_bytes, to_millicpu
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._runner_share import pool_runners, runner
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._sizing import Plan, plan_from
 
 # What the plan is made of; each is a variable of the role that its name begins with.
 NAMES = (

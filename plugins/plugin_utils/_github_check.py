@@ -17,8 +17,8 @@ from http.client import HTTPException
 from typing import Any
 
 from ansible.module_utils import urls
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._findings import Finding
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._pins import PINS
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.findings import Finding
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _github_runners as github
 
 TIMEOUT = 5

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._api_values import OWNERS
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._findings import Finding
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.findings import Finding
 
 CREDENTIAL = "runner_controller_github_auth"
 URL = "runner_controller_github_url"

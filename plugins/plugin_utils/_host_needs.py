@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._node_rules import LAYOUT, layout
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.node_rules import LAYOUT, layout
 
 NAMES = (
     *LAYOUT.values(),

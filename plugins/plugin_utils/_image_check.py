@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._findings import Finding
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._pins import PINS, of_kubeadm
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.findings import Finding
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _chart_check, _digest_check, _fleet_images
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _registry_check as registries
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._fleet_images import Chart, Image

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._network_policies import internet, openings, peers
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.network_policies import internet, openings, peers
 
 DNS = {
     "to": [

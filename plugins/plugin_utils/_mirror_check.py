@@ -18,9 +18,9 @@ from typing import Any
 
 from ansible.module_utils.urls import open_url
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _published_sums
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._findings import Finding
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._mirror import mirrored, sha256_digits
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._pins import artifacts
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.findings import Finding
 
 TIMEOUT = 15
 THREADS = 8

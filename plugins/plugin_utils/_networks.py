@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._findings import Finding, named
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.findings import Finding, named
 
 try:
     from netaddr import AddrFormatError, IPAddress, IPNetwork

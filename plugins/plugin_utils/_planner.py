@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _sizing
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._hardware import Hardware
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight import sizing as preflight_sizing
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.hardware import Hardware
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._quantity import show_bytes, show_cpu
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._fleet_sizing import node_plan
 
@@ -30,7 +30,7 @@ def machine_plan(
     hardware: Hardware,
     pools: Sequence[Mapping[str, Any]],
     values: Mapping[str, Any],
-    floors: Mapping[str, tuple[_sizing.Floor, _sizing.Floor]],
+    floors: Mapping[str, tuple[preflight_sizing.Floor, preflight_sizing.Floor]],
     drives: Sequence[str],
 ) -> dict[str, Any]:
     """One machine against every place. `floors`: minimum and recommended by kind; `values`: as node_plan takes them."""
@@ -38,10 +38,10 @@ def machine_plan(
     for place, kind in places(pools):
         minimum, recommended = floors[kind]
         plan = node_plan(values, place if kind != "control_plane" else "", 1)
-        findings = _sizing.sizing_findings(name, kind, hardware, minimum, recommended, plan, drives if kind == "runner" else ())
+        findings = preflight_sizing.sizing_findings(name, kind, hardware, minimum, recommended, plan, drives if kind == "runner" else ())
         told = [finding for finding in findings if finding.code not in SHORTAGE]
         errors = [finding for finding in told if finding.severity == "error" and finding.code != "plan_runner_does_not_fit"]
-        capacity = _sizing.capacity(hardware, plan)
+        capacity = preflight_sizing.capacity(hardware, plan)
         found.append(
             {
                 "place": place,
@@ -62,12 +62,12 @@ def machine_plan(
     }
 
 
-def bottleneck(hardware: Hardware, plan: _sizing.Plan) -> dict[str, Any]:
+def bottleneck(hardware: Hardware, plan: preflight_sizing.Plan) -> dict[str, Any]:
     """How many runners of every size fit when each has as many, and what one more of each would lack."""
 
     def left(each: int) -> dict[str, int]:
         runners = tuple(replace(runner, max=each) for runner in plan.runners)
-        found: dict[str, int] = _sizing.capacity(hardware, replace(plan, runners=runners))["left"]
+        found: dict[str, int] = preflight_sizing.capacity(hardware, replace(plan, runners=runners))["left"]
         return found
 
     of_each = 0

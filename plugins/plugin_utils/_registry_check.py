@@ -13,8 +13,8 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._findings import Finding, named
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._mirror import registry_api
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.findings import Finding, named
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _registry
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._fleet_images import Image, merged, pulled_by
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._mirror_check import FROM_HERE, reach

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._api_values import OWNERS, engine_of
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._findings import Finding
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.findings import Finding
 
 _HINT = "give it a pool of nodes of its own (fleet_pools, and pool of the entry). See docs/security.md"
 

@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 from ansible.errors import AnsibleError, AnsibleUndefinedVariable
 from ansible.template import Templar
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._findings import Finding
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.findings import Finding
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 SHARED = "fleet"

@@ -18,16 +18,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_config import (
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.config import (
     FIRST_KNOWN,
     engine_config,
     jobs_are_root,
     parse_version,
 )
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._findings import Finding
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._inventory import for_hosts
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._pools import Pool
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._survey import os_family
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._fleet.pools import Pool
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.findings import Finding
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.inventory import for_hosts
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.survey import os_family
 
 try:
     from packaging.specifiers import InvalidSpecifier, SpecifierSet

@@ -11,7 +11,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._findings import Finding
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.findings import Finding
 
 TIMEOUT = 10
 

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_config import engine_config
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.config import engine_config
 
 from tests.facts.engines import Process
 

@@ -149,11 +149,11 @@ DEADLINES = {
     "modules/engine_ready.py": "engine nodes did not answer within",
     "modules/network_policy_proof.py": "did not answer the API server within 0 seconds",
     "modules/secrets_rewritten.py": "did not read its keys again within 0 s",
-    "module_utils/_engine_roll.py": "still in use after 0 seconds",
-    "module_utils/_kubeadm.py": "has registered no node within",
-    "module_utils/_node_requests.py": "the cluster approves every certificate",
+    "module_utils/_engine/rollout_run.py": "still in use after 0 seconds",
+    "module_utils/_host/apply_membership.py": "has registered no node within",
+    "module_utils/_nodes/requests.py": "the cluster approves every certificate",
 }
-SHORT_WAITS = {"module_utils/_nvme_write.py": 10}  # seconds
+SHORT_WAITS = {"module_utils/_nvme/apply_drives.py": 10}  # seconds
 
 
 def _waits_for(task: dict[str, Any]) -> str:

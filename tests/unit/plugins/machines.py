@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _nvme_drives
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_drives import Drives
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme import probe_drives
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.probe_drives import Drives
 
 MIB = 1024**2
 
@@ -98,9 +98,9 @@ class Machine:
 def machine(root: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     """A machine without drives, which the reader takes for the real one."""
     made = Machine(root)
-    monkeypatch.setattr(_nvme_drives, "ROOT", root)
-    monkeypatch.setattr(_nvme_drives, "device_of", lambda path: made.numbers.get(Path(os.path.realpath(str(root) + path)).name, ""))
-    monkeypatch.setattr(_nvme_drives.shutil, "which", lambda *_a, **_k: "/usr/sbin/lvm")
+    monkeypatch.setattr(probe_drives, "ROOT", root)
+    monkeypatch.setattr(probe_drives, "device_of", lambda path: made.numbers.get(Path(os.path.realpath(str(root) + path)).name, ""))
+    monkeypatch.setattr(probe_drives.shutil, "which", lambda *_a, **_k: "/usr/sbin/lvm")
     return made
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._pools import ENGINE
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._fleet.pools import ENGINE
 
 from .render import rendered
 

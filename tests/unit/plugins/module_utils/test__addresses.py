@@ -6,7 +6,7 @@ import string
 
 import pytest
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _addresses
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._findings import Finding, table
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.findings import Finding, table
 from hypothesis import given
 from hypothesis import strategies as st
 

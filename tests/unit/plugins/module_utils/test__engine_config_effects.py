@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_config import SPACES, engine_config
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.config import SPACES, engine_config
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _kubeconfig
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._operator import due
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.operator import due
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._encryption_keys import keys_of
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.encryption_keys import keys_of
 from ansible_collections.runnerfleet.baremetal.plugins.modules import encryption_keys
 from hypothesis import given
 from hypothesis import strategies as st

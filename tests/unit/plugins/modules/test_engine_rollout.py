@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_ready import ROLL_ANNOTATION, with_taint, without_taint
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_rollout import (
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.readiness import ROLL_ANNOTATION, with_taint, without_taint
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.rollout_plan import (
     CHECKPOINT_ANNOTATION,
     RESTORE_ANNOTATION,
     UNREGISTER,

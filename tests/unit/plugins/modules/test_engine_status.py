@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _engine_status as status
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_ready import ROLL_ANNOTATION
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_rollout import Progress
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine import status
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.readiness import ROLL_ANNOTATION
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.rollout_plan import Progress
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._names import ENGINE_TAINT, POOL_LABEL
 from ansible_collections.runnerfleet.baremetal.plugins.modules import engine_status
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _node_policies as policies
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _node_requests
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nodes import policies
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nodes import requests as nodes_requests
 from ansible_collections.runnerfleet.baremetal.plugins.modules import expelled_nodes, node_credentials
+from tests.unit.plugins.module_utils._nodes.test_credentials import CLIENT_SIGNER, pem, request
 
-from tests.unit.plugins.module_utils.test__node_credentials import CLIENT_SIGNER, pem, request
 from tests.unit.plugins.modules.test_node_credentials import REQUESTS, SECRETS, Api, RunModule
 
 POLICY = f"{policies.GROUP}/validatingadmissionpolicies/{policies.EXPELLED}"
@@ -74,12 +74,12 @@ def test_a_dry_run_says_what_would_be(run: Callable[..., dict[str, Any]], api: A
 
 def test_no_node_goes_before_the_rule_holds(run: Callable[..., dict[str, Any]], api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """It would be made again by its kubelet."""
-    monkeypatch.setattr(_node_requests.time, "sleep", lambda _seconds: None)
+    monkeypatch.setattr(nodes_requests.time, "sleep", lambda _seconds: None)
     api.deaf = 3
     assert run(api, names=["runner-1"])["deleted"] == ["runner-1"]
     api.deaf = 10**6
     clock = iter(range(1000))
-    monkeypatch.setattr(_node_requests.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(nodes_requests.time, "monotonic", lambda: next(clock))
     result = run(api, names=["runner-1", "runner-2"])
     assert "runner-1 may still write: found, 60 s after" in result["msg"] and "/api/v1/nodes/runner-2" in api.objects
 

@@ -149,7 +149,7 @@ def test_what_is_not_the_chart(
 def test_a_chart_that_has_no_end(
     run_module: RunModule, arguments: dict[str, Any], served: tuple[Path, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(helm_chart._charts, "LARGEST", 20)
+    monkeypatch.setattr(helm_chart.helm_charts, "LARGEST", 20)
     result = run_module(helm_chart.main, arguments)
     assert result["failed"] and "larger than 20 bytes" in result["msg"]
 

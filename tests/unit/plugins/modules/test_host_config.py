@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _host, _host_config, _host_setup, _swap
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host import apply_settings, plan_settings, probe_swap
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host import files as host_files
 from ansible_collections.runnerfleet.baremetal.plugins.modules import host_config
 
 RunModule = Callable[..., dict[str, Any]]
@@ -51,13 +52,13 @@ class FakeHost:
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeHost:
     """A host to configure."""
     fake = FakeHost(tmp_path)
-    read, file = _host.read, _host.Host.file
-    path = _host_config.sysctl_path
-    monkeypatch.setattr(_host_setup, "read", lambda name: read(fake.path(name)))
-    monkeypatch.setattr(_host.Host, "file", lambda self, name, *rest: file(self, fake.path(name), *rest))
-    monkeypatch.setattr(_host_config, "sysctl_path", lambda key: fake.path(path(key)))
-    monkeypatch.setattr(_swap, "ROOT", tmp_path)
-    monkeypatch.setattr(_host_setup, "UNIT_DIRECTORY", fake.path("/etc/systemd/system"))
+    read, file = host_files.read, host_files.Host.file
+    path = plan_settings.sysctl_path
+    monkeypatch.setattr(apply_settings, "read", lambda name: read(fake.path(name)))
+    monkeypatch.setattr(host_files.Host, "file", lambda self, name, *rest: file(self, fake.path(name), *rest))
+    monkeypatch.setattr(plan_settings, "sysctl_path", lambda key: fake.path(path(key)))
+    monkeypatch.setattr(probe_swap, "ROOT", tmp_path)
+    monkeypatch.setattr(apply_settings, "UNIT_DIRECTORY", fake.path("/etc/systemd/system"))
     monkeypatch.setattr(AnsibleModule, "run_command", lambda _self, argv: fake.run(argv))
     monkeypatch.setattr(AnsibleModule, "get_bin_path", lambda _self, name, **_options: name)
     return fake
@@ -89,9 +90,9 @@ def test_a_secret_is_not_in_the_result(run_module: RunModule, host: FakeHost, tm
 
 
 def test_prune_removes_only_what_the_collection_wrote(run_module: RunModule, host: FakeHost, tmp_path: Path) -> None:
-    host.write("/certs/old/hosts.toml", _host_config.HEADER + "\n")
+    host.write("/certs/old/hosts.toml", plan_settings.HEADER + "\n")
     host.write("/certs/own/hosts.toml", "server = 'mine'\n")
-    kept = {"path": str(tmp_path / "certs/new/hosts.toml"), "content": _host_config.HEADER + "\n"}
+    kept = {"path": str(tmp_path / "certs/new/hosts.toml"), "content": plan_settings.HEADER + "\n"}
     arguments = {"files": [kept], "prune": [str(tmp_path / "certs/*/hosts.toml")]}
     run_module(host_config.main, arguments)
     assert sorted(path.parent.name for path in tmp_path.glob("certs/*/hosts.toml")) == ["new", "own"]
@@ -194,10 +195,10 @@ def test_swap_that_units_turn_on_stays_off(run_module: RunModule, host: FakeHost
     names = ["dphys-swapfile.service", "swapfile.swap", "zramswap.service"]
     planned = run_module(host_config.main, {"swap_off": True}, check=True)
     assert sorted(planned["changes"]) == sorted([*names, "swap.target"])
-    assert not host.commands and len(_swap.sources()) == 3
+    assert not host.commands and len(probe_swap.sources()) == 3
     done = run_module(host_config.main, {"swap_off": True})
     assert done["changes"] == planned["changes"]
-    assert not _swap.sources()
+    assert not probe_swap.sources()
     wants = Path(host.path("/etc/systemd/system/multi-user.target.wants"))
     assert [link.name for link in wants.iterdir()] == ["kept.service"]
     assert Path(host.path("/etc/systemd/system/dphys-swapfile.service")).readlink() == Path("/dev/null")
@@ -210,7 +211,7 @@ def test_a_unit_file_of_the_administrator_is_kept(run_module: RunModule, host: F
     folder = Path(host.path("/etc/systemd/system"))
     assert (folder / "my-swap.service").readlink() == Path("/dev/null")
     assert "swapon" in (folder / "my-swap.service.disabled").read_text()
-    assert not _swap.sources() and not run_module(host_config.main, {"swap_off": True})["changed"]
+    assert not probe_swap.sources() and not run_module(host_config.main, {"swap_off": True})["changed"]
 
 
 @pytest.mark.parametrize("check", [True, False])

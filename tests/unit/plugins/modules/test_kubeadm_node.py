@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils import basic
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _kubeadm
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host import apply_membership
 from ansible_collections.runnerfleet.baremetal.plugins.modules import kubeadm_node
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -95,14 +95,14 @@ class Host:
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     """An empty machine with kubeadm."""
     made = Host(tmp_path)
-    monkeypatch.setattr(_kubeadm, "KUBERNETES", made.kubernetes)
-    monkeypatch.setattr(_kubeadm, "KUBELET", made.kubelet)
-    monkeypatch.setattr(_kubeadm, "ETCD", made.etcd)
-    monkeypatch.setattr(_kubeadm, "RUN", tmp_path)
-    monkeypatch.setattr(_kubeadm, "node_exists", lambda *_args, **_more: made.node)
+    monkeypatch.setattr(apply_membership, "KUBERNETES", made.kubernetes)
+    monkeypatch.setattr(apply_membership, "KUBELET", made.kubelet)
+    monkeypatch.setattr(apply_membership, "ETCD", made.etcd)
+    monkeypatch.setattr(apply_membership, "RUN", tmp_path)
+    monkeypatch.setattr(apply_membership, "node_exists", lambda *_args, **_more: made.node)
     # A module's process ends, and its lock with it; here all of them are one process.
-    monkeypatch.setattr(_kubeadm.fcntl, "flock", lambda _handle, _how: None)
-    monkeypatch.setattr(_kubeadm.time, "sleep", lambda _seconds: None)
+    monkeypatch.setattr(apply_membership.fcntl, "flock", lambda _handle, _how: None)
+    monkeypatch.setattr(apply_membership.time, "sleep", lambda _seconds: None)
     monkeypatch.setattr(basic.AnsibleModule, "get_bin_path", lambda *_args, **_more: "/usr/local/bin/kubeadm")
     monkeypatch.setattr(basic.AnsibleModule, "run_command", made.command)
     return made
@@ -143,7 +143,7 @@ def test_a_join_that_was_cut_off_is_finished(host: Host, run_module: Run, cut: i
     host.cut = 99
     assert run_module(kubeadm_node.main, JOIN)["changed"]
     assert run_module(kubeadm_node.main, JOIN)["changed"] is False
-    assert not (host.kubernetes / _kubeadm.MARK).exists()
+    assert not (host.kubernetes / apply_membership.MARK).exists()
     assert not (host.kubernetes / "bootstrap-kubelet.conf").exists()
 
 
@@ -234,7 +234,7 @@ def test_a_bad_name_is_told_before_anything(host: Host, run_module: Run) -> None
 
 def test_a_node_that_never_registers_is_told(host: Host, run_module: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the time that was waited, and where to look."""
-    monkeypatch.setattr(_kubeadm, "node_exists", lambda *_args, **_more: False)
-    monkeypatch.setattr(_kubeadm, "REGISTRATION_SECONDS", -1)
+    monkeypatch.setattr(apply_membership, "node_exists", lambda *_args, **_more: False)
+    monkeypatch.setattr(apply_membership, "REGISTRATION_SECONDS", -1)
     result = run_module(kubeadm_node.main, JOIN)
     assert result["failed"] and "has registered no node within -1 s. See `journalctl -u kubelet`" in result["msg"]

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 from ansible.module_utils import basic
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _node_policies as policies
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._node_credentials import SERVING_SIGNER
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nodes import policies
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nodes.credentials import SERVING_SIGNER
 from ansible_collections.runnerfleet.baremetal.plugins.modules import node_certificates
 from cryptography import x509
+from tests.unit.plugins.module_utils._nodes.test_credentials import COMMON, OF_SERVING, ORGANIZATION, pem, request
 
-from tests.unit.plugins.module_utils.test__node_credentials import COMMON, OF_SERVING, ORGANIZATION, pem, request
 from tests.unit.plugins.modules.test_node_credentials import REQUESTS, Api, RunModule
 
 LIFE = f"{policies.GROUP}/mutatingadmissionpolicies/{policies.LIFE}"

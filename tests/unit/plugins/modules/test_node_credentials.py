@@ -9,12 +9,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _node_credentials as credentials
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _node_policies as policies
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _node_requests
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nodes import credentials, policies
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nodes import requests as nodes_requests
 from ansible_collections.runnerfleet.baremetal.plugins.modules import node_credentials
-
-from tests.unit.plugins.module_utils.test__node_credentials import pem, request
+from tests.unit.plugins.module_utils._nodes.test_credentials import pem, request
 
 RunModule = Callable[..., dict[str, Any]]
 BINDINGS = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/"
@@ -103,7 +101,7 @@ class Api:
 @pytest.fixture
 def run(run_module: RunModule, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> RunModule:
     """Run the module against an API."""
-    monkeypatch.setattr(_node_requests.time, "sleep", lambda _seconds: None)
+    monkeypatch.setattr(nodes_requests.time, "sleep", lambda _seconds: None)
 
     def call(api: Api, check: bool = False, **arguments: Any) -> dict[str, Any]:
         monkeypatch.setattr(node_credentials, "api_client", lambda _module: api)
@@ -157,7 +155,7 @@ def test_no_token_while_anything_approves_by_itself(run: RunModule) -> None:
 
 def test_a_binding_of_another_name_ends_the_run(run: RunModule, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(0, 1000, 9))
-    monkeypatch.setattr(_node_requests.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(nodes_requests.time, "monotonic", lambda: next(clock))
     api = Api(automatic=(credentials.AUTOMATIC_BINDING, "somebodys"))
     result = run(api, state="present")
     assert result["failed"] and api.tokens() == {}
@@ -178,10 +176,10 @@ def test_each_gets_its_own_and_nothing_else(run: RunModule, monkeypatch: pytest.
 
     def sleep(_seconds: float) -> None:
         if next(looks, "end") == "end":
-            run_absent.append(_node_requests.Requests(api).delete_tokens(["runner-1", "runner-2"]))
+            run_absent.append(nodes_requests.Requests(api).delete_tokens(["runner-1", "runner-2"]))
 
     run_absent: list[Any] = []
-    monkeypatch.setattr(_node_requests.time, "sleep", sleep)
+    monkeypatch.setattr(nodes_requests.time, "sleep", sleep)
     result = run(api, state="approved")
     assert result["approved"] == ["runner-1"] and run_absent
     verdicts = {name: api.verdict(name) for name in ("good", "evil", "neighbour", "stranger", "node")}
@@ -192,7 +190,7 @@ def test_what_was_denied_fails_after_the_tokens_are_gone(run: RunModule) -> None
     api = Api()
     user = f"system:bootstrap:{run(api, state='present')['tokens']['runner-2'].split('.')[0]}"
     api.ask("evil", user, "support-1")
-    _node_requests.Requests(api).approve_joins(["runner-2"])
+    nodes_requests.Requests(api).approve_joins(["runner-2"])
     result = run(api, state="absent")
     assert result["failed"] and api.tokens() == {}
     assert "runner-2: refused: found subject" in result["msg"] and "system:node:support-1" in result["msg"]
@@ -202,7 +200,7 @@ def test_an_api_that_stays_away_is_told(run: RunModule, monkeypatch: pytest.Monk
     api = Api()
     api.down = 1000
     clock = iter(range(1000))
-    monkeypatch.setattr(_node_requests.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(nodes_requests.time, "monotonic", lambda: next(clock))
     assert "could not be looked at any more: Refused: 503" in run(api, state="approved", seconds=10)["msg"]
     assert "did not answer as expected" in run(api)["msg"]
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _node_pools as pools
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nodes import plan_pools as pools
 from ansible_collections.runnerfleet.baremetal.plugins.modules import node_pools
 
 Run = Callable[..., dict[str, Any]]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._findings import CODES
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.findings import CODES
 from ansible_collections.runnerfleet.baremetal.plugins.modules import node_sizing
 
 Run = Callable[..., dict[str, Any]]
@@ -103,4 +103,4 @@ def test_a_named_drive_of_another_kind_counts_with_a_warning(run_module: Run) ->
 def test_documented_floors_are_those_of_the_code() -> None:
     documented = yaml.safe_load(node_sizing.DOCUMENTATION)["options"]
     assert "2 vCPUs and 8 GB" in documented["minimum"]["description"][1] and "100 GB" in documented["minimum"]["description"][1]
-    assert documented["role"]["choices"] == list(node_sizing._sizing.MINIMUM) == list(node_sizing._sizing.RECOMMENDED)
+    assert documented["role"]["choices"] == list(node_sizing.preflight_sizing.MINIMUM) == list(node_sizing.preflight_sizing.RECOMMENDED)

@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _nvme_erase
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme import Drive
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme_erase import Eraser, blank
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme import apply_erase
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.apply_erase import Eraser, blank
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.model import Drive
 
 DRIVE = Drive("nvme-a", "/dev/nvme0n1", 1 << 30, found=("unknown bytes: in the MiB at 0",), model="M")
 
@@ -36,8 +36,8 @@ class Drives:
 
 @pytest.fixture
 def no_device(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_nvme_erase.os, "open", lambda *_arguments: -1)
-    monkeypatch.setattr(_nvme_erase.os, "close", lambda _descriptor: None)
+    monkeypatch.setattr(apply_erase.os, "open", lambda *_arguments: -1)
+    monkeypatch.setattr(apply_erase.os, "close", lambda _descriptor: None)
 
 
 @pytest.mark.usefixtures("no_device")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme import REASONS, is_reason
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.model import REASONS, is_reason
 from ansible_collections.runnerfleet.baremetal.plugins.modules import nvme_facts
 
 from tests.unit.plugins.machines import MIB, Machine, samsung

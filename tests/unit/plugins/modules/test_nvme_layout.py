@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme import Drive
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.model import Drive
 from ansible_collections.runnerfleet.baremetal.plugins.modules import nvme_layout
 
 Run = Callable[..., dict[str, Any]]

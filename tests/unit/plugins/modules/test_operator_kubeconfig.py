@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils import basic
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._operator import BINDING, binding, group_of, new_group
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.operator import BINDING, binding, group_of, new_group
 from ansible_collections.runnerfleet.baremetal.plugins.modules import operator_kubeconfig
 
 Run = Callable[..., dict[str, Any]]

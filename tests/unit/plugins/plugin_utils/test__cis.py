@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from ansible.errors import AnsibleFilterError
 from ansible_collections.runnerfleet.baremetal.plugins.filter.cis_verdicts import cis_lines, cis_verdicts
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cis_subjects import FILES
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host.cis_subjects import FILES
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _cis
 from hypothesis import given
 from hypothesis import strategies as st

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._findings import CODES, Finding
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.findings import CODES, Finding
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _digest_check, _image_check
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _registry_check as registries
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._fleet_images import CLUSTER, Image

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_memory import LEAST, OVERHEAD
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._sizing import Resources, Runner
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.memory import LEAST, OVERHEAD
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.sizing import Resources, Runner
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _fleet_sizing
 
 GIB = 1024**3

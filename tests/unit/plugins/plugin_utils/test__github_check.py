@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._findings import Finding
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.findings import Finding
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _github_check
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _github_runners as github
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._github_runners import Question, Reply

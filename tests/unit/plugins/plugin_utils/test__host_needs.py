@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._node_rules import layout
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.node_rules import layout
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _host_needs as needs
 
 BASE = ["overlay"]

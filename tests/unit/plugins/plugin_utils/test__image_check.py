@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._findings import Finding
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._pins import PINS
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.findings import Finding
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _chart_check, _fleet_images, _image_check
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._image_check import Cluster
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._registry_check import Host

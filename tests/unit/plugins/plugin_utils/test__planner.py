@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _sizing
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._hardware import hardware_from
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight import sizing as preflight_sizing
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.hardware import hardware_from
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _planner
 
 from .test__fleet_sizing import VALUES
 
 POOLS = [{"name": "support", "group": "s"}, {"name": "runner", "group": "r", "engine": True}]
-FLOORS = {kind: (_sizing.MINIMUM[kind], _sizing.RECOMMENDED[kind]) for kind in _sizing.MINIMUM}
+FLOORS = {kind: (preflight_sizing.MINIMUM[kind], preflight_sizing.RECOMMENDED[kind]) for kind in preflight_sizing.MINIMUM}
 BIG = {"vcpus": 64, "memory_bytes": "256GB", "drives": [{"name": "nvme0n1", "size_bytes": "3.84TB"}]}
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._findings import CODES, Finding
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.findings import CODES, Finding
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _registry, _registry_check
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._fleet_images import Image
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._registry_check import Host

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._findings import Finding
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._fleet.pools import Pool
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._pins import PINS
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._pools import Pool
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.findings import Finding
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _version_matrix
 from packaging.specifiers import SpecifierSet
 

@@ -1,0 +1,261 @@
+# Copyright (c) 2026 runnerfleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The requests about engines and the runners beside them, on plain dicts. Private to the collection."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from typing import Any
+from urllib.parse import quote
+
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.readiness import stuck_container, with_taint, without_taint
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.rollout_plan import (
+    UNREGISTER,
+    Progress,
+    RolloutError,
+    notes,
+    read_gauges,
+    read_progress,
+    read_state,
+)
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._names import POOL_LABEL
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._text import clean
+
+ENGINE_SELECTOR = "app.kubernetes.io/name=dagger-engine"
+FORMER_ACCOUNT = "dagger-engine"
+METRICS_PORTS = (9090, 9091)  # of the engine, and of what watches its state
+TRIES = 10
+TIMEOUT = 60
+MAX_ANSWER = 4 << 20  # characters of what a pod answers
+
+
+class EngineCluster:
+    """A cluster with engines in one namespace, and runners in another. `api` is the client library's ApiClient."""
+
+    def __init__(self, api: Any, pools: list[str], namespace: str, runner_namespace: str = "") -> None:
+        self.api = api
+        self.pools = pools
+        self.namespace = namespace
+        self.runner_namespace = runner_namespace
+
+    def nodes(self) -> list[dict[str, Any]]:
+        """The nodes that carry engines."""
+        return self._list("/api/v1/nodes", labelSelector=f"{POOL_LABEL} in ({','.join(self.pools)})")
+
+    def daemonsets(self) -> list[dict[str, Any]]:
+        """One for each pool and version."""
+        return self._list(f"/apis/apps/v1/namespaces/{self.namespace}/daemonsets", labelSelector=ENGINE_SELECTOR)
+
+    def namespaces(self) -> list[str]:
+        """Names of all namespaces."""
+        return [str(item["metadata"]["name"]) for item in self._list("/api/v1/namespaces")]
+
+    def secret_digest(self, name: str) -> str:
+        """A checksum of what a Secret of the engines' namespace holds, empty where there is none of that name."""
+        try:
+            found = self._json("GET", f"/api/v1/namespaces/{self.namespace}/secrets/{name}")
+        except Exception as error:
+            if getattr(error, "status", None) == 404:
+                return ""
+            raise
+        # With the object's own identity, so that equal secrets of two fleets have different sums.
+        held = json.dumps([found["metadata"]["uid"], found.get("data") or {}], sort_keys=True)
+        return hashlib.sha256(held.encode()).hexdigest()[:16]
+
+    def former_access(self) -> list[dict[str, str]]:
+        """What earlier releases made for the engines' pods, where it is there and no pod or DaemonSet uses it: the account comes last."""
+        try:
+            account = self._json("GET", f"/api/v1/namespaces/{self.namespace}/serviceaccounts/{FORMER_ACCOUNT}")
+        except Exception as error:
+            if getattr(error, "status", None) == 404:
+                return []
+            raise
+        ours = (account["metadata"].get("labels") or {}).get("app.kubernetes.io/managed-by") == "runnerfleet"
+        path, wanted = f"/api/v1/namespaces/{self.namespace}/pods", {"fieldSelector": f"spec.serviceAccountName={FORMER_ACCOUNT}"}
+        used = any(item["spec"]["template"]["spec"].get("serviceAccountName") == FORMER_ACCOUNT for item in self.daemonsets())
+        if not ours or used or self._list(path, **wanted, limit="1"):
+            return []
+        rbac, found = "rbac.authorization.k8s.io/v1", []
+        for suffix in ("Binding", ""):
+            found.append({"apiVersion": rbac, "kind": f"ClusterRole{suffix}", "name": f"{self.namespace}-{FORMER_ACCOUNT}"})
+            for namespace in (self.namespace, self.runner_namespace):
+                found.append({"apiVersion": rbac, "kind": f"Role{suffix}", "name": FORMER_ACCOUNT, "namespace": namespace})
+        return [*found, {"apiVersion": "v1", "kind": "ServiceAccount", "name": FORMER_ACCOUNT, "namespace": self.namespace}]
+
+    def kinds(self, group: str) -> list[str]:
+        """Kinds of a group of the API with its version; none where the cluster does not have it."""
+        try:
+            found = self._json("GET", f"/apis/{group}").get("resources") or []
+        except Exception as error:
+            if getattr(error, "status", None) == 404:
+                return []
+            raise
+        return sorted({str(item["kind"]) for item in found if "/" not in item["name"]})
+
+    def revisions(self) -> list[dict[str, Any]]:
+        """The templates that the DaemonSets had, as far as the cluster remembers."""
+        return self._list(f"/apis/apps/v1/namespaces/{self.namespace}/controllerrevisions", labelSelector=ENGINE_SELECTOR)
+
+    def engine_pods(self, node: str = "") -> list[dict[str, Any]]:
+        """Engine pods of one node, or all of them."""
+        place = {"fieldSelector": f"spec.nodeName={node}"} if node else {}
+        return self._list(f"/api/v1/namespaces/{self.namespace}/pods", labelSelector=ENGINE_SELECTOR, **place)
+
+    def runner_pods(self, node: str) -> list[dict[str, Any]]:
+        """Pods in the runners' namespace on a node."""
+        return self._list(f"/api/v1/namespaces/{self.runner_namespace}/pods", fieldSelector=f"spec.nodeName={node}")
+
+    def gauges(self, pod: str) -> dict[str, float]:
+        """What the engine and its state say of themselves; empty when they do not answer."""
+        found: dict[str, float] = {}
+        for port in METRICS_PORTS:
+            try:
+                text = self._text("GET", f"/api/v1/namespaces/{self.namespace}/pods/{pod}:{port}/proxy/metrics", timeout=15)
+            except Exception as error:
+                # Whatever the way through the API server throws: the pod is starting, stopping, or does not serve this port.
+                if getattr(error, "status", None) == 403:
+                    raise
+                continue
+            found.update(read_gauges(text[:MAX_ANSWER]))
+        return found
+
+    def state(self, pod: str) -> dict[str, Any]:
+        """What the node says of an engine's state, see read_state. Empty when it does not answer."""
+        try:
+            return read_state(
+                self._text("GET", f"/api/v1/namespaces/{self.namespace}/pods/{pod}:{METRICS_PORTS[1]}/proxy/state")[:MAX_ANSWER]
+            )
+        except Exception as error:
+            if getattr(error, "status", None) == 403:
+                raise
+            return {}
+
+    def mark(self, node: str, progress: Progress | None, closed: bool = False) -> None:
+        """Write down how far the node's roll is, and keep new runners away from it; without progress, let them in, or not yet."""
+        for _try in range(TRIES):
+            now = self._json("GET", f"/api/v1/nodes/{node}")
+            meta = {
+                "resourceVersion": now["metadata"]["resourceVersion"],
+                "annotations": notes(read_progress(now), progress),
+            }
+            taints = with_taint(now) if progress or closed else without_taint(now)
+            if self._patch_node(node, {"metadata": meta, "spec": {"taints": taints or None}}):
+                return
+        raise RolloutError(f"{node} was written to by others {TRIES} times in a row, expected a quiet moment")
+
+    def set_taints(self, node: dict[str, Any], taints: list[Any]) -> bool:
+        """Change a node's taints; False when somebody changed the node since it was read."""
+        body = {"metadata": {"resourceVersion": node["metadata"]["resourceVersion"]}, "spec": {"taints": taints or None}}
+        return self._patch_node(node["metadata"]["name"], body)
+
+    def last_line(self, pod: dict[str, Any]) -> str:
+        """The last line that the container in trouble wrote, if the kubelet can tell."""
+        query = {"tailLines": "1", "container": stuck_container(pod)}
+        for previous in ("false", "true"):
+            try:
+                found = self._text("GET", f"{self._path(pod, '/api/v1', 'pods')}/log", query={**query, "previous": previous}, timeout=10)
+            except Exception:  # whatever its transport throws: what is wrong is told without it
+                continue
+            if found.strip():
+                return clean(found.strip()[-500:], 500)
+        return ""
+
+    def unregister(self, pod: dict[str, Any]) -> None:
+        """Ask the legacy controller to take a runner off the service's list once it has no job."""
+        note = {"metadata": {"annotations": {UNREGISTER: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}}}
+        self._gone_is_fine("PATCH", self._path(pod, "/api/v1", "pods"), note)
+
+    def release(self, pod: dict[str, Any]) -> None:
+        """Ask the scale-set controller to let a runner go once it has no job: it has the name of its pod."""
+        self._gone_is_fine("DELETE", self._path(pod, "/apis/actions.github.com/v1alpha1", "ephemeralrunners"))
+
+    def remove(self, pod: dict[str, Any]) -> None:
+        """Ask a pod to stop, with all the time that it was given, and no other pod of that name."""
+        body = {"preconditions": {"uid": pod["metadata"]["uid"]}}
+        self._gone_is_fine("DELETE", self._path(pod, "/api/v1", "pods"), body)
+
+    def stopped(self, pod: str, uid: str, container: str, timeout: float) -> tuple[bool, int | None]:
+        """Wait until a pod is gone; returns whether it is, and the exit code of its container if that was seen."""
+        path, code = f"/api/v1/namespaces/{self.namespace}/pods", None
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                found = self._json("GET", f"{path}/{pod}")
+            except Exception as error:
+                if getattr(error, "status", None) == 404:
+                    return True, code
+                raise
+            if found["metadata"]["uid"] != uid:
+                return True, code
+            code = _exit_code(found, container, code)
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False, code
+            # The last thing that is said of a pod has its exit code, and is gone with the pod: only a watch gets to see it.
+            seconds = max(1, min(30, int(left)))
+            query = {
+                "watch": "true",
+                "fieldSelector": f"metadata.name={pod}",
+                "resourceVersion": found["metadata"]["resourceVersion"],
+                "timeoutSeconds": str(seconds),
+            }
+            for line in self._request("GET", path, query=query, timeout=seconds + 15):
+                event = json.loads(line) if line.strip() else {}
+                if (event.get("object") or {}).get("kind") == "Pod":
+                    code = _exit_code(event["object"], container, code)
+                if event.get("type") in ("DELETED", "ERROR"):
+                    break
+
+    def _patch_node(self, node: str, body: dict[str, Any]) -> bool:
+        try:
+            self._json("PATCH", f"/api/v1/nodes/{node}", body)
+        except Exception as error:
+            if getattr(error, "status", None) != 409:
+                raise
+            return False
+        return True
+
+    def _path(self, item: dict[str, Any], group: str, kind: str) -> str:
+        return f"{group}/namespaces/{item['metadata']['namespace']}/{kind}/{item['metadata']['name']}"
+
+    def _gone_is_fine(self, method: str, path: str, body: Any = None) -> None:
+        try:
+            self._json(method, path, body)
+        except Exception as error:
+            if getattr(error, "status", None) not in (404, 409):  # gone, or another one of the same name
+                raise
+
+    def _list(self, path: str, **query: str) -> list[dict[str, Any]]:
+        return list(self._json("GET", path, query=query).get("items") or [])
+
+    def _json(self, method: str, path: str, body: Any = None, query: dict[str, str] | None = None) -> dict[str, Any]:
+        return dict(json.loads(self._text(method, path, body, query)))
+
+    def _text(self, method: str, path: str, body: Any = None, query: dict[str, str] | None = None, timeout: int = TIMEOUT) -> str:
+        return bytes(self._request(method, path, body, query, timeout).data).decode(errors="replace")
+
+    def _request(self, method: str, path: str, body: Any = None, query: dict[str, str] | None = None, timeout: int = TIMEOUT) -> Any:
+        kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
+        return self.api.call_api(
+            quote(path, safe="/:"),
+            method,
+            query_params=list((query or {}).items()),
+            header_params={"Accept": "application/json, */*", "Content-Type": kind},
+            body=body,
+            auth_settings=["BearerToken"],
+            _preload_content=False,
+            _return_http_data_only=True,
+            _request_timeout=timeout,
+        )
+
+
+def _exit_code(pod: dict[str, Any], container: str, known: int | None) -> int | None:
+    for item in (pod.get("status") or {}).get("containerStatuses") or []:
+        ended = (item.get("state") or {}).get("terminated")
+        if item.get("name") == container and ended:
+            return int(ended["exitCode"])
+    return known

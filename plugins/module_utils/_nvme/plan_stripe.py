@@ -1,0 +1,303 @@
+# Copyright (c) 2026 runnerfleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Volumes over several drives, by LVM or on an md array, turned into an ordered plan. No I/O. Private to the collection."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.model import (
+    ARRAY,
+    GROUP,
+    MARK,
+    MIB,
+    MINIMUM,
+    NEW,
+    Drive,
+    Layout,
+    Partition,
+    Placed,
+    Step,
+    Volume,
+    drive_errors,
+    identifier,
+    offer,
+    wish_errors,
+    wished_bytes,
+)
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.plan_partitions import ROUNDING, plan_layout
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._quantity import show_bytes
+
+EXTENT = 4 * MIB
+# A difference of fewer extents comes from rounding and is nothing to act on; a drive with fewer free ones counts as full.
+SLACK = ROUNDING // EXTENT
+# Where the data of an array's member begin, and the chunk that its size is a multiple of.
+OFFSET, CHUNK = 16 * MIB, 256 * 1024
+
+
+@dataclass(frozen=True)
+class Group:
+    """The volume group or array of ours as it was found; drives by their `seed`."""
+
+    kind: str = "lvm"
+    uuid: str = ""
+    refusal: str = ""  # why it cannot be used at all
+    missing: tuple[str, ...] = ()
+    drives: tuple[str, ...] = ()
+    level: str = ""
+    array: Drive | None = None  # while it runs
+    holder: str = ""  # the array's kernel name, running or not
+    extent: int = EXTENT
+    total: Mapping[str, int] = field(default_factory=dict)
+    free: Mapping[str, int] = field(default_factory=dict)
+    volumes: tuple[Partition, ...] = ()
+    foreign: frozenset[str] = frozenset()  # volumes of a kind that is not made here: thin ones
+    growing: frozenset[str] = frozenset()  # extended by an interrupted run, whose filesystem may not have grown
+
+
+def drive_tag(seed: str) -> str:
+    """The volume group remembers its drives by name, so that a missing one can be named."""
+    return f"{GROUP}.drive={re.sub('[^A-Za-z0-9_+./=!:&#-]', '_', seed)}"
+
+
+def plan_stripe(drives: Sequence[Drive], group: Group, volumes: Sequence[Volume], stripe_with: str, wipe: Sequence[str]) -> Layout:
+    """Volumes that all drives carry together."""
+    plan = Layout(refusals=wish_errors(volumes, "stripe", len(drives), stripe_with) + drive_errors(drives))
+    if plan.refusals:
+        return plan
+    if group.refusal:
+        plan.refusals.append(group.refusal)
+        return plan
+    known = {d.seed: d for d in drives}
+    present = [known[seed] for seed in group.drives if seed in known]
+    # Nothing is started over while a drive of it is not at hand.
+    broken = bool(group.missing and present) and len(present) == len(group.drives)
+    given_up = broken and all(d.identity in wipe for d in present)
+    # Claims go before the first volume is made: where one is left on an incomplete array, nothing was ever kept on it.
+    unborn = broken and group.kind != "lvm" and all(d.claimed for d in present)
+    if given_up:
+        group = Group(group.kind)
+    elif unborn:
+        # Its half made array is stopped before it is made again.
+        drives = [replace(d, blocked=() if d.blocked == (f"holder: {group.holder}",) else d.blocked) for d in drives]
+        group = Group(group.kind, holder=group.holder)
+    elif group.missing and not (group.level == "raid10" and (group.array or len(newcomers(drives, group)) == len(group.missing))):
+        left = ", ".join(f'"{d.identity}"' for d in present)
+        plan.refusals.append(
+            f"{GROUP} lacks {', '.join(group.missing)}: bring the drive back, or let playbook runnerfleet.baremetal.replace_drive rebuild "
+            f"the volumes, or give up what is left: wipe: [{left}]"
+        )
+    elif absent := [seed for seed in group.drives if seed not in known]:
+        plan.refusals.append(
+            f"{GROUP} lies on {', '.join(absent)} too, which drives does not name: name it, no drive is taken out of a stripe"
+        )
+    new = newcomers(drives, group)
+    for drive in new:
+        marks = [p.name for p in drive.partitions if p.name.startswith(MARK)]
+        offer(plan, drive, [f"partitions: {', '.join(marks)}"] if marks else drive.found, wipe)
+    if plan.refusals:
+        return plan
+    for drive in drives:
+        if group.uuid and drive.member == group.uuid and drive.claimed:
+            plan.steps.append(Step("unclaim", drive.identity, "clear the mark of the run that was interrupted", {"node": drive.node}))
+    (plan_volume_group if stripe_with == "lvm" else plan_array)(plan, drives, new, group, volumes, stripe_with)
+    return plan
+
+
+def newcomers(drives: Sequence[Drive], group: Group) -> list[Drive]:
+    """The drives that do not belong to the group yet."""
+    return [d for d in drives if not (group.uuid and d.member == group.uuid)]
+
+
+def names(drives: Sequence[Drive]) -> str:
+    return ", ".join(d.identity for d in drives)
+
+
+def plan_array(plan: Layout, drives: Sequence[Drive], new: Sequence[Drive], group: Group, volumes: Sequence[Volume], level: str) -> None:
+    """An md array, which is partitioned like a drive."""
+    wiped = [d["drive"] for d in plan.destructive]
+    data = {"drives": list(new), "wipe": wiped, "level": level}
+    array = group.array
+    if not group.uuid:
+        sizes = [(d.size - OFFSET) // CHUNK * CHUNK for d in drives]
+        size = sum(sizes) if level == "raid0" else min(sizes) // CHUNK * len(drives) // 2 * CHUNK
+        seed = "+".join(sorted(d.seed for d in drives))
+        array = Drive(ARRAY, f"/dev/md/{GROUP}", size, seed=seed)
+        text = f"{'WIPE and join' if wiped else 'join'} {names(drives)} to a {level} of {show_bytes(size)}"
+        plan.steps.append(Step("array", GROUP, text, {**data, "stop": group.holder}))
+    elif group.level and group.level != level:
+        plan.refusals.append(f"{GROUP} is a {group.level}, wished is {level}: an array is not converted, ask for {group.level}")
+    elif group.missing and len(new) != len(group.missing):
+        plan.refusals.append(
+            f"{GROUP} lacks {', '.join(group.missing)}: name {len(group.missing)} more in drives, found {len(new)} new ones"
+        )
+    elif group.missing and not array:
+        # At a boot without its drive nothing starts it. The next plan adds the new one.
+        members = [d for d in drives if d not in new]
+        text = f"start the {level} on {names(members)}, without {', '.join(group.missing)}"
+        plan.steps.append(Step("assemble", GROUP, text, {"uuid": group.uuid, "drives": members, "stop": group.holder, "degraded": True}))
+        return
+    elif group.missing:
+        plan.steps.append(
+            Step(
+                "rebuild",
+                GROUP,
+                f"{'WIPE and add' if wiped else 'add'} {names(new)} to the {level}",
+                {**data, "node": array.node if array else ""},
+            )
+        )
+    elif new:
+        plan.refusals.append(f"an md array does not grow: take {names(new)} out of drives, or use a stripe with lvm")
+    elif not array:
+        plan.steps.append(
+            Step(
+                "assemble",
+                GROUP,
+                f"start the {level} on {names(drives)}",
+                {"uuid": group.uuid, "drives": list(drives), "stop": group.holder},
+            )
+        )
+        return
+    if array and not plan.refusals:
+        inner = plan_layout([array], volumes, "single", [])
+        plan.steps += inner.steps
+        plan.placed, plan.refusals, plan.grow = inner.placed, inner.refusals, inner.grow
+
+
+def shares(volumes: Sequence[Volume], usable: int, have: Mapping[str, int], extent: int) -> dict[str, int]:
+    """Extents that each volume is to have; raises ValueError when they do not fit."""
+    wished = {v.name: wished_bytes(v.size, usable * extent) // extent for v in volumes if v.size != "rest"}
+    rest = usable - sum(wished.values())
+    for volume in volumes:
+        if volume.size == "rest":
+            wished[volume.name] = max(rest, have.get(volume.name, 0))
+        size = wished[volume.name] * extent
+        if size < MINIMUM:
+            raise ValueError(f"{GROUP}: volume {volume.name} would get {show_bytes(max(size, 0))}, the least is {show_bytes(MINIMUM)}")
+    return wished
+
+
+def cut(wished: int, free: dict[str, int]) -> list[tuple[int, list[str]]]:
+    """Take extents from as many drives at once as have free ones, then from fewer; whatever is left over could not be had."""
+    pieces: list[tuple[int, list[str]]] = []
+    while True:
+        room = sorted((seed for seed in free if free[seed] >= SLACK), key=lambda seed: (-free[seed], seed))
+        row = min([wished // len(room), *(free[seed] for seed in room)]) if room else 0
+        if not row:
+            return pieces
+        for seed in room:
+            free[seed] -= row
+        pieces.append((row * len(room), room))
+        wished -= row * len(room)
+
+
+def plan_volume_group(
+    plan: Layout, drives: Sequence[Drive], new: Sequence[Drive], group: Group, volumes: Sequence[Volume], _with: str
+) -> None:
+    """A volume group with striped volumes."""
+    extent = group.extent
+    wiped = [d["drive"] for d in plan.destructive]
+    fresh = {d.seed: (d.size - MIB) // extent for d in new}
+    total, free = {**group.total, **fresh}, {**group.free, **fresh}
+    if new:
+        verb = "make" if not group.uuid else "extend"
+        text = f"{'WIPE ' + ', '.join(wiped) + ', ' if wiped else ''}{verb} volume group {GROUP} with {names(new)}"
+        data = {"drives": list(new), "wipe": wiped, "make": not group.uuid, "tags": [GROUP, *(drive_tag(d.seed) for d in new)]}
+        plan.steps.append(Step("group", GROUP, text, data))
+    have = {p.name[len(MARK) :].removesuffix(NEW): p for p in group.volumes}
+    if any(not have[v.name].device for v in volumes if v.name in have):  # somebody's snapshot is none of ours to activate
+        plan.steps.append(Step("activate", GROUP, f"activate the volumes of {GROUP}", {}))
+    taken = {v.name: have[v.name].size // extent for v in volumes if v.name in have}
+    # Of a larger drive a stripe takes no more than the smallest has.
+    usable = max(len(total) * min(total.values()), sum(taken.values()))
+    try:
+        wished = shares(volumes, usable, taken, extent)
+    except ValueError as error:
+        plan.refusals.append(str(error))
+        return
+    for volume in volumes:
+        plan.refusals += unfit(volume, have.get(volume.name), group, taken.get(volume.name, 0), wished[volume.name])
+    nodes = {d.seed: d for d in drives}
+    order = sorted(volumes, key=lambda v: v.name in have)
+    for volume in order:
+        plan_volume(plan, volume, have.get(volume.name), group, wished[volume.name], free, nodes)
+    plan.placed.sort(key=lambda place: [v.name for v in volumes].index(place.volume.name))
+
+
+def unfit(volume: Volume, have: Partition | None, group: Group, taken: int, wished: int) -> list[str]:
+    """Why a volume that exists cannot become the wished one."""
+    if not have or have.name.endswith(NEW):
+        return []
+    give_up = f"to give up what it holds: lvremove {GROUP}/{volume.name}"
+    sizes = f"volume {volume.name} has {show_bytes(taken * group.extent)}, wished is {show_bytes(wished * group.extent)}"
+    if volume.name in group.foreign:
+        return [f"volume {volume.name} is thin, which this role neither makes nor grows: {give_up}"]
+    if have.device and have.filesystem != volume.filesystem:
+        return [f"volume {volume.name} holds {have.filesystem or 'no filesystem'}, wished is {volume.filesystem}: {give_up}"]
+    if taken - wished > SLACK:
+        return [f"{sizes}: nothing is ever shrunk"]
+    if wished - taken >= SLACK and not volume.mount:
+        return [f"{sizes}: it grows while it is mounted, so give it a mount"]
+    return []
+
+
+def reserve(plan: Layout, name: str, wished: int, free: dict[str, int], extent: int, exists: bool) -> list[tuple[int, list[str]]]:
+    """Extents for a volume; a shortage that is more than rounding is refused."""
+    had = dict(free)
+    pieces = cut(wished, free)
+    lack = wished - sum(size for size, _seeds in pieces)
+    if lack >= SLACK * max(len(free), 1) or not (pieces or exists):
+        room = ", ".join(f"{seed} {show_bytes(max(count, 0) * extent)}" for seed, count in sorted(had.items()))
+        plan.refusals.append(
+            f"{name} needs {show_bytes(wished * extent)}{' more' if exists else ''}, free are: {room}: name more drives, or wish less"
+        )
+    return pieces
+
+
+def resolved(pieces: Sequence[tuple[int, list[str]]], nodes: Mapping[str, Drive]) -> list[tuple[int, list[str]]]:
+    """Pieces with the drives' device names of this run."""
+    return [(size, [nodes[seed].node for seed in seeds]) for size, seeds in pieces]
+
+
+def spread(pieces: Sequence[tuple[int, list[str]]]) -> str:
+    """How wide a volume is."""
+    return " and ".join("linear" if len(seeds) == 1 else f"{len(seeds)} stripes" for _size, seeds in pieces)
+
+
+def plan_volume(
+    plan: Layout, volume: Volume, have: Partition | None, group: Group, wished: int, free: dict[str, int], nodes: Mapping[str, Drive],
+) -> None:  # fmt: skip
+    """One volume: made, formatted, adopted, grown."""
+    extent, path = group.extent, f"/dev/{GROUP}/{volume.name}"
+    owner = Drive(GROUP, f"/dev/{GROUP}", 0, seed="+".join(sorted(nodes)))
+    had = have.size // extent if have else 0
+    more = wished - had
+    fresh = not have or have.name.endswith(NEW)
+    pieces: list[tuple[int, list[str]]] = []
+    if more >= (SLACK if have else 1):
+        pieces = reserve(plan, volume.name, more, free, extent, bool(have))
+    size = had + sum(part for part, _seeds in pieces)
+    data = {"name": volume.name, "pieces": resolved(pieces, nodes), "make": not have}
+    if fresh:
+        if pieces:
+            text = f"{'extend' if have else 'make'} volume {volume.name}, {show_bytes(size * extent)}, {spread(pieces)}"
+            plan.steps.append(Step("volume", volume.name, text, data))
+        part = Partition(0, MARK + volume.name + NEW, 0, size * extent, path + NEW, volume.filesystem, identifier(owner, volume.name))
+        text = f"make {volume.filesystem} {volume.name} on {path}, {show_bytes(part.size)}, UUID {part.uuid}"
+        plan.steps.append(Step("format", GROUP, text, {"placed": Placed(volume, owner, part)}))
+        part = replace(part, node=path)
+    elif have:
+        part = have
+        if pieces or volume.name in group.growing:
+            text = (
+                f"grow volume {volume.name} to {show_bytes(size * extent)}, {spread(pieces)}"
+                if pieces
+                else f"grow filesystem {volume.name} to its volume"
+            )
+            part = replace(have, size=size * extent)
+            plan.grow.append(Step("grow", volume.name, text, {**data, "placed": Placed(volume, owner, part)}))
+    plan.placed.append(Placed(volume, owner, part))
