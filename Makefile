@@ -22,12 +22,12 @@ lab-down:
 
 # One virtual machine with NVMe drives, and the storage play on it.
 lab-nvme: setup-nvme venv
-	python -m lab.vms up
+	python -m lab.machines.vms up
 	ansible-playbook -i inventories/lab-nvme playbooks/storage.yml
-	python -m lab.vms ssh nvme-1 'lsblk -o NAME,SIZE,TYPE,SERIAL,FSTYPE,MOUNTPOINTS; findmnt --real'
+	python -m lab.machines.vms ssh nvme-1 'lsblk -o NAME,SIZE,TYPE,SERIAL,FSTYPE,MOUNTPOINTS; findmnt --real'
 
 lab-nvme-down:
-	/usr/bin/env python3 -m lab.vms down
+	/usr/bin/env python3 -m lab.machines.vms down
 
 test: setup venv
 	python tests/run.py
@@ -53,7 +53,7 @@ test-engine-facts: setup venv
 	pytest -v tests/facts
 
 bench: setup setup-nvme venv
-	python -m lab.bench
+	python -m lab.bench.site
 
 # Every pin beside the newest version that can be asked for; `make pins STRICT=--strict` fails where a patch is newer or nobody answered.
 pins: venv
@@ -68,7 +68,7 @@ setup:
 	python3 -m lab setup
 
 setup-nvme:
-	python3 -m lab.vms setup
+	python3 -m lab.machines.vms setup
 
 # The environment is named after what goes into it, so that every clone shares it. The checkout is linked to where Ansible looks for collections.
 venv: $(VENV)/.ready

@@ -6,7 +6,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from lab import containers, drives, fleet, golang, machine
+from lab import fleet, golang, machine
+from lab.machines import containers, drives
 from lab.process import LabError
 from lab.programs import BuildError
 from lab.settings import DEFAULT_NODES, current_fleet
@@ -48,9 +49,9 @@ def main(arguments: Sequence[str]) -> int:
         elif chosen.command == "power-cut":
             containers.power_cut(current_fleet(), chosen.node)
         elif chosen.command == "prove":
-            from lab import prove
+            from lab.proof.prove import main as prove
 
-            return int(prove.main())
+            return int(prove())
     except (LabError, BuildError, ValueError) as error:
         print(f"lab: {error}", file=sys.stderr)
         return 1

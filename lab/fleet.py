@@ -9,7 +9,12 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from lab import artifacts, charts, containers, drives, github, machine, mirror, rootfs, source
+from lab import github, machine
+from lab.machines import containers, drives, rootfs
+from lab.mirror import artifacts as mirror_artifacts
+from lab.mirror import charts as mirror_charts
+from lab.mirror import serve as mirror_serve
+from lab.mirror import source as mirror_source
 from lab.process import LabError, alone, output
 from lab.programs import CACHE
 from lab.settings import DEFAULT_NODES, Fleet
@@ -25,14 +30,14 @@ def up(fleet: Fleet, nodes: Sequence[str] = DEFAULT_NODES, fresh_drives: bool = 
         lacks = machine.look_for_room([CACHE, Path("/var/lib/containers")])
         if lacks:
             raise LabError("this machine has no room for a fleet:\n" + "\n".join(lacks))
-    where = source.choose()
+    where = mirror_source.choose()
     where.announce()
     fleet.directory.mkdir(parents=True, exist_ok=True)
     containers.ensure_ssh_key()
     tree = _artifacts(where)
     image = rootfs.podman_image(rootfs.NODE)
     changed = containers.ensure_network(fleet)
-    changed |= mirror.start(fleet, tree)
+    changed |= mirror_serve.start(fleet, tree)
     changed |= github.start(fleet)
     running = set(containers.listed("container", fleet))
     for node in addresses:
@@ -49,15 +54,15 @@ def up(fleet: Fleet, nodes: Sequence[str] = DEFAULT_NODES, fresh_drives: bool = 
     return changed
 
 
-def _artifacts(where: source.Source) -> artifacts.Tree | None:
+def _artifacts(where: mirror_source.Source) -> mirror_artifacts.Tree | None:
     """Build and keep what the fleet fetches; with upstream within reach that is little. Helm is for the controller."""
     helm = CACHE / "bin" / "helm"
     with alone(helm):
-        if not helm.exists() or helm.resolve() != charts.helm():
+        if not helm.exists() or helm.resolve() != mirror_charts.helm():
             helm.unlink(missing_ok=True)
-            helm.symlink_to(charts.helm())
-    tree = None if where.upstream else artifacts.tree()
-    mirror.fill(mirror.wanted(where.engine_image, where.upstream, tree.cert_manager_chart if tree else None))
+            helm.symlink_to(mirror_charts.helm())
+    tree = None if where.upstream else mirror_artifacts.tree()
+    mirror_serve.fill(mirror_serve.wanted(where.engine_image, where.upstream, tree.cert_manager_chart if tree else None))
     return tree
 
 
@@ -68,11 +73,11 @@ def _remember_hosts(fleet: Fleet, lines: Sequence[str]) -> None:
     path.write_text("".join(f"{address} {key}\n" for address, key in sorted(known.items())))
 
 
-def _write_facts(fleet: Fleet, here: machine.Machine, where: source.Source, tree: artifacts.Tree | None) -> None:
+def _write_facts(fleet: Fleet, here: machine.Machine, where: mirror_source.Source, tree: mirror_artifacts.Tree | None) -> None:
     """What the lab's inventory reads: everything that this machine decides."""
     hosts = [name.removeprefix(fleet.container("")) for name in containers.listed("container", fleet)]
     nodes = [host for host in hosts if "-" in host]
-    images_from = mirror.describe(fleet, tree)
+    images_from = mirror_serve.describe(fleet, tree)
     facts = {
         "prefix": fleet.prefix,
         "addresses": {node: fleet.address(node) for node in nodes},

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
-from lab import containers, rootfs
 from lab.machine import is_reachable
+from lab.machines import containers, rootfs
 from lab.process import LabError
 from lab.settings import Fleet
 from lab.standins import build

@@ -16,7 +16,7 @@ from typing import Any
 
 import kubernetes
 
-from lab.prove import ENGINE_NAMESPACE, POOL_LABEL, RUNNER_NAMESPACE
+from lab.proof.model import ENGINE_NAMESPACE, POOL_LABEL, RUNNER_NAMESPACE
 from lab.settings import current_fleet
 
 CONTROLLERS = "arc-systems"

@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from lab import machine, mirror
+from lab import machine
+from lab.mirror import serve as mirror_serve
 from lab.process import output, plain, run
 
 STAND_INS = Path(__file__).resolve().parents[2] / "lab/standins"
@@ -357,7 +358,7 @@ def network_lines() -> set[str]:
 @contextlib.contextmanager
 def usable_image(given: str) -> Iterator[str]:
     """A reference that podman runs, of what ENGINE_IMAGE may name. What is read from the disk for that goes again."""
-    source = mirror.engine_source(given, "ENGINE_IMAGE")
+    source = mirror_serve.engine_source(given, "ENGINE_IMAGE")
     if source.startswith("docker://"):
         yield given.removeprefix("docker://")
         return

@@ -31,7 +31,7 @@ from typing import Any
 
 import pytest
 
-from lab import vms
+from lab.machines import vms
 
 ROOT = Path(__file__).resolve().parents[2]
 INVENTORY = ROOT / "inventories/lab-nvme"

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from lab import drives, golang, machine
-from lab.containers import node_command
+from lab import golang, machine
+from lab.machines import drives
+from lab.machines.containers import node_command
+from lab.mirror.source import choose
 from lab.settings import Fleet, current_fleet
-from lab.source import choose
 
 HYBRID = "tmpfs /sys/fs/cgroup tmpfs rw 0 0\ncgroup /sys/fs/cgroup/cpu cgroup rw,cpu 0 0\ncgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n"
 UNIFIED = "sysfs /sys sysfs rw 0 0\ncgroup2 /sys/fs/cgroup cgroup2 rw,nosuid 0 0\n"

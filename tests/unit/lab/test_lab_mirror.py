@@ -11,10 +11,13 @@ from pathlib import Path
 import pytest
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._pins import ARTIFACTS, PINS
 
-from lab import artifacts, charts, mirror, oci
+from lab.mirror import artifacts as mirror_artifacts
+from lab.mirror import charts as mirror_charts
+from lab.mirror import oci
+from lab.mirror import serve as mirror_serve
+from lab.mirror.source import Source
 from lab.process import LabError
 from lab.programs import PROGRAMS
-from lab.source import Source
 from lab.standins import Image
 
 PROGRAM_OF_PIN = {
@@ -50,41 +53,41 @@ def test_another_patch_of_the_same_minor() -> None:
 
 
 def test_the_chart_has_the_version_that_the_collection_pins() -> None:
-    assert PINS["arc_legacy_chart"] == charts.RUNNER_CONTROLLER_CHART
+    assert PINS["arc_legacy_chart"] == mirror_charts.RUNNER_CONTROLLER_CHART
 
 
 @pytest.mark.parametrize("name", ["kubelet", "kubeadm", "containerd", "runc", "cni_plugins"])
 def test_files_lie_where_the_collection_looks(name: str) -> None:
     artifact = ARTIFACTS[name]
     version = Source(upstream=False, why="", engine_image="").pins.get(artifact.pin, PINS[artifact.pin])
-    assert artifact.upstream(version, "amd64") in [file.url for file in artifacts.files("amd64")]
+    assert artifact.upstream(version, "amd64") in [file.url for file in mirror_artifacts.files("amd64")]
 
 
 def test_mirror_path_drops_the_scheme() -> None:
-    assert artifacts.mirror_path(Path("/srv"), "https://dl.k8s.io/release/x") == Path("/srv/dl.k8s.io/release/x")
+    assert mirror_artifacts.mirror_path(Path("/srv"), "https://dl.k8s.io/release/x") == Path("/srv/dl.k8s.io/release/x")
 
 
 def test_images_have_the_names_that_the_roles_ask_for(repository: Path) -> None:
     defaults = (repository / "roles/container_runtime/defaults/main.yml").read_text(encoding="utf-8")
-    from lab import images
+    from lab.mirror import images as mirror_images
 
     assert "registry.k8s.io/pause:" in defaults
-    assert PINS["pause"] == images.PAUSE_VERSION
-    assert f"v{PINS['flannel_cni_plugin']}" == images.FLANNEL_CNI_TAG
-    assert f"registry.dagger.io/engine:v{PINS['engine']}" == images.ENGINE
-    assert f"docker.io/summerwind/actions-runner:v{PINS['runner_legacy']}-ubuntu-22.04" == images.RUNNER
+    assert PINS["pause"] == mirror_images.PAUSE_VERSION
+    assert f"v{PINS['flannel_cni_plugin']}" == mirror_images.FLANNEL_CNI_TAG
+    assert f"registry.dagger.io/engine:v{PINS['engine']}" == mirror_images.ENGINE
+    assert f"docker.io/summerwind/actions-runner:v{PINS['runner_legacy']}-ubuntu-22.04" == mirror_images.RUNNER
 
 
 def test_chart_versions_are_put_in_and_nothing_else() -> None:
     chart = "apiVersion: v2\nname: x\n# version: of a comment\nversion: 0.0.1\nappVersion: 0.0.2\n  version: nested\n"
-    assert charts.with_versions(chart, "v1", "v2") == (
+    assert mirror_charts.with_versions(chart, "v1", "v2") == (
         "apiVersion: v2\nname: x\n# version: of a comment\nversion: v1\nappVersion: v2\n  version: nested\n"
     )
 
 
 def test_only_what_differs_is_pushed() -> None:
-    pushes = [mirror.Push("a", "1"), mirror.Push("b", "2"), mirror.Push("c", "3")]
-    assert [push.reference for push in mirror.missing(pushes, {"a": "1", "b": "other"})] == ["b", "c"]
+    pushes = [mirror_serve.Push("a", "1"), mirror_serve.Push("b", "2"), mirror_serve.Push("c", "3")]
+    assert [push.reference for push in mirror_serve.missing(pushes, {"a": "1", "b": "other"})] == ["b", "c"]
 
 
 @pytest.mark.parametrize(
@@ -98,7 +101,7 @@ def test_only_what_differs_is_pushed() -> None:
     ids=["reference", "port", "daemon", "podman"],
 )
 def test_engine_source_of_a_name(given: str, expected: str) -> None:
-    assert mirror.engine_source(given) == expected
+    assert mirror_serve.engine_source(given) == expected
 
 
 @pytest.mark.parametrize(("member", "kind"), [("manifest.json", "docker-archive"), ("index.json", "oci-archive")])
@@ -106,13 +109,13 @@ def test_engine_source_of_an_archive(tmp_path: Path, member: str, kind: str) -> 
     archive = tmp_path / "engine.tar"
     with tarfile.open(archive, "w") as tar:
         tar.addfile(tarfile.TarInfo(member))
-    assert mirror.engine_source(str(archive)) == f"{kind}:{archive}"
-    assert mirror.engine_source(str(tmp_path)) == f"oci:{tmp_path}"
+    assert mirror_serve.engine_source(str(archive)) == f"{kind}:{archive}"
+    assert mirror_serve.engine_source(str(tmp_path)) == f"oci:{tmp_path}"
 
 
 def test_engine_source_that_is_not_there() -> None:
     with pytest.raises(LabError, match=r"LAB_ENGINE_IMAGE names /nowhere/engine\.tar, which is not there"):
-        mirror.engine_source("/nowhere/engine.tar")
+        mirror_serve.engine_source("/nowhere/engine.tar")
 
 
 @pytest.fixture

@@ -16,10 +16,10 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._pins import
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _fleet_images
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._fleet_images import Image
 
-from lab import artifacts
-from lab import images as lab_images
-from lab import mirror as lab_mirror
-from lab.source import Source
+from lab.mirror import artifacts as mirror_artifacts
+from lab.mirror import images as lab_images
+from lab.mirror import serve as lab_mirror
+from lab.mirror.source import Source
 from lab.standins import Image as LabImage
 
 from .render import rendered
@@ -98,7 +98,7 @@ def test_the_lab_s_fleet_pulls_what_the_lab_s_mirror_serves(lab_values: dict[str
 
 def test_the_charts_are_those_that_the_lab_s_mirror_serves(lab_values: dict[str, Any], served: dict[str, set[str]]) -> None:
     charts = _fleet_images.charts(lab_values)
-    assert {chart.address for chart in charts if not chart.address.startswith("oci://")} == set(artifacts.chart_urls().values())
+    assert {chart.address for chart in charts if not chart.address.startswith("oci://")} == set(mirror_artifacts.chart_urls().values())
     in_a_registry = {f"{chart.address.removeprefix('oci://')}:v{chart.version}" for chart in charts if chart.address.startswith("oci://")}
     assert in_a_registry == served["charts"]
     assert all(chart.mirror == lab_values["pod_network_mirror"] and chart.values for chart in charts)

@@ -10,8 +10,8 @@ import pytest
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nodes import policies
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nodes import requests as nodes_requests
 from ansible_collections.runnerfleet.baremetal.plugins.modules import expelled_nodes, node_credentials
-from tests.unit.plugins.module_utils._nodes.test_credentials import CLIENT_SIGNER, pem, request
 
+from tests.unit.plugins.module_utils._nodes.test_credentials import CLIENT_SIGNER, pem, request
 from tests.unit.plugins.modules.test_node_credentials import REQUESTS, SECRETS, Api, RunModule
 
 POLICY = f"{policies.GROUP}/validatingadmissionpolicies/{policies.EXPELLED}"

@@ -14,8 +14,8 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nodes impor
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nodes.credentials import SERVING_SIGNER
 from ansible_collections.runnerfleet.baremetal.plugins.modules import node_certificates
 from cryptography import x509
-from tests.unit.plugins.module_utils._nodes.test_credentials import COMMON, OF_SERVING, ORGANIZATION, pem, request
 
+from tests.unit.plugins.module_utils._nodes.test_credentials import COMMON, OF_SERVING, ORGANIZATION, pem, request
 from tests.unit.plugins.modules.test_node_credentials import REQUESTS, Api, RunModule
 
 LIFE = f"{policies.GROUP}/mutatingadmissionpolicies/{policies.LIFE}"

@@ -12,6 +12,7 @@ import pytest
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nodes import credentials, policies
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nodes import requests as nodes_requests
 from ansible_collections.runnerfleet.baremetal.plugins.modules import node_credentials
+
 from tests.unit.plugins.module_utils._nodes.test_credentials import pem, request
 
 RunModule = Callable[..., dict[str, Any]]

@@ -12,7 +12,7 @@ from typing import Any
 import kubernetes
 
 from lab.process import run, ssh_options
-from lab.prove import CACHE_MOUNT, ENGINE_NAMESPACE, POOL_LABEL, RUNNER_NAMESPACE, Disk, Job, Node, Pool
+from lab.proof.model import CACHE_MOUNT, ENGINE_NAMESPACE, POOL_LABEL, RUNNER_NAMESPACE, Disk, Job, Node, Pool
 from lab.settings import Fleet
 
 

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from lab import vm_image, vms
+from lab.machines import vm_image, vms
+from lab.machines.vm_image import Image
+from lab.machines.vms import Drive, Vm
 from lab.process import LabError
-from lab.vm_image import Image
-from lab.vms import Drive, Vm
 
 
 def a_vm(directory: Path = Path("/cache/nvme-1"), drives: tuple[Drive, ...] = (Drive("BOOT"), Drive("DATA1"), Drive("DATA2"))) -> Vm:
@@ -126,7 +126,7 @@ def test_a_saved_machine_is_read_back_and_in_the_inventory(fleet: Path, saved: V
 
 
 def test_a_machine_that_is_not_there_is_named(fleet: Path) -> None:
-    with pytest.raises(LabError, match=r"no virtual machine 'nvme-9' .* run `python -m lab.vms up nvme-9`"):
+    with pytest.raises(LabError, match=r"no virtual machine 'nvme-9' .* run `python -m lab.machines.vms up nvme-9`"):
         vms.load("nvme-9")
 
 

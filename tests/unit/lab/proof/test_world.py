@@ -7,21 +7,21 @@ from typing import Any
 
 import pytest
 
-from lab import prove_world
-from lab.prove import Node
+from lab.proof import world as proof_world
+from lab.proof.model import Node
 
 DRIVES = ["/dev/disk/by-id/x-nvme0", "/dev/disk/by-id/x-nvme1"]
 
 
-def world(answers: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> prove_world.LiveWorld:
+def world(answers: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> proof_world.LiveWorld:
     """A world whose ssh gives the answer that belongs to the first word of a command."""
 
     def run(*command: str) -> Any:
         assert command[0] == "ssh" and command[-2] == "root@10.0.0.31"
         return SimpleNamespace(stdout=answers[command[-1].split()[0]])
 
-    monkeypatch.setattr(prove_world, "run", run)
-    made = prove_world.LiveWorld.__new__(prove_world.LiveWorld)
+    monkeypatch.setattr(proof_world, "run", run)
+    made = proof_world.LiveWorld.__new__(proof_world.LiveWorld)
     made._facts = {"ssh_key": "/key", "known_hosts": "/known"}
     return made
 
@@ -56,5 +56,5 @@ def test_node() -> None:
             addresses=[SimpleNamespace(type="InternalIP", address="10.0.0.31")], conditions=[SimpleNamespace(type="Ready", status="True")]
         ),
     )
-    found = prove_world._node(item)
+    found = proof_world._node(item)
     assert found == Node("runner-1", "10.0.0.31", True, False, "runner", ["runnerfleet.dev/pool=runner:NoSchedule"])

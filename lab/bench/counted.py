@@ -11,7 +11,7 @@ from typing import Any
 
 from lab.process import run
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 CONFIG = {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
 
 

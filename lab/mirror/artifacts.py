@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab import charts
+from lab.mirror import charts
 from lab.process import alone
 from lab.programs import CACHE, PROGRAMS, build
 

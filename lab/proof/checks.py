@@ -6,110 +6,33 @@ asked of the roles that built the fleet, so the same proof holds with the engine
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import shlex
-import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass
 
-from lab.process import LabError, plain
-from lab.settings import Fleet, current_fleet
+from lab.process import plain
+from lab.proof.model import (
+    CACHE_MOUNT,
+    ENGINE_NAMESPACE,
+    POOL_LABEL,
+    POOL_TAINT,
+    RUNNER_NAMESPACE,
+    SOCKET,
+    START_TAINT,
+    Disk,
+    Job,
+    Node,
+    Pool,
+    World,
+)
 
-POOL_LABEL = "node-restriction.kubernetes.io/runnerfleet-pool"
-POOL_TAINT = "runnerfleet.dev/pool"
-START_TAINT = "runnerfleet.dev/engine-not-ready"
-CACHE_MOUNT = "/var/lib/runnerfleet/engine"
-SOCKET = "unix:///run/dagger/engine.sock"
-ENGINE_NAMESPACE = "dagger"
-RUNNER_NAMESPACE = "arc-runners"
 PAYLOAD = 16 << 20  # Bytes that each job's pipeline leaves in the cache: random, so that no filesystem makes them fewer.
 GROWTH = PAYLOAD * 3 // 4
 SLEEP = 4  # Seconds that the pipeline takes unless it is cached.
 ROUNDS = 4
 ROUND_SECONDS = float(os.environ.get("LAB_PROVE_SECONDS", "300"))
-
-
-@dataclass
-class Node:
-    """A node as the API server and the node itself describe it."""
-
-    name: str
-    address: str
-    ready: bool
-    control_plane: bool
-    pool: str
-    taints: list[str]
-    engine: str = ""  # what its engine pod is, empty when there is none
-    engine_ready: bool = False
-
-
-@dataclass
-class Disk:
-    """What carries the engine's cache on a node."""
-
-    target: str = ""  # mount point of the state directory
-    source: str = ""
-    filesystem: str = ""
-    devices: list[str] = field(default_factory=list)  # the source and all it lies on
-    drives: dict[str, str] = field(default_factory=dict)  # each drive's by-id path, and the device it is
-    used: int = 0
-    state: str = ""
-
-
-@dataclass
-class Job:
-    """A job and what its log says."""
-
-    number: int
-    status: str
-    conclusion: str
-    runner: str
-    node: str = ""  # where its pod was, as the API server says
-    log: str = ""
-
-    @property
-    def evidence(self) -> dict[str, dict[str, str]]:
-        """The lines that begin with `proof`, by their first word: `proof run=1 ...` is "run=1"."""
-        lines = re.findall(r"^proof (\S+) ?(.*)$", plain(self.log), re.MULTILINE)
-        return {head: dict(re.findall(r"(\w+)=\[([^\]]*)\]", rest)) for head, rest in lines}
-
-
-@dataclass(frozen=True)
-class Pool:
-    """A RunnerDeployment: which jobs its runners take."""
-
-    name: str
-    repository: str
-    labels: tuple[str, ...]
-
-
-class World(Protocol):
-    """What the proof looks at."""
-
-    def nodes(self) -> list[Node]:
-        """All nodes of the cluster."""
-
-    def pools(self) -> list[Pool]:
-        """The runner pools."""
-
-    def disk(self, node: Node, drives: Sequence[str]) -> Disk:
-        """The cache's disk on a runner node."""
-
-    def queue(self, pool: Pool, script: str) -> Job:
-        """Queue a job."""
-
-    def look(self, job: Job) -> Job:
-        """The job now."""
-
-    def cancel(self, job: Job) -> None:
-        """Take a job off the queue."""
-
-    def runners(self) -> str:
-        """One line on runners and their pods, for messages."""
 
 
 def pipeline(nonce: str) -> str:
@@ -330,34 +253,3 @@ def _runner_cells(node: Node, before: Disk, after: Disk, jobs: Sequence[Job]) ->
 
 def _runs(job: Job) -> tuple[dict[str, str], dict[str, str]]:
     return job.evidence.get("run=1", {}), job.evidence.get("run=2", {})
-
-
-def prove(fleet: Fleet) -> int:
-    """Prove the fleet and print its table; returns the exit code."""
-    from lab import prove_world  # It needs the Kubernetes client, which the rest of the lab runs without.
-
-    path = fleet.directory / "lab.json"
-    try:
-        facts = json.loads(path.read_text())
-        proof = examine(prove_world.LiveWorld(fleet, facts), facts["drives"])
-    except FileNotFoundError as error:
-        print(f"lab: found no {error.filename}, expected a fleet that is up: run `make lab`", file=sys.stderr)
-        return 1
-    except Exception as error:  # Whatever the network or the cluster throws is a proof that failed, and is said in one line.
-        print(f"lab: fleet {fleet.name} could not be proved: {type(error).__name__}: {error}", file=sys.stderr)
-        return 1
-    print(table(proof.rows))
-    for problem in proof.problems:
-        print(f"! {problem}")
-    print(proof.stand_ins)
-    print(f"fleet {fleet.name}: " + ("proved" if proof.holds else "NOT proved, see the lines with !"))
-    return 0 if proof.holds else 1
-
-
-def main() -> int:
-    """Prove the fleet that LAB_FLEET names."""
-    try:
-        return prove(current_fleet())
-    except LabError as error:
-        print(f"lab: {error}", file=sys.stderr)
-        return 1

@@ -9,7 +9,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab import containers, rootfs
+from lab.machines import containers, rootfs
 from lab.process import alone, run
 from lab.programs import CACHE
 

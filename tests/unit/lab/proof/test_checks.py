@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from lab import prove
-from lab.prove import Disk, Job, Node, Pool
+from lab.proof import checks, model
+from lab.proof.model import Disk, Job, Node, Pool
 
 DRIVES = {name: [f"/dev/disk/by-id/runnerfleet-lab-{name}-nvme{number}" for number in (0, 1)] for name in ("runner-1", "runner-2")}
 TAINT = "runnerfleet.dev/pool=runner:NoSchedule"
 
 
 def log(
-    node: str, second: str = "170 nonce ", seconds: str = "0", engine: str = prove.SOCKET, version: str = "dagger v0.21.8 (stand-in)"
+    node: str, second: str = "170 nonce ", seconds: str = "0", engine: str = model.SOCKET, version: str = "dagger v0.21.8 (stand-in)"
 ) -> str:
     """What a job's script prints."""
     return (
@@ -63,13 +63,13 @@ class FakeWorld:
         devices = dict(zip(drives, ("/dev/loop0", "/dev/loop1"), strict=True))
         jobs = sum(1 for job in self.queued if job.node == node.name)
         disk = Disk(
-            prove.CACHE_MOUNT,
+            model.CACHE_MOUNT,
             "/dev/loop0p1",
             "xfs",
             ["/dev/loop0p1", "/dev/loop0"],
             devices,
             jobs * self.growth,
-            f"{prove.CACHE_MOUNT}/0.21.8/state",
+            f"{model.CACHE_MOUNT}/0.21.8/state",
         )
         for name, value in self.disk_changes.items():
             setattr(disk, name, value)
@@ -98,8 +98,8 @@ class FakeWorld:
 
 def test_good_fleet() -> None:
     world = FakeWorld()
-    proof = prove.examine(world, DRIVES)
-    text = prove.table(proof.rows)
+    proof = checks.examine(world, DRIVES)
+    text = checks.table(proof.rows)
     assert proof.holds, text
     assert len(world.queued) == 2
     assert [line.split()[0] for line in text.splitlines()] == ["node", "cp-1", "support-1", "runner-1", "runner-2"]
@@ -108,7 +108,7 @@ def test_good_fleet() -> None:
 
 
 def test_real_engine_is_not_announced_as_a_stand_in() -> None:
-    proof = prove.examine(
+    proof = checks.examine(
         FakeWorld(text=lambda node: log(node, version="dagger v0.21.8 (registry.dagger.io/engine:v0.21.8) linux/amd64")), DRIVES
     )
     assert proof.holds and "engine" not in proof.stand_ins
@@ -116,15 +116,15 @@ def test_real_engine_is_not_announced_as_a_stand_in() -> None:
 
 def test_more_jobs_until_each_node_ran_one() -> None:
     world = FakeWorld(placement=("runner-1", "runner-1", "runner-1", "runner-2"))
-    assert prove.examine(world, DRIVES).holds
+    assert checks.examine(world, DRIVES).holds
     assert len(world.queued) == 4
 
 
 def test_a_node_that_gets_no_job() -> None:
     world = FakeWorld(placement=("runner-1",))
-    proof = prove.examine(world, DRIVES)
+    proof = checks.examine(world, DRIVES)
     assert "none of them on runner-2" in proof.problems[0]
-    assert len(world.queued) == 2 + prove.ROUNDS - 1  # bounded
+    assert len(world.queued) == 2 + checks.ROUNDS - 1  # bounded
     assert proof.rows[3].wrong == {"jobs": "no job ran here"}
 
 
@@ -154,11 +154,11 @@ def test_a_node_that_gets_no_job() -> None:
     ],
 )
 def test_what_does_not_hold_is_said(world: FakeWorld, node: str, column: str, reason: str) -> None:
-    proof = prove.examine(world, DRIVES)
+    proof = checks.examine(world, DRIVES)
     row = next(row for row in proof.rows if row.cells["node"] == node)
     assert not proof.holds
     assert reason in row.wrong[column]
-    assert f"! {node}, {column}: " in prove.table(proof.rows)
+    assert f"! {node}, {column}: " in checks.table(proof.rows)
 
 
 @pytest.mark.parametrize(
@@ -171,21 +171,21 @@ def test_what_does_not_hold_is_said(world: FakeWorld, node: str, column: str, re
     ],
 )
 def test_problems_beyond_a_node(world: FakeWorld, drives: dict[str, list[str]], reason: str) -> None:
-    proof = prove.examine(world, drives)
+    proof = checks.examine(world, drives)
     assert not proof.holds
     assert any(reason in problem for problem in proof.problems)
 
 
 def test_jobs_that_nobody_takes_are_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prove, "ROUND_SECONDS", -1.0)
+    monkeypatch.setattr(checks, "ROUND_SECONDS", -1.0)
     world = FakeWorld(status="queued")
-    proof = prove.examine(world, DRIVES)
+    proof = checks.examine(world, DRIVES)
     assert world.cancelled == [0, 1]
     assert any("jobs not done" in problem and "Registered runners" in problem for problem in proof.problems)
 
 
 def test_the_script_is_a_shell_script_for_the_real_client() -> None:
-    script = prove.job_script("nonce")
+    script = checks.job_script("nonce")
     subprocess.run(["sh", "-n"], input=script, text=True, check=True)
     command = "sleep 4; head -c 16777216 /dev/urandom > /payload; date +%s; echo nonce"
     expected = f'container | with-rootfs $(host | directory /bb) | with-exec -- sh,-c,"{command}" | stdout'
@@ -194,7 +194,7 @@ def test_the_script_is_a_shell_script_for_the_real_client() -> None:
 
 def test_evidence_is_read_from_the_log() -> None:
     job = Job(1, "completed", "success", "pod", "runner-1", "noise\n" + log("runner-1"))
-    assert job.evidence["place"] == {"node": "runner-1", "host": "pod", "engine": prove.SOCKET}
+    assert job.evidence["place"] == {"node": "runner-1", "host": "pod", "engine": model.SOCKET}
     assert job.evidence["run=2"] == {"seconds": "0", "marked": "2", "stdout": "170 nonce "}
 
 

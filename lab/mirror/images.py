@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lab import rootfs
+from lab.machines import rootfs
+from lab.machines.rootfs import TOOLS, Rootfs
 from lab.process import alone, run
 from lab.programs import CACHE, PROGRAMS, build, module_directory
-from lab.rootfs import TOOLS, Rootfs
 from lab.standins import PATH, Image
 from lab.standins import images as standin_images
 

@@ -1,4 +1,4 @@
-"""What a filesystem of the engine's cache costs: run by lab/bench_engine.py, here and on a virtual machine, with the standard library only.
+"""What a filesystem of the engine's cache costs: run by lab/bench/engine.py, here and on a virtual machine, with the standard library only.
 
 python3 - <kind> <mount> <files>      kind is xfs or btrfs; prints one JSON object with seconds
 """

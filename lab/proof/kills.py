@@ -1,4 +1,4 @@
-"""SIGKILL for an engine at random times while jobs run: python -m lab.kills --kills 20.
+"""SIGKILL for an engine at random times while jobs run: python -m lab.proof.kills --kills 20.
 
 The fleet of LAB_FLEET has to be up and through site.yml. Each node's engine runs one pipeline and is stopped clean once, which gives a
 checkpoint. Then engines are killed, one after another: each time that pipeline has to be cached afterwards. Jobs that had the killed engine
@@ -18,9 +18,9 @@ from typing import Any
 import kubernetes
 
 from lab.process import LabError, run, ssh_options
-from lab.prove import ENGINE_NAMESPACE
-from lab.prove_world import LiveWorld
-from lab.rollouts import SELECTOR, Load, printed
+from lab.proof.model import ENGINE_NAMESPACE
+from lab.proof.rollouts import SELECTOR, Load, printed
+from lab.proof.world import LiveWorld
 from lab.settings import current_fleet
 
 PATIENCE = 300
@@ -76,7 +76,7 @@ class Engine:
 
 def main(arguments: Sequence[str]) -> int:
     """Kill as often as asked; the exit code says whether each checkpoint came back."""
-    parser = argparse.ArgumentParser(prog="python -m lab.kills")
+    parser = argparse.ArgumentParser(prog="python -m lab.proof.kills")
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
     chosen = parser.parse_args(arguments)

@@ -1,7 +1,7 @@
 """What a run of site.yml costs, and the floor under it: the same nodes brought to the same state by the bare commands, in the same run.
 
-`make bench` boots a fleet of its own, times site.yml on fresh nodes and again, keeps what the bare commands need to know (lab/floor.sh),
-boots the nodes anew and times those. Ratios carry over to other machines, seconds do not.
+`make bench` boots a fleet of its own, times site.yml on fresh nodes and again, keeps what the bare commands need to know
+(lab/bench/floor.sh), boots the nodes anew and times those. Ratios carry over to other machines, seconds do not.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from lab import bench_engine, bench_storage
 from lab import fleet as fleets
-from lab.counted import ROOT, playbook
+from lab.bench import engine as bench_engine
+from lab.bench import storage as bench_storage
+from lab.bench.counted import ROOT, playbook
 from lab.process import LabError, run, ssh_options
 from lab.programs import CACHE
 from lab.settings import DEFAULT_NODES, Fleet
@@ -160,7 +161,7 @@ def floor(fleet: Fleet, facts: dict[str, Any]) -> float:
         "KUBECONFIG": facts["kubeconfig"],
     }
     start = time.monotonic()
-    run("bash", str(ROOT / "lab/floor.sh"), env={**os.environ, **environment})
+    run("bash", str(ROOT / "lab/bench/floor.sh"), env={**os.environ, **environment})
     Cluster(facts).wait_for_fleet()
     return time.monotonic() - start
 
@@ -185,7 +186,7 @@ All figures are of that one run. Ratios carry over to other machines, seconds do
 
 | | seconds | against the floor | aim |
 |---|---|---|---|
-| floor: the bare commands on fresh nodes (`lab/floor.sh`) | {seconds:.0f} | 1.0 | |
+| floor: the bare commands on fresh nodes (`lab/bench/floor.sh`) | {seconds:.0f} | 1.0 | |
 | site.yml on fresh nodes | {fresh.seconds:.0f} | {fresh.seconds / seconds:.2f} | at most 3 |
 | site.yml again | {again.seconds:.0f} | {again.seconds / seconds:.2f} | at most 1 |
 

@@ -1,7 +1,7 @@
 """What the storage role costs against the usual modules: the same stripe on the same drives of a virtual machine, in the same run.
 
-A part of `make bench`. The other side is lab/storage_by_hand.yml: fedora.linux_system_roles, which would be the fairer one, comes from
-Galaxy alone, so that a machine without it could not run the benchmark.
+A part of `make bench`. The other side is lab/bench/storage_by_hand.yml: fedora.linux_system_roles, which would be the
+fairer one, comes from Galaxy alone, so that a machine without it could not run the benchmark.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab import vms
-from lab.counted import CONFIG, ROOT, playbook
+from lab.bench.counted import CONFIG, ROOT, playbook
+from lab.machines import vms
 from lab.process import run
 
 INVENTORY = ROOT / "inventories/lab-nvme"
@@ -45,7 +45,7 @@ def _ours(drives: list[str]) -> list[str]:
 
 
 def _by_hand(drives: list[str]) -> list[str]:
-    return ["lab/storage_by_hand.yml", "--extra-vars", json.dumps({"by_hand_drives": drives})]
+    return ["lab/bench/storage_by_hand.yml", "--extra-vars", json.dumps({"by_hand_drives": drives})]
 
 
 def _side(kept: Path, arguments: Callable[[list[str]], list[str]]) -> tuple[Storage, Storage]:
@@ -74,7 +74,7 @@ def table(sides: dict[str, tuple[Storage, Storage]]) -> str:
         [
             "| a stripe over four drives, two volumes, 3 binds | host-tasks | commands over ssh | seconds | against the usual modules |",
             "|---|---|---|---|---|",
-            line("by the usual modules (`lab/storage_by_hand.yml`)", hand, hand),
+            line("by the usual modules (`lab/bench/storage_by_hand.yml`)", hand, hand),
             line("by `nvme_storage`", ours, hand),
             line("again, by the usual modules", hand_again, hand_again),
             line("again, by `nvme_storage`", ours_again, hand_again),

@@ -1,6 +1,6 @@
-"""Virtual machines with emulated NVMe drives, for what only controllers, reboots and power cuts can show: python -m lab.vms <command>.
+"""Virtual machines with emulated NVMe drives, for what only controllers, reboots and power cuts can show.
 
-A machine is a directory: its drives, its console, its settings. A drive that is added, taken out, put back or moved is so at the next boot.
+Run as `python -m lab.machines.vms COMMAND`. A machine is a directory: its drives, its console, its settings. A drive that is added, taken out, put back or moved is so at the next boot.
 LAB_FLEET names a set of machines of its own, as it names a fleet of containers.
 """
 
@@ -24,12 +24,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab import machine, vm_image
-from lab.containers import SSH_KEY
+from lab import machine
+from lab.machines import vm_image
+from lab.machines.containers import SSH_KEY
+from lab.machines.vm_image import Image
 from lab.process import LabError, run
 from lab.programs import CACHE
 from lab.settings import current_fleet
-from lab.vm_image import Image
 
 VMS = CACHE / "vms"
 DEFAULT_NAME = "nvme-1"
@@ -198,7 +199,7 @@ def load(name: str) -> Vm:
     try:
         settings = json.loads((directory / "vm.json").read_text())
     except FileNotFoundError:
-        raise LabError(f"there is no virtual machine {name!r} in {fleet_directory()}: run `python -m lab.vms up {name}`") from None
+        raise LabError(f"there is no virtual machine {name!r} in {fleet_directory()}: run `python -m lab.machines.vms up {name}`") from None
     drives = tuple(Drive(**drive) for drive in settings["drives"])
     return Vm(directory, Path(settings["image"]), settings["memory"], drives, settings["port"])
 
@@ -331,7 +332,8 @@ def shut_down(vm: Vm) -> None:
     while number is not None and not _ended(number):
         if time.monotonic() > deadline:
             raise LabError(
-                f"{vm.name} did not shut down within {PATIENCE:.0f} s: see {vm.console}, or run `python -m lab.vms power-cut {vm.name}`"
+                f"{vm.name} did not shut down within {PATIENCE:.0f} s: see {vm.console}, or run "
+                f"`python -m lab.machines.vms power-cut {vm.name}`"
             )
         time.sleep(0.2)
 
@@ -434,7 +436,7 @@ def setup() -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m lab.vms", description="Virtual machines with NVMe drives. LAB_FLEET names a set of them (default: lab)."
+        prog="python -m lab.machines.vms", description="Virtual machines with NVMe drives. LAB_FLEET names a set of them (default: lab)."
     )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("setup", help="install the packages that they need")
@@ -481,7 +483,7 @@ def main(arguments: Sequence[str]) -> int:
         else:
             {"reboot": reboot, "power-cut": power_cut, "reorder": reorder, "add-drive": add_drive}[chosen.command](load(chosen.name))
     except (LabError, ValueError) as error:
-        print(f"lab.vms: {error}", file=sys.stderr)
+        print(f"lab.machines.vms: {error}", file=sys.stderr)
         return 1
     return 0
 

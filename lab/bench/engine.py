@@ -11,10 +11,10 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from lab import vms
+from lab.machines import vms
 from lab.process import run
 
-SCRIPT = Path(__file__).with_name("bench_files.py")
+SCRIPT = Path(__file__).with_name("files.py")
 ON_LOOPS, ON_VM = (20_000, 200_000), (20_000,)
 ROUNDS = 5  # One says little, most of all on an emulated machine.
 KINDS = {"xfs": "xfs, files cloned", "btrfs": "btrfs, subvolume"}

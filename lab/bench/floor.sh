@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The floor of `make bench`: the same nodes brought to the same state by the bare commands, with nothing looked at, planned or proven.
-# lab/bench.py calls it with what a run of site.yml left behind: FLOOR has node.tar, kubeadm.yaml, <release>.yaml and the objects.
+# lab/bench/site.py calls it with what a run of site.yml left behind: FLOOR has node.tar, kubeadm.yaml, <release>.yaml and the objects.
 # In the environment: FLOOR CP OTHERS RUNNERS (address=drive,drive) SSH BINARIES CONTAINERD CNI FLANNEL CERT_MANAGER ARC HELM KUBECONFIG
 set -euo pipefail
 

@@ -13,12 +13,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab import artifacts, charts, containers, images, oci, rootfs
-from lab.artifacts import MIRROR
 from lab.machine import is_reachable
+from lab.machines import containers, rootfs
+from lab.mirror import artifacts, charts, images, oci
+from lab.mirror.artifacts import MIRROR
+from lab.mirror.source import ENV_ENGINE
 from lab.process import LabError, alone, run
 from lab.settings import Fleet
-from lab.source import ENV_ENGINE
 
 REGISTRY = MIRROR / "registry"
 PUSHED = MIRROR / "pushed.json"

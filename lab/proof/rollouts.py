@@ -1,4 +1,4 @@
-"""Roll-outs of the engines while jobs run, one after another: python -m lab.rollouts --rolls 20.
+"""Roll-outs of the engines while jobs run, one after another: python -m lab.proof.rollouts --rolls 20.
 
 The fleet of LAB_FLEET has to be up and through site.yml. Each engine runs a pipeline that prints the time, which has to be cached after
 each roll-out. Jobs are queued at the stand-in of GitHub all the while. With `--kill`, each roll-out is killed at some step, and the next
@@ -24,10 +24,10 @@ from typing import Any
 import kubernetes
 from kubernetes.stream import stream
 
-from lab.counted import CONFIG, ROOT
+from lab.bench.counted import CONFIG, ROOT
 from lab.process import LabError, plain
-from lab.prove import ENGINE_NAMESPACE, POOL_LABEL, Job, Pool
-from lab.prove_world import LiveWorld
+from lab.proof.model import ENGINE_NAMESPACE, POOL_LABEL, Job, Pool
+from lab.proof.world import LiveWorld
 from lab.settings import current_fleet
 
 SELECTOR = "app.kubernetes.io/name=dagger-engine"
@@ -169,7 +169,7 @@ def unproven(outcome: dict[str, Any]) -> list[str]:
 
 def main(arguments: Sequence[str]) -> int:
     """Roll as often as asked; the exit code says whether everything came through."""
-    parser = argparse.ArgumentParser(prog="python -m lab.rollouts")
+    parser = argparse.ArgumentParser(prog="python -m lab.proof.rollouts")
     parser.add_argument("--rolls", type=int, default=20)
     parser.add_argument("--kill", action="store_true", help="kill each roll-out at a step, and let the next run finish it")
     chosen = parser.parse_args(arguments)
