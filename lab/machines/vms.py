@@ -1,7 +1,8 @@
 """Virtual machines with emulated NVMe drives, for what only controllers, reboots and power cuts can show.
 
-Run as `python -m lab.machines.vms COMMAND`. A machine is a directory: its drives, its console, its settings. A drive that is added, taken out, put back or moved is so at the next boot.
-LAB_FLEET names a set of machines of its own, as it names a fleet of containers.
+Run as `python -m lab.machines.vms COMMAND`. A machine is a directory: its drives, its console, its settings. A drive
+that is added, taken out, put back or moved is so at the next boot. LAB_FLEET names a set of machines of its own, as
+it names a fleet of containers.
 """
 
 from __future__ import annotations

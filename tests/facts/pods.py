@@ -42,12 +42,12 @@ PROGRAM = """
 import sys
 sys.path.insert(0, sys.argv[1])
 sys.argv[1:] = ["run"]
-import engine_state
-engine_state.Api.call = lambda *_arguments, **_more: {"metadata": {}, "items": []}
-engine_state.QUIET = engine_state.CALM = 1
-engine_state.SETTLED = 0
-engine_state.HOLD = 2
-sys.exit(engine_state.main())
+import engine_supervisor
+engine_supervisor.Api.call = lambda *_arguments, **_more: {"metadata": {}, "items": []}
+engine_supervisor.QUIET = engine_supervisor.CALM = 1
+engine_supervisor.SETTLED = 0
+engine_supervisor.HOLD = 2
+sys.exit(engine_supervisor.main())
 """
 
 
@@ -62,8 +62,7 @@ class Pod:
         """Make what the pod mounts, start it, and wait until its engine answers. `interval`: between checkpoints, in seconds."""
         for directory in ("cache", "program", "proc", "dev", "tmp", "run/dagger", "etc/dagger", "var/lib/dagger"):
             (self.base / directory).mkdir(parents=True, exist_ok=True)
-        files = [*(ROOT / "roles/dagger_engine/files").glob("*.py"), ROOT / "plugins/module_utils/_engine_state.py"]
-        for file in files:
+        for file in (ROOT / "roles/dagger_engine/files").glob("*.py"):
             shutil.copy(file, self.base / "program")
         settings = {
             "version": VERSION,

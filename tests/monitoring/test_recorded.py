@@ -8,7 +8,7 @@ from tests.monitoring.conftest import ROOT
 from tests.monitoring.series import recorded
 
 STAND_IN = ROOT / "lab/standins/internal/engine/engine.go"
-EXPORTER = ROOT / "plugins/module_utils/_engine_state.py"
+EXPORTER = ROOT / "roles/dagger_engine/files/engine_policy.py"
 
 
 @pytest.mark.parametrize("name", recorded("engine"))

@@ -20,7 +20,7 @@ import subprocess
 import threading
 from pathlib import Path
 
-from engine_store import die_with_parent
+from checkpoint_store import die_with_parent
 
 SOURCE = b"/proc/sys/kernel/random/uuid\0"
 FOLDER = "/run/runnerfleet/canary"  # in the container

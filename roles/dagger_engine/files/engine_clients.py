@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import _engine_state as decide
+import engine_policy
 from engine_canary import FOLDER
 
 CLIENT = "dagger"  # the name of the process, whichever SDK has started it
@@ -45,9 +45,9 @@ def _processes(proc: Path) -> Iterator[tuple[str, str, int, bytes]]:
         if not folder.name.isdigit():
             continue
         try:
-            name, ticks = decide.start_of((folder / "stat").read_text(encoding="utf-8", errors="replace"))
+            name, ticks = engine_policy.start_of((folder / "stat").read_text(encoding="utf-8", errors="replace"))
             words = (folder / "cmdline").read_bytes()
-            pod = decide.pod_of((folder / "cgroup").read_text(encoding="utf-8", errors="replace"))
+            pod = engine_policy.pod_of((folder / "cgroup").read_text(encoding="utf-8", errors="replace"))
         except (OSError, ValueError, IndexError):
             continue  # it has ended meanwhile
         if pod:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import quote
 
-from _engine_state import Persisted
+from engine_policy import Persisted
 
 NAME = "dagql-cache.db"
 

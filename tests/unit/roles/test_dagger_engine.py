@@ -84,7 +84,7 @@ def test_an_engine_has_no_account_and_no_rights(objects: dict[tuple[str, str], d
 
 def test_every_program_is_where_the_pod_looks_for_it(repository: Path, objects: dict[tuple[str, str], dict[str, Any]]) -> None:
     files = {path.name for path in (repository / "roles/dagger_engine/files").glob("*.py")}
-    assert set(objects["ConfigMap", NAMES[0]]["data"]) - {"engine.json", "settings.json"} == {*files, "_engine_state.py"}
+    assert set(objects["ConfigMap", NAMES[0]]["data"]) - {"engine.json", "settings.json"} == files
 
 
 def test_what_a_pool_says_of_its_engines_holds_for_them_alone(objects: dict[tuple[str, str], dict[str, Any]]) -> None:

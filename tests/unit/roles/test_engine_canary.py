@@ -19,8 +19,7 @@ import pytest
 def load(repository: Path, monkeypatch: pytest.MonkeyPatch) -> object:
     """Imports a file of the pod's, where they lie side by side."""
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    for folder in ("plugins/module_utils", "roles/dagger_engine/files"):
-        monkeypatch.syspath_prepend(str(repository / folder))
+    monkeypatch.syspath_prepend(str(repository / "roles/dagger_engine/files"))
     return importlib.import_module
 
 

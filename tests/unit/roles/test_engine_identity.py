@@ -91,9 +91,8 @@ def authority() -> Authority:
 def program(repository: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """Imported as in the pod, where its files lie side by side."""
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    for folder in ("plugins/module_utils", "roles/dagger_engine/files"):
-        monkeypatch.syspath_prepend(str(repository / folder))
-    return importlib.import_module("engine_state")
+    monkeypatch.syspath_prepend(str(repository / "roles/dagger_engine/files"))
+    return importlib.import_module("engine_supervisor")
 
 
 @pytest.fixture

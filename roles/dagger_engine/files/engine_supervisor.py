@@ -31,12 +31,12 @@ from types import FrameType
 from typing import Any
 from urllib.parse import quote
 
-import _engine_state as decide
 import engine_clients
 import engine_identity
-from _engine_state import Marker, Requests, Settings
+import engine_policy
+from checkpoint_store import StateError, Store, die_with_parent
 from engine_canary import Canary
-from engine_store import StateError, Store, die_with_parent
+from engine_policy import Marker, Requests, Settings
 
 CONTAINER = 3  # the descriptor of the container's root
 CONFIG = "/etc/dagger/engine.json"  # where the engine reads it
@@ -71,7 +71,7 @@ def engine_metrics() -> dict[str, float] | None:
     """What the engine says of itself; None while it does not answer."""
     try:
         with _open(METRICS, timeout=5) as answer:
-            return decide.parse_metrics(answer.read().decode())
+            return engine_policy.parse_metrics(answer.read().decode())
     except (OSError, ValueError, http.client.HTTPException):
         return None
 
@@ -117,7 +117,7 @@ class Api:
         """An Event about the engine's pod, or another one."""
         involved = pod or self.pod
         reason = "Engine" + "".join(part.capitalize() for part in kind.split("_"))
-        body = decide.kubernetes_event(involved, reason, message, kind not in _NORMAL, time.time())
+        body = engine_policy.kubernetes_event(involved, reason, message, kind not in _NORMAL, time.time())
         try:
             self.call("POST", f"/api/v1/namespaces/{involved['namespace']}/events", body)
         except (OSError, ValueError) as error:
@@ -130,7 +130,7 @@ class Api:
     def requests(self, node: str) -> Requests:
         """What the node's annotations ask for; nothing where they cannot be read."""
         try:
-            return decide.read_requests(self._annotations(node))
+            return engine_policy.read_requests(self._annotations(node))
         except (OSError, ValueError, KeyError) as error:
             log(f"the annotations of {node} could not be read: {error}")
             return Requests()
@@ -145,7 +145,7 @@ class Api:
     def runner_pods(self, node: str) -> list[Mapping[str, Any]]:
         """The runner pods of this node that use this engine."""
         path = f"/api/v1/namespaces/{self.settings.runner_namespace}/pods?fieldSelector={quote(f'spec.nodeName={node}')}"
-        return decide.runner_pods(self.call("GET", path)["items"], self.settings.sockets)
+        return engine_policy.runner_pods(self.call("GET", path)["items"], self.settings.sockets)
 
     def expects_job(self, node: str, at_work: Collection[str]) -> bool:
         """Whether a runner of this engine has a job or is on its way to its first one, or may be for all that is known.
@@ -153,7 +153,7 @@ class Api:
         `at_work`: the uids of pods whose runner has one.
         """
         try:
-            return any(decide.being_prepared(pod) or pod["metadata"]["uid"] in at_work for pod in self.runner_pods(node))
+            return any(engine_policy.being_prepared(pod) or pod["metadata"]["uid"] in at_work for pod in self.runner_pods(node))
         except (OSError, ValueError, KeyError):
             return True
 
@@ -282,7 +282,7 @@ class Engine:
     def config(self) -> str:
         """What engine.json says on this node, whose cache filesystem has a size of its own."""
         wanted = json.loads(Path(__file__).with_name("engine.json").read_text(encoding="utf-8"))
-        return json.dumps(decide.exact_config(wanted, self.store.usage()[0]), indent=2, sort_keys=True)
+        return json.dumps(engine_policy.exact_config(wanted, self.store.usage()[0]), indent=2, sort_keys=True)
 
     def wait(self) -> int:
         """Until the engine ends; what it orphans is reaped, since this is process 1 of the container."""
@@ -307,13 +307,13 @@ class Engine:
                 sys.stderr.buffer.write(line)
                 sys.stderr.buffer.flush()
             text = line.decode(errors="replace")
-            if any(part in text for part in decide.DROPPED):
+            if any(part in text for part in engine_policy.DROPPED):
                 self.dropping = True
                 if self.had_cache:
                     self._tell_lost("the engine dropped its cache at the start, its log says why")
-            if decide.CLOSING in text:
+            if engine_policy.CLOSING in text:
                 self.closing.set()
-            if any(part in text for part in decide.NOT_PERSISTED):
+            if any(part in text for part in engine_policy.NOT_PERSISTED):
                 self.complained = True
 
     def _tell_lost(self, reason: str) -> None:
@@ -419,7 +419,7 @@ class Engine:
         if not answer:
             log("the canary step did not answer: nothing proves that the cache was kept")
             return
-        canary, cached = decide.judge_canary(known if known.startswith(nonce) else "", nonce, answer)
+        canary, cached = engine_policy.judge_canary(known if known.startswith(nonce) else "", nonce, answer)
         if cached == 0:
             self._tell_lost("the canary step, which was cached before the stop, had to run anew: the engine has lost its cache")
         self.store.note(canary=canary, cached=cached)
@@ -462,7 +462,7 @@ class Engine:
                 self.used = self.used or self.size() != size
             if quiet < QUIET:
                 continue
-            if decide.rest_due(self.store.newest(), started, time.time(), self.settings.interval, self.used, quiet >= CALM):
+            if engine_policy.rest_due(self.store.newest(), started, time.time(), self.settings.interval, self.used, quiet >= CALM):
                 quiet -= QUIET  # where it comes to nothing, as when a probe came between, again after as many looks
                 node, at_work = self.store.node, engine_clients.at_work()
                 if self.store.can_take() and not self.api.rolling(node) and not self.api.expects_job(node, at_work):
@@ -519,7 +519,7 @@ def run(settings: Settings, store: Store, api: Api) -> int:
         code = engine.wait()
         store.alive()
         persisted = store.persisted()
-        if decide.stopped_clean(code, persisted, engine.complained):
+        if engine_policy.stopped_clean(code, persisted, engine.complained):
             store.stopped(engine.size(), persisted, engine.confirmed)
             log("the engine stopped clean")
         elif engine.ended_early and engine.had_cache and persisted and persisted.clean:
@@ -586,9 +586,12 @@ def serve(settings: Settings, store: Store) -> int:
             marker, clean = store.marker("running"), store.marker("clean")
             checkpoints, events = store.found(), store.events()
             if self.path == "/metrics":
-                kind, text = "text/plain; version=0.0.4", decide.exposition(labels, clean or marker, checkpoints, events, store.usage())
+                kind, text = (
+                    "text/plain; version=0.0.4",
+                    engine_policy.exposition(labels, clean or marker, checkpoints, events, store.usage()),
+                )
             else:
-                kind, text = "application/json", json.dumps({**labels, **decide.describe(clean, marker, checkpoints, events)})
+                kind, text = "application/json", json.dumps({**labels, **engine_policy.describe(clean, marker, checkpoints, events)})
             self.send_response(200)
             self.send_header("Content-Type", kind)
             self.end_headers()
@@ -603,7 +606,7 @@ def serve(settings: Settings, store: Store) -> int:
 
 def main() -> int:
     """Entry point."""
-    settings = decide.parse(Settings, Path(__file__).with_name("settings.json").read_text(encoding="utf-8"))
+    settings = engine_policy.parse(Settings, Path(__file__).with_name("settings.json").read_text(encoding="utf-8"))
     if settings is None:
         raise SystemExit("engine-state: settings.json could not be understood")
     store = Store(settings, os.environ.get("NODE_NAME", "this node"))

@@ -6,9 +6,9 @@ import json
 from dataclasses import asdict, replace
 from typing import Any
 
+import engine_policy
 import pytest
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _engine_state as decide
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine_state import Checkpoint, Marker, Persisted, Requests, Settings
+from engine_policy import Checkpoint, Marker, Persisted, Requests, Settings
 
 SETTINGS = Settings("0.21.8", "/cache")
 KEPT = Marker("0.21.8", 1000, 4096, results=40)
@@ -47,7 +47,7 @@ def test_judge(
     clean: Marker | None, running: Marker | None, full: bool, own: list[Checkpoint], others: list[Checkpoint], wanted: str | None,
     action: str, chosen: str | None, missed: bool,
 ) -> None:  # fmt: skip
-    decision = decide.judge(clean, running, full, own, others, wanted)
+    decision = engine_policy.judge(clean, running, full, own, others, wanted)
     assert (decision.action, decision.checkpoint and decision.checkpoint.name, decision.missed) == (action, chosen, missed)
     assert decision.reason
 
@@ -62,7 +62,7 @@ def test_judge(
     ],
 )
 def test_the_engines_own_mark_of_a_clean_stop_has_the_last_word(persisted: Persisted | None, own: list[Checkpoint], action: str) -> None:
-    decision = decide.judge(KEPT, None, True, own, persisted=persisted)
+    decision = engine_policy.judge(KEPT, None, True, own, persisted=persisted)
     assert (decision.action, decision.missed) == (action, action != "keep")
 
 
@@ -78,34 +78,34 @@ def test_the_engines_own_mark_of_a_clean_stop_has_the_last_word(persisted: Persi
     ],
 )
 def test_exit_code_0_alone_is_no_clean_stop(code: int, persisted: Persisted | None, complained: bool, clean: bool) -> None:
-    assert decide.stopped_clean(code, persisted, complained) is clean
+    assert engine_policy.stopped_clean(code, persisted, complained) is clean
 
 
 @pytest.mark.parametrize(("known", "cached"), [("n-1 a", 1), ("n-1 b", 0), ("", -1)])
 def test_judge_canary(known: str, cached: int) -> None:
-    assert decide.judge_canary(known, "n-1", "a") == ("n-1 a", cached)
+    assert engine_policy.judge_canary(known, "n-1", "a") == ("n-1 a", cached)
 
 
 @pytest.mark.parametrize(
     ("annotations", "requests"),
     [
         pytest.param({}, Requests(), id="none"),
-        pytest.param({decide.CHECKPOINT_ANNOTATION: "1700000000"}, Requests(1.7e9), id="a checkpoint"),
-        pytest.param({decide.CHECKPOINT_ANNOTATION: "soon"}, Requests(), id="nonsense"),
-        pytest.param({decide.RESTORE_ANNOTATION: "2026-01-01T00:00:00Z"}, Requests(None, "2026-01-01T00:00:00Z"), id="the newest"),
-        pytest.param({decide.RESTORE_ANNOTATION: "id 20260101T000000Z"}, Requests(None, "id", "20260101T000000Z"), id="one by name"),
-        pytest.param({decide.RESTORE_ANNOTATION: " "}, Requests(), id="empty"),
+        pytest.param({engine_policy.CHECKPOINT_ANNOTATION: "1700000000"}, Requests(1.7e9), id="a checkpoint"),
+        pytest.param({engine_policy.CHECKPOINT_ANNOTATION: "soon"}, Requests(), id="nonsense"),
+        pytest.param({engine_policy.RESTORE_ANNOTATION: "2026-01-01T00:00:00Z"}, Requests(None, "2026-01-01T00:00:00Z"), id="the newest"),
+        pytest.param({engine_policy.RESTORE_ANNOTATION: "id 20260101T000000Z"}, Requests(None, "id", "20260101T000000Z"), id="one by name"),
+        pytest.param({engine_policy.RESTORE_ANNOTATION: " "}, Requests(), id="empty"),
     ],
 )
 def test_read_requests(annotations: dict[str, str], requests: Requests) -> None:
-    assert decide.read_requests(annotations) == requests
+    assert engine_policy.read_requests(annotations) == requests
 
 
 def test_a_checkpoint_that_does_not_start_is_left_for_the_one_before_it_and_then_for_a_cold_start() -> None:
     """The way of an engine that never answers: each checkpoint twice, then cold, and then all over again, since it was not their fault."""
     own, running, path = [NEW, OLD], RAN, []
     for _start in range(8):
-        decision = decide.judge(None, running, True, own)
+        decision = engine_policy.judge(None, running, True, own)
         own = [replace(item, bad=not decision.forgive and (item.bad or item.name in decision.bad)) for item in own]
         chosen = decision.checkpoint.name if decision.checkpoint else ""
         path.append(chosen or decision.action)
@@ -115,7 +115,7 @@ def test_a_checkpoint_that_does_not_start_is_left_for_the_one_before_it_and_then
 
 def test_a_checkpoint_that_answered_once_is_not_held_to_be_bad() -> None:
     running = Marker("0.21.8", 1, origin="restored", checkpoint="new", tries=1, answered=True)
-    decision = decide.judge(None, running, True, [NEW, OLD])
+    decision = engine_policy.judge(None, running, True, [NEW, OLD])
     assert (decision.bad, decision.checkpoint, decision.tries) == ((), NEW, 0)
 
 
@@ -136,7 +136,7 @@ def test_a_checkpoint_that_answered_once_is_not_held_to_be_bad() -> None:
     ],
 )
 def test_checkpoint_due(clean: Marker, newest: Checkpoint | None, now: float, asked: float | None, due: bool) -> None:
-    assert decide.checkpoint_due(clean, newest, now, 3600, asked) is due
+    assert engine_policy.checkpoint_due(clean, newest, now, 3600, asked) is due
 
 
 @pytest.mark.parametrize(
@@ -151,13 +151,13 @@ def test_checkpoint_due(clean: Marker, newest: Checkpoint | None, now: float, as
     ],
 )
 def test_rest_due(newest: Checkpoint | None, started: float, now: float, used: bool, due: bool) -> None:
-    assert decide.rest_due(newest, started, now, 3600, used, calm=True) is due
-    assert not decide.rest_due(newest, started, now, 0, used, calm=True)
+    assert engine_policy.rest_due(newest, started, now, 3600, used, calm=True) is due
+    assert not engine_policy.rest_due(newest, started, now, 0, used, calm=True)
 
 
 @pytest.mark.parametrize(("ran", "calm", "due"), [(3599, True, False), (3600, True, True), (7199, False, False), (7200, False, True)])
 def test_without_a_calm_an_engine_runs_twice_as_long(ran: float, calm: bool, due: bool) -> None:
-    assert decide.rest_due(None, 1000, 1000 + ran, 3600, used=True, calm=calm) is due
+    assert engine_policy.rest_due(None, 1000, 1000 + ran, 3600, used=True, calm=calm) is due
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_without_a_calm_an_engine_runs_twice_as_long(ran: float, calm: bool, due
     ],
 )
 def test_surplus(checkpoints: list[Checkpoint], gone: list[str]) -> None:
-    assert [item.name for item in decide.surplus(checkpoints, 1)] == gone
+    assert [item.name for item in engine_policy.surplus(checkpoints, 1)] == gone
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_surplus(checkpoints: list[Checkpoint], gone: list[str]) -> None:
     ],
 )
 def test_is_usable(other: dict[str, Any], usable: bool) -> None:
-    assert decide.is_usable(checkpoint(**other), SETTINGS) is usable
+    assert engine_policy.is_usable(checkpoint(**other), SETTINGS) is usable
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def test_is_usable(other: dict[str, Any], usable: bool) -> None:
     ],
 )
 def test_schema_of(version: str, schema: int | None) -> None:
-    assert decide.schema_of(version) == schema
+    assert engine_policy.schema_of(version) == schema
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def test_schema_of(version: str, schema: int | None) -> None:
     ],
 )
 def test_parse(text: str, whole: bool) -> None:
-    assert decide.parse(Marker, text) == (KEPT if whole else None)
+    assert engine_policy.parse(Marker, text) == (KEPT if whole else None)
 
 
 MOUNTS = """\
@@ -233,12 +233,12 @@ MOUNTS = """\
     ],
 )
 def test_mount_at(path: str, kind: str | None) -> None:
-    assert decide.mount_at(MOUNTS, path) == kind
+    assert engine_policy.mount_at(MOUNTS, path) == kind
 
 
 def test_parse_metrics() -> None:
     page = '# TYPE a gauge\ndagger_connected_clients 2\ndagger_x{le="1"} 1.5e+09\nbroken\n'
-    assert decide.parse_metrics(page) == {"dagger_connected_clients": 2, "dagger_x": 1.5e9}
+    assert engine_policy.parse_metrics(page) == {"dagger_connected_clients": 2, "dagger_x": 1.5e9}
 
 
 def test_only_the_pods_that_use_this_engine_are_ended() -> None:
@@ -253,7 +253,7 @@ def test_only_the_pods_that_use_this_engine_are_ended() -> None:
         pod("none", None),
         {"metadata": {}},
     ]
-    assert [pod["metadata"]["name"] for pod in decide.runner_pods(pods, "/run/e/0.21.8")] == ["a", "b"]
+    assert [pod["metadata"]["name"] for pod in engine_policy.runner_pods(pods, "/run/e/0.21.8")] == ["a", "b"]
 
 
 @pytest.mark.parametrize(
@@ -267,25 +267,34 @@ def test_only_the_pods_that_use_this_engine_are_ended() -> None:
     ],
 )
 def test_pod_of(cgroup: str, uid: str) -> None:
-    assert decide.pod_of(cgroup) == ("12345678-aaaa-bbbb-cccc-123456789abc" if uid else "")
+    assert engine_policy.pod_of(cgroup) == ("12345678-aaaa-bbbb-cccc-123456789abc" if uid else "")
 
 
 @pytest.mark.parametrize("name", ["dagger", "a b", "x) S 1 (y"])
 def test_start_of(name: str) -> None:
-    assert decide.start_of(f"12 ({name}) S 1 12 12 0 -1 4194560 1 0 0 0 5 6 0 0 20 0 1 0 4711 1000 10 18446744073709551615") == (name, 4711)
+    assert engine_policy.start_of(f"12 ({name}) S 1 12 12 0 -1 4194560 1 0 0 0 5 6 0 0 20 0 1 0 4711 1000 10 18446744073709551615") == (
+        name,
+        4711,
+    )
 
 
 def test_old_events_go_and_their_numbers_stay() -> None:
     events: list[dict[str, Any]] = [{"kind": "wiped", "number": 1}] + [{"kind": "restored", "number": n} for n in range(1, 1202)]
-    kept = decide.trimmed(events)
-    assert len(kept) == decide.EVENTS_KEPT + 1
-    assert (decide.numbered(kept, "wiped"), decide.numbered(kept, "restored"), decide.numbered(kept, "checkpoint")) == (1, 1201, 0)
+    kept = engine_policy.trimmed(events)
+    assert len(kept) == engine_policy.EVENTS_KEPT + 1
+    assert (
+        engine_policy.numbered(kept, "wiped"),
+        engine_policy.numbered(kept, "restored"),
+        engine_policy.numbered(kept, "checkpoint"),
+    ) == (1, 1201, 0)
 
 
 def test_metrics_page() -> None:
     events = [{"kind": "restored", "number": 3}]
-    page = decide.exposition({"node": "r", "version": "0.21.8"}, replace(RAN, origin="restored"), [BAD, NEW, OLD], events, (10**12, 5))
-    found = decide.parse_metrics(page)
+    page = engine_policy.exposition(
+        {"node": "r", "version": "0.21.8"}, replace(RAN, origin="restored"), [BAD, NEW, OLD], events, (10**12, 5)
+    )
+    found = engine_policy.parse_metrics(page)
     assert found["runnerfleet_engine_state_clean"] == 0
     assert (found["runnerfleet_engine_canary"], found["runnerfleet_engine_persisted_results"]) == (-1, 40)
     assert found["runnerfleet_engine_restores_total"] == 3
@@ -297,7 +306,7 @@ def test_metrics_page() -> None:
 
 
 def test_an_event_is_about_a_pod() -> None:
-    event = decide.kubernetes_event({"name": "engine-x", "namespace": "dagger", "uid": "1"}, "EngineWiped", "m" * 2000, True, 0)
+    event = engine_policy.kubernetes_event({"name": "engine-x", "namespace": "dagger", "uid": "1"}, "EngineWiped", "m" * 2000, True, 0)
     assert event["metadata"] == {"generateName": "engine-x.", "namespace": "dagger"}
     assert event["involvedObject"]["kind"] == "Pod" and event["type"] == "Warning"
     assert event["firstTimestamp"] == "1970-01-01T00:00:00Z" and len(event["message"]) == 1000
@@ -306,7 +315,7 @@ def test_an_event_is_about_a_pod() -> None:
 def test_shares_of_a_disk_become_bytes_of_the_one_that_is_there() -> None:
     policies = [{"filters": ["type==exec.cachemount"], "maxUsedSpace": "60%"}, {"all": True, "reservedSpace": "48%", "sweepSize": "10%"}]
     config = {"logLevel": "info", "gc": {"enabled": True, "minFreeSpace": "5%", "maxUsedSpace": 7, "policies": policies}}
-    found = decide.exact_config(config, 100 * 2**30 + 12345)
+    found = engine_policy.exact_config(config, 100 * 2**30 + 12345)
     assert found["logLevel"] == "info" and found["gc"]["enabled"] is True and found["gc"]["maxUsedSpace"] == 7
     assert found["gc"]["minFreeSpace"] == 5 * 2**30
     assert found["gc"]["policies"] == [
@@ -317,4 +326,4 @@ def test_shares_of_a_disk_become_bytes_of_the_one_that_is_there() -> None:
 
 @pytest.mark.parametrize("config", [{}, {"gc": None}, {"gc": {"policies": None}}, {"gc": {"reservedSpace": "10GB"}}])
 def test_an_engine_json_without_shares_stays(config: dict[str, Any]) -> None:
-    assert decide.exact_config(config, 1000) == config
+    assert engine_policy.exact_config(config, 1000) == config

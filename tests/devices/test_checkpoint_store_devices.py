@@ -24,8 +24,8 @@ PREPARE = """
 import json, os, signal, sys
 sys.dont_write_bytecode = True
 sys.path[:0] = json.loads(sys.argv[1])
-import engine_store
-from _engine_state import Settings
+import checkpoint_store
+from engine_policy import Settings
 settings = Settings(**json.loads(sys.argv[2]))
 last, clock, count = int(sys.argv[3]), float(sys.argv[4]), 0
 CHANGES = {"rename", "mkdir", "rmdir", "unlink", "fsync", "ioctl", "fork_exec", "write", "flush"}
@@ -35,7 +35,7 @@ def step(frame, event, function):
         count += 1
         if count == last:
             os.kill(os.getpid(), signal.SIGKILL)
-store = engine_store.Store(settings, "node-1", lambda: clock)
+store = checkpoint_store.Store(settings, "node-1", lambda: clock)
 store.prove()
 sys.setprofile(step)
 decision = store.prepare()
@@ -67,7 +67,7 @@ class Node:
         return self.clock
 
     def start(self, last: int = 0, *arguments: str) -> subprocess.Popen[str]:
-        paths = [str(ROOT / "plugins/module_utils"), str(ROOT / "roles/dagger_engine/files")]
+        paths = [str(ROOT / "roles/dagger_engine/files")]
         argv = [sys.executable, "-c", PREPARE, json.dumps(paths), json.dumps(self.settings), str(last), str(self.now()), *arguments]
         return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 

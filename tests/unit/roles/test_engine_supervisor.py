@@ -25,9 +25,8 @@ import pytest
 def program(repository: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """Imported as in the pod, where its files lie side by side; its clock is the test's."""
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    for folder in ("plugins/module_utils", "roles/dagger_engine/files"):
-        monkeypatch.syspath_prepend(str(repository / folder))
-    module = importlib.import_module("engine_state")
+    monkeypatch.syspath_prepend(str(repository / "roles/dagger_engine/files"))
+    module = importlib.import_module("engine_supervisor")
     clock = [0.0]
     monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
     monkeypatch.setattr(module.time, "sleep", lambda seconds: clock.__setitem__(0, clock[0] + seconds))

@@ -26,9 +26,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import _engine_state as decide
 import engine_database
-from _engine_state import Checkpoint, Decision, Marker, Persisted, Requests, Settings
+import engine_policy
+from engine_policy import Checkpoint, Decision, Marker, Persisted, Requests, Settings
 
 _libc = ctypes.CDLL(None, use_errno=True)
 # linux/btrfs.h: both argument structures are 4096 bytes long.
@@ -106,7 +106,7 @@ class Store:
     def prove(self) -> None:
         """Refuse unless the cache directory is a mount of its own, and make the engine's directory there."""
         cache = self.settings.cache
-        kind = decide.mount_at(Path("/proc/self/mountinfo").read_text(encoding="utf-8"), os.path.realpath(cache))
+        kind = engine_policy.mount_at(Path("/proc/self/mountinfo").read_text(encoding="utf-8"), os.path.realpath(cache))
         if kind is None:
             raise StateError(
                 f"{self.node}: found nothing mounted at {cache}, expected the cache filesystem: its drive is missing or not mounted. "
@@ -143,7 +143,7 @@ class Store:
 
     def marker(self, name: str) -> Marker | None:
         """clean or running."""
-        return decide.parse(Marker, _read(self.base / f"{name}.json"))
+        return engine_policy.parse(Marker, _read(self.base / f"{name}.json"))
 
     def full(self) -> bool:
         """Whether there is a state with something in it."""
@@ -153,7 +153,7 @@ class Store:
         """The finished checkpoints, newest first."""
         folder = (base or self.base) / "checkpoints"
         read = [
-            (path, decide.parse(Checkpoint, _read(path / "checkpoint.json")))
+            (path, engine_policy.parse(Checkpoint, _read(path / "checkpoint.json")))
             for path in _children(folder)
             if path.suffix != ".partial" and (path / "state").is_dir()
         ]
@@ -163,7 +163,7 @@ class Store:
     def _others(self) -> list[Checkpoint]:
         """Usable checkpoints of other versions' engines, to begin with where this version has nothing."""
         bases = [path for path in _children(Path(self.settings.cache)) if path.name != self.settings.version]
-        items = [item for base in bases for item in self.found(base) if decide.is_usable(item, self.settings)]
+        items = [item for base in bases for item in self.found(base) if engine_policy.is_usable(item, self.settings)]
         return sorted(items, key=lambda item: item.time, reverse=True)
 
     def _place(self, checkpoint: Checkpoint) -> Path:
@@ -232,12 +232,12 @@ class Store:
         """Keep an event and pass it on. A full disk must not keep the engine from starting."""
         with self._telling:
             known = self.events()
-            event = {"time": self.now(), "kind": kind, "number": decide.numbered(known, kind) + 1, "message": message, **more}
+            event = {"time": self.now(), "kind": kind, "number": engine_policy.numbered(known, kind) + 1, "message": message, **more}
             path = self.base / "events.jsonl"
             try:
-                if len(known) > decide.EVENTS_KEPT * 5 // 4:
+                if len(known) > engine_policy.EVENTS_KEPT * 5 // 4:
                     new = path.with_name(".events.new")
-                    new.write_text("".join(json.dumps(item) + "\n" for item in decide.trimmed(known)), encoding="utf-8")
+                    new.write_text("".join(json.dumps(item) + "\n" for item in engine_policy.trimmed(known)), encoding="utf-8")
                     new.rename(path)
                 with open(path, "ab+") as file:
                     file.seek(max(file.seek(0, os.SEEK_END) - 1, 0))
@@ -268,8 +268,8 @@ class Store:
         if requests.restore and _read(obeyed).strip() != requests.restore:
             wanted = requests.name
         clean = self.marker("clean")
-        own = [item for item in self.found() if item.bad or decide.is_usable(item, self.settings)]
-        decision = decide.judge(clean, self.marker("running"), self.full(), own, self._others(), wanted, self.persisted())
+        own = [item for item in self.found() if item.bad or engine_policy.is_usable(item, self.settings)]
+        decision = engine_policy.judge(clean, self.marker("running"), self.full(), own, self._others(), wanted, self.persisted())
         if wanted and wanted not in [item.name for item in own]:
             self.tell("restore_refused", f"{self.node}: found no checkpoint {wanted}, there are: {', '.join(item.name for item in own)}")
         if decision.missed:
@@ -277,7 +277,8 @@ class Store:
         for name in decision.bad:
             (self.checkpoints / name / "bad").touch()
             self.tell(
-                "checkpoint_bad", f"{self.node}: the engine did not start on checkpoint {name} {decide.TRIES} times; it is not used again"
+                "checkpoint_bad",
+                f"{self.node}: the engine did not start on checkpoint {name} {engine_policy.TRIES} times; it is not used again",
             )
         if decision.forgive:
             for item in own:
@@ -318,14 +319,14 @@ class Store:
     def _set_aside(self) -> None:
         for path in (self.base / "restoring", self.state):
             if path.exists():
-                name = f"dirty-{decide.stamp(self.now())}"
+                name = f"dirty-{engine_policy.stamp(self.now())}"
                 number = sum(other.name.startswith(name) for other in _children(self.base))
                 path.rename(self.base / f"{name}-{number}")
 
     def _restore(self, decision: Decision, checkpoint: Checkpoint) -> None:
         restoring = self.base / "restoring"
         if restoring.exists():
-            restoring.rename(self.base / f"dirty-restoring-{decide.stamp(self.now())}-{os.getpid()}")
+            restoring.rename(self.base / f"dirty-restoring-{engine_policy.stamp(self.now())}-{os.getpid()}")
         try:
             self.snapshot(self._place(checkpoint) / "state", restoring)
         except (NoSnapshot, OSError) as error:
@@ -337,7 +338,7 @@ class Store:
             self._mark_clean(Marker(self.settings.version, self.now(), 0, "cold"))
             return
         if self.state.exists():
-            self.state.rename(self.base / f"dirty-{decide.stamp(self.now())}-{os.getpid()}")
+            self.state.rename(self.base / f"dirty-{engine_policy.stamp(self.now())}-{os.getpid()}")
         restoring.rename(self.state)
         _sync(self.base, whole=True)
         self.tell("restored", f"{self.node}: {decision.reason}", checkpoint=checkpoint.name, version=checkpoint.version)
@@ -361,7 +362,7 @@ class Store:
         request = self.base / "checkpoint-requested"
         if request.exists():
             asked = max(asked or 0, request.stat().st_mtime)
-        if self.settings.keep and decide.checkpoint_due(clean, self.newest(), self.now(), self.settings.interval, asked):
+        if self.settings.keep and engine_policy.checkpoint_due(clean, self.newest(), self.now(), self.settings.interval, asked):
             try:
                 taken = self.take(clean)
                 size = f"{taken.results} results, {taken.bytes} bytes, by {taken.method}"
@@ -399,7 +400,7 @@ class Store:
         if persisted and not persisted.clean:
             raise NoSnapshot(f"{self.state / engine_database.NAME} has no mark of a clean stop")
         now = self.now()
-        name = decide.stamp(now)
+        name = engine_policy.stamp(now)
         partial = self.checkpoints / f"{name}.partial"
         if partial.exists() or (self.checkpoints / name).exists():
             raise NoSnapshot(f"there is a checkpoint {name} already")
@@ -409,7 +410,7 @@ class Store:
             checkpoint = Checkpoint(
                 name,
                 clean.version,
-                decide.schema_of(clean.version),
+                engine_policy.schema_of(clean.version),
                 self.node,
                 now,
                 method,
@@ -554,7 +555,9 @@ class Store:
 
     def leftovers(self) -> list[Path]:
         """What nothing will use again."""
-        old = [self.checkpoints / item.name for item in decide.surplus(self.found(), self.settings.keep)] if self.settings.keep else []
+        old = (
+            [self.checkpoints / item.name for item in engine_policy.surplus(self.found(), self.settings.keep)] if self.settings.keep else []
+        )
         unfinished = [path for path in _children(self.checkpoints) if path.suffix == ".partial"]
         return [*old, *unfinished, *(path for path in _children(self.base) if path.name.startswith("dirty-"))]
 
