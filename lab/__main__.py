@@ -14,7 +14,9 @@ from lab.settings import DEFAULT_NODES, current_fleet
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m lab", description="A local fleet. LAB_FLEET names it (default: lab).")
+    parser = argparse.ArgumentParser(
+        prog="python -m lab", description="A local fleet. LAB_FLEET names it (default: lab)."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("setup", help="install the packages that the lab needs")
     up = commands.add_parser("up", help="boot the fleet; run again, it changes nothing")
@@ -23,7 +25,9 @@ def _parser() -> argparse.ArgumentParser:
     down = commands.add_parser("down", help="remove all that `up` made")
     down.add_argument("--keep-drives", action="store_true", help="keep the drives' content for the next `up`")
     commands.add_parser("status", help="print what is there")
-    swapped = commands.add_parser("swap-drive", help="take a runner node's drive out and put a blank one in; prints its path")
+    swapped = commands.add_parser(
+        "swap-drive", help="take a runner node's drive out and put a blank one in; prints its path"
+    )
     swapped.add_argument("node", help="such as runner-1")
     swapped.add_argument("slot", type=int, help="number at the end of the old drive's name: 0 is the first")
     commands.add_parser("power-cut", help="kill a node and boot it").add_argument("node", help="such as runner-1")

@@ -1,4 +1,5 @@
-"""Which ansible-core runs on which Python, and which Pythons this machine has. It needs no packages: what it tells makes the environment.
+"""Which ansible-core runs on which Python, and which Pythons this machine has. It needs no packages: what it tells
+makes the environment.
 
 python3 -m lab.cores      the Python for the environment: one that the newest ansible-core runs on
 """
@@ -22,8 +23,8 @@ NEEDED = "ensurepip, sqlite3, ssl, venv"
 class Core:
     """A line of ansible-core.
 
-    ansible: version of the package that has it with its collections. minors: the first and the last Python 3 of controllers.
-    pip: the version that its ansible-test puts into its environments.
+    ansible: version of the package that has it with its collections. minors: the first and the last Python 3 of
+    controllers. pip: the version that its ansible-test puts into its environments.
     """
 
     version: str
@@ -46,7 +47,9 @@ CORES = (
 
 
 def python_for(core: Core, pythons: Mapping[int, str]) -> str:
-    """The newest Python here that it runs on, empty where there is none. `pythons`: programs by the minor of their Python 3."""
+    """The newest Python here that it runs on, empty where there is none. `pythons`: programs by the minor of their
+    Python 3.
+    """
     fitting = [minor for minor in pythons if core.minors[0] <= minor <= core.minors[1]]
     return pythons[max(fitting)] if fitting else ""
 
@@ -69,7 +72,8 @@ def find() -> dict[int, str]:
     for minor in range(min(core.minors[0] for core in CORES), max(core.minors[1] for core in CORES) + 1):
         named = shutil.which(f"python3.{minor}")
         versions = sorted(
-            kept.glob(f"3.{minor}.*/bin/python3.{minor}"), key=lambda path: [int(part) for part in re.findall(r"\d+", str(path))]
+            kept.glob(f"3.{minor}.*/bin/python3.{minor}"),
+            key=lambda path: [int(part) for part in re.findall(r"\d+", str(path))],
         )
         candidates = [*([named] if named else []), *map(str, reversed(versions)), sys.executable]
         usable = next((program for program in candidates if _works(program, minor)), "")
@@ -82,7 +86,11 @@ def _works(program: str, minor: int) -> bool:
     """Whether it is that Python, and a whole one. A shim of pyenv for a version that is not switched on is none."""
     try:
         told = subprocess.run(
-            [program, "-c", f"import sys, {NEEDED}; print(sys.version_info.minor)"], capture_output=True, text=True, timeout=30, check=False
+            [program, "-c", f"import sys, {NEEDED}; print(sys.version_info.minor)"],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
         return False

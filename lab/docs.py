@@ -1,4 +1,6 @@
-"""docs/playbook-variables.md, made of the argument specs of playbooks and roles, and the items in docs/cis.md: python -m lab.docs."""
+"""docs/playbook-variables.md, made of the argument specs of playbooks and roles, and the items in docs/cis.md: python
+-m lab.docs.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +22,12 @@ HEADER = """\
 
 <!-- Made by `make docs` of meta/play_variables.yml and the roles' meta/argument_specs.yml. Change those. -->
 
-Every variable that a playbook reads, with its type and default: by playbook, then the [fleet-wide](#fleet-wide) ones, then the options of
-[each role](#roles). A playbook of the collection is called `runnerfleet.baremetal.<name>`. Variables stand in the inventory, in a file
-(`-e @file.yml`), in a survey, or in the call: `-e name=value`, and lists and mappings as JSON, `-e '{"name": ["value"]}'`. A dash as the
-default means that there is none, or that the description says it. What lists and mappings hold is told by
-`ansible-doc -t role runnerfleet.baremetal.<role>`, for fleet-wide ones by `ansible-doc -t role -e fleet runnerfleet.baremetal.preflight`.
+Every variable that a playbook reads, with its type and default: by playbook, then the [fleet-wide](#fleet-wide) ones,
+then the options of [each role](#roles). A playbook of the collection is called `runnerfleet.baremetal.<name>`.
+Variables stand in the inventory, in a file (`-e @file.yml`), in a survey, or in the call: `-e name=value`, and lists
+and mappings as JSON, `-e '{"name": ["value"]}'`. A dash as the default means that there is none, or that the
+description says it. What lists and mappings hold is told by `ansible-doc -t role runnerfleet.baremetal.<role>`, for
+fleet-wide ones by `ansible-doc -t role -e fleet runnerfleet.baremetal.preflight`.
 """
 TABLE = "| variable | type | default | what it does |\n|---|---|---|---|\n"
 
@@ -52,7 +55,11 @@ def page() -> str:
     shared = roles.pop(SHARED)
     parts = [HEADER, "## Playbooks"]
     parts += [_playbook(found[name], spec, roles, shared["options"]) for name, spec in own.items()]
-    parts += ["## Fleet-wide", f"{_text([shared['short_description']])}. {_text(shared['description'])}", _table(shared["options"])]
+    parts += [
+        "## Fleet-wide",
+        f"{_text([shared['short_description']])}. {_text(shared['description'])}",
+        _table(shared["options"]),
+    ]
     parts += ["## Roles"]
     for name, spec in roles.items():
         parts += [f"### Role {name}", f"{_text([spec['short_description']])}.", _table(spec["options"])]
@@ -75,20 +82,27 @@ def cis_page() -> str:
     return written + mark + "\n".join(rows) + "\n"
 
 
-def _playbook(playbook: Playbook, spec: Mapping[str, Any], roles: Mapping[str, Mapping[str, Any]], shared: Options) -> str:
+def _playbook(
+    playbook: Playbook, spec: Mapping[str, Any], roles: Mapping[str, Mapping[str, Any]], shared: Options
+) -> str:
     parts = [f"### {playbook.name}", f"{_text([spec['short_description']])}. {_text(spec['description'])}"]
     if spec.get("options"):
         parts.append(_table(spec["options"]))
     used = list(dict.fromkeys(playbook.roles))
     reads = playbook.reads.union(*(_shared_of(role, shared) for role in used)) - set(spec.get("options", ()))
     fleet = [name for name in shared if name in reads]
-    others = {role: [name for name in spec["options"] if name in reads] for role, spec in roles.items() if role not in used}
+    others = {
+        role: [name for name in spec["options"] if name in reads] for role, spec in roles.items() if role not in used
+    }
     lines = [
         ("All that is read by", [_link(name, name) for name in playbook.imports]),
         ("All options of roles", [_link(name, f"role-{name}") for name in used]),
         ("Sets by itself", [f"`{name}`" for name in sorted(playbook.given)]),
         ("[Fleet-wide](#fleet-wide)", [f"`{name}`" for name in fleet]),
-        *((f"Of role {_link(role, f'role-{role}')}", [f"`{name}`" for name in names]) for role, names in others.items()),
+        *(
+            (f"Of role {_link(role, f'role-{role}')}", [f"`{name}`" for name in names])
+            for role, names in others.items()
+        ),
     ]
     parts.append("\n".join(f"- {label}: {', '.join(names)}." for label, names in lines if names))
     return "\n\n".join(parts)
@@ -97,9 +111,16 @@ def _playbook(playbook: Playbook, spec: Mapping[str, Any], roles: Mapping[str, M
 def _shared_of(role: str, shared: Options) -> set[str]:
     """Fleet-wide variables that a role's files name; the role in whose spec they stand checks them all."""
     folder = ROLES / role
-    files = [path for part in ("defaults", "tasks", "templates", "vars", "meta") for path in (folder / part).rglob("*") if path.is_file()]
+    files = [
+        path
+        for part in ("defaults", "tasks", "templates", "vars", "meta")
+        for path in (folder / part).rglob("*")
+        if path.is_file()
+    ]
     text = "\n".join(path.read_text(encoding="utf-8") for path in files)
-    named = set(re.findall(r"\bfleet_\w+", text)) | ({"fleet_kubeconfig"} if f"{NAMESPACE}kubeconfig" in text else set())
+    named = set(re.findall(r"\bfleet_\w+", text)) | (
+        {"fleet_kubeconfig"} if f"{NAMESPACE}kubeconfig" in text else set()
+    )
     return named & shared.keys()
 
 
@@ -123,7 +144,11 @@ def _value(value: Any) -> str:
     """A default as one would write it in YAML."""
     if value == "":
         return "empty"
-    written = value if isinstance(value, str) else yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10**6)
+    written = (
+        value
+        if isinstance(value, str)
+        else yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10**6)
+    )
     return f"`{_escaped(written.removesuffix('...' + chr(10)).strip())}`"
 
 

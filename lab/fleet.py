@@ -49,7 +49,8 @@ def up(fleet: Fleet, nodes: Sequence[str] = DEFAULT_NODES, fresh_drives: bool = 
     _remember_hosts(fleet, lines)
     _write_facts(fleet, here, where, tree)
     print(
-        f"fleet {fleet.name}: {', '.join(addresses)} up ({time.monotonic() - started:.1f} s, {'changed' if changed else 'nothing to do'})"
+        f"fleet {fleet.name}: {', '.join(addresses)} up ({time.monotonic() - started:.1f} s, "
+        f"{'changed' if changed else 'nothing to do'})"
     )
     return changed
 
@@ -62,7 +63,9 @@ def _artifacts(where: mirror_source.Source) -> mirror_artifacts.Tree | None:
             helm.unlink(missing_ok=True)
             helm.symlink_to(mirror_charts.helm())
     tree = None if where.upstream else mirror_artifacts.tree()
-    mirror_serve.fill(mirror_serve.wanted(where.engine_image, where.upstream, tree.cert_manager_chart if tree else None))
+    mirror_serve.fill(
+        mirror_serve.wanted(where.engine_image, where.upstream, tree.cert_manager_chart if tree else None)
+    )
     return tree
 
 
@@ -73,7 +76,9 @@ def _remember_hosts(fleet: Fleet, lines: Sequence[str]) -> None:
     path.write_text("".join(f"{address} {key}\n" for address, key in sorted(known.items())))
 
 
-def _write_facts(fleet: Fleet, here: machine.Machine, where: mirror_source.Source, tree: mirror_artifacts.Tree | None) -> None:
+def _write_facts(
+    fleet: Fleet, here: machine.Machine, where: mirror_source.Source, tree: mirror_artifacts.Tree | None
+) -> None:
     """What the lab's inventory reads: everything that this machine decides."""
     hosts = [name.removeprefix(fleet.container("")) for name in containers.listed("container", fleet)]
     nodes = [host for host in hosts if "-" in host]
@@ -119,7 +124,9 @@ def status(fleet: Fleet) -> None:
         host = name.removeprefix(fleet.container(""))
         template = "{{.State.Status}} {{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
         state, _space, address = output("podman", "container", "inspect", "--format", template, name).partition(" ")
-        links = [f"{link.name.rpartition('-')[2]}={link.resolve().name}" for link in fleet.drives(host) if link.is_symlink()]
+        links = [
+            f"{link.name.rpartition('-')[2]}={link.resolve().name}" for link in fleet.drives(host) if link.is_symlink()
+        ]
         rows.append((host, state, address, " ".join(links)))
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     for row in rows:

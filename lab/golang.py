@@ -1,4 +1,6 @@
-"""A Go that is new enough for what the lab builds: an older one of the machine fetches it as the Go module that it is."""
+"""A Go that is new enough for what the lab builds: an older one of the machine fetches it as the Go module that it
+is.
+"""
 
 from __future__ import annotations
 
@@ -54,13 +56,18 @@ def fetch() -> Path:
             answer = json.loads(run("go", "mod", "download", "-json", module, check=False).stdout or "{}")
             if "Dir" not in answer:
                 raise LabError(
-                    f"cannot fetch {module}: {answer.get('Error', 'no answer')}; install Go {MINIMUM[0]}.{MINIMUM[1]} (https://go.dev/dl/)"
+                    f"cannot fetch {module}: {answer.get('Error', 'no answer')}; install Go {MINIMUM[0]}.{MINIMUM[1]} "
+                    "(https://go.dev/dl/)"
                 )
             with tempfile.TemporaryDirectory(dir=HOME, prefix=".new-") as scratch:
                 copy = Path(scratch, "go")
                 shutil.copytree(answer["Dir"], copy, copy_function=shutil.copyfile, symlinks=True)
                 for path in copy.rglob("*"):
-                    path.chmod(0o755 if path.is_dir() or any(path.match(f"{copy}/{pattern}") for pattern in PROGRAMS) else 0o644)
+                    path.chmod(
+                        0o755
+                        if path.is_dir() or any(path.match(f"{copy}/{pattern}") for pattern in PROGRAMS)
+                        else 0o644
+                    )
                 copy.chmod(0o755)
                 copy.rename(target)
     return target

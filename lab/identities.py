@@ -1,7 +1,9 @@
-"""What the accounts that lie on a runner node may do, and what the policies refuse: python -m lab.identities [--kubeconfig FILE].
+"""What the accounts that lie on a runner node may do, and what the policies refuse: python -m lab.identities
+[--kubeconfig FILE].
 
-The fleet of LAB_FLEET has to be up and through site.yml, with a runner on a runner node. Questions are access reviews; what is written is a
-dry run, as the account itself: by a token that is bound to its pod where policies look at that, else by impersonation. Nothing is changed.
+The fleet of LAB_FLEET has to be up and through site.yml, with a runner on a runner node. Questions are access reviews;
+what is written is a dry run, as the account itself: by a token that is bound to its pod where policies look at that,
+else by impersonation. Nothing is changed.
 """
 
 from __future__ import annotations
@@ -26,7 +28,11 @@ FORBIDDEN = (
     ("create", "", "pods", "exec", RUNNER_NAMESPACE),
     ("create", "", "pods", "eviction", RUNNER_NAMESPACE),
     ("list", "", "pods", "", ""),
-    *((verb, "", "secrets", "", namespace) for verb in ("get", "list") for namespace in (RUNNER_NAMESPACE, CONTROLLERS, "kube-system", "")),
+    *(
+        (verb, "", "secrets", "", namespace)
+        for verb in ("get", "list")
+        for namespace in (RUNNER_NAMESPACE, CONTROLLERS, "kube-system", "")
+    ),
     *((verb, "", "nodes", "", "") for verb in ("update", "patch", "delete", "create")),
     ("update", "", "nodes", "status", ""),
     ("create", "", "serviceaccounts", "token", "kube-system"),
@@ -34,7 +40,9 @@ FORBIDDEN = (
     ("impersonate", "", "users", "", ""),
 )
 # What of it is known, and why.
-_READS_PODS = "who holds network policies reads the labels and addresses of all pods, and the API shows no part of a pod alone"
+_READS_PODS = (
+    "who holds network policies reads the labels and addresses of all pods, and the API shows no part of a pod alone"
+)
 STATED = {
     ("system:serviceaccount:kube-flannel:kube-network-policies", verb, "pods", where): _READS_PODS
     for verb in ("list", "watch")
@@ -112,7 +120,9 @@ class Cluster:
 
 
 def accounts(pods: Sequence[Mapping[str, Any]], nodes: Sequence[str]) -> list[str]:
-    """The accounts of pods on these nodes, as the API calls them: a kubelet can have a token of each, whether it is mounted or not."""
+    """The accounts of pods on these nodes, as the API calls them: a kubelet can have a token of each, whether it is
+    mounted or not.
+    """
     found = {
         f"system:serviceaccount:{pod['metadata']['namespace']}:{pod['spec'].get('serviceAccountName', 'default')}"
         for pod in pods
@@ -128,7 +138,13 @@ def review(cluster: Cluster, report: Report, account: str) -> None:
     allowed = []
     stated: dict[str, None] = {}
     for verb, group, resource, subresource, where in FORBIDDEN:
-        attributes = {"verb": verb, "group": group, "resource": resource, "subresource": subresource, "namespace": where}
+        attributes = {
+            "verb": verb,
+            "group": group,
+            "resource": resource,
+            "subresource": subresource,
+            "namespace": where,
+        }
         body = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview"}
         spec = {"user": account, "groups": groups, "resourceAttributes": attributes}
         answer = cluster.call("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", {**body, "spec": spec})
@@ -141,7 +157,9 @@ def review(cluster: Cluster, report: Report, account: str) -> None:
             allowed.append(f"{verb} {resource}{'/' if subresource else ''}{subresource}{place} ({answer.code})")
     report.add(
         account,
-        f"may {', '.join(allowed)}" if allowed else f"none of {len(FORBIDDEN)}" + "".join(f", but for this: {reason}" for reason in stated),
+        f"may {', '.join(allowed)}"
+        if allowed
+        else f"none of {len(FORBIDDEN)}" + "".join(f", but for this: {reason}" for reason in stated),
         not allowed,
     )
 
@@ -154,11 +172,15 @@ def expect(report: Report, what: str, answer: Answer, refused: str = "") -> None
 
 def flannel(cluster: Cluster, report: Report, here: str, elsewhere: str) -> None:
     """Its account may patch the status of nodes, as far as RBAC goes."""
-    pods = cluster.list(f"/api/v1/namespaces/kube-flannel/pods?fieldSelector=spec.nodeName={here}&labelSelector=app=flannel")
+    pods = cluster.list(
+        f"/api/v1/namespaces/kube-flannel/pods?fieldSelector=spec.nodeName={here}&labelSelector=app=flannel"
+    )
     meta = pods[0]["metadata"]
     bound = {"apiVersion": "v1", "kind": "Pod", "name": meta["name"], "uid": meta["uid"]}
     request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"boundObjectRef": bound}}
-    token = cluster.call("POST", "/api/v1/namespaces/kube-flannel/serviceaccounts/flannel/token", request).data["status"]["token"]
+    token = cluster.call("POST", "/api/v1/namespaces/kube-flannel/serviceaccounts/flannel/token", request).data[
+        "status"
+    ]["token"]
 
     def patch(node: str, body: Any) -> Answer:
         path = f"/api/v1/nodes/{node}/status?dryRun=All"
@@ -170,20 +192,48 @@ def flannel(cluster: Cluster, report: Report, here: str, elsewhere: str) -> None
     expect(report, "flannel: its annotation of its node", patch(here, own))
     expect(report, "flannel: whether its node has a network", patch(here, condition))
     expect(report, "flannel: its annotation of another node", patch(elsewhere, own), "node that it runs on")
-    expect(report, "flannel: another annotation", patch(here, {"metadata": {"annotations": {"a": "b"}}}), "its own annotations")
-    expect(report, "flannel: another condition", patch(here, {"status": {"conditions": [{"type": "Ready", "status": "False"}]}}), "network")
-    expect(report, "flannel: an owner of its node", patch(here, {"metadata": {"ownerReferences": owner}}), "ownerReferences")
-    expect(report, "flannel: an address", patch(here, {"status": {"addresses": [{"type": "Hostname", "address": "x"}]}}), "addresses")
+    expect(
+        report,
+        "flannel: another annotation",
+        patch(here, {"metadata": {"annotations": {"a": "b"}}}),
+        "its own annotations",
+    )
+    expect(
+        report,
+        "flannel: another condition",
+        patch(here, {"status": {"conditions": [{"type": "Ready", "status": "False"}]}}),
+        "network",
+    )
+    expect(
+        report,
+        "flannel: an owner of its node",
+        patch(here, {"metadata": {"ownerReferences": owner}}),
+        "ownerReferences",
+    )
+    expect(
+        report,
+        "flannel: an address",
+        patch(here, {"status": {"addresses": [{"type": "Hostname", "address": "x"}]}}),
+        "addresses",
+    )
     for amount in ("capacity", "allocatable"):
         expect(report, f"flannel: {amount}", patch(here, {"status": {amount: {"pods": "1"}}}), amount)
     # Two policies refuse it, and either may be the one that is named.
-    expect(report, "flannel: the pool of its node", patch(here, {"metadata": {"labels": {POOL_LABEL: "support"}}}), "denied request")
+    expect(
+        report,
+        "flannel: the pool of its node",
+        patch(here, {"metadata": {"labels": {POOL_LABEL: "support"}}}),
+        "denied request",
+    )
 
 
 def node(cluster: Cluster, report: Report, here: str, elsewhere: str) -> None:
     """What the kubelet's certificate opens, which the program beside an engine uses."""
     pods = f"/api/v1/namespaces/{ENGINE_NAMESPACE}/pods"
-    engine = {place: cluster.list(f"{pods}?fieldSelector=spec.nodeName={place}")[0]["metadata"]["name"] for place in (here, elsewhere)}
+    engine = {
+        place: cluster.list(f"{pods}?fieldSelector=spec.nodeName={place}")[0]["metadata"]["name"]
+        for place in (here, elsewhere)
+    }
     runners = f"/api/v1/namespaces/{RUNNER_NAMESPACE}/pods"
     label = {"metadata": {"labels": {POOL_LABEL: "support"}}}
     taints: dict[str, Any] = {"spec": {"taints": []}}
@@ -195,13 +245,38 @@ def node(cluster: Cluster, report: Report, here: str, elsewhere: str) -> None:
     expect(report, "kubelet: its Node", call("GET", f"/api/v1/nodes/{here}"))
     expect(report, "kubelet: another Node", call("GET", f"/api/v1/nodes/{elsewhere}"), "forbidden")
     expect(report, "kubelet: runners of its node", call("GET", f"{runners}?fieldSelector=spec.nodeName={here}"))
-    expect(report, "kubelet: runners of another node", call("GET", f"{runners}?fieldSelector=spec.nodeName={elsewhere}"), "forbidden")
+    expect(
+        report,
+        "kubelet: runners of another node",
+        call("GET", f"{runners}?fieldSelector=spec.nodeName={elsewhere}"),
+        "forbidden",
+    )
     expect(report, "kubelet: all runners", call("GET", runners), "forbidden")
     expect(report, "kubelet: end a pod of its node", call("DELETE", f"{pods}/{engine[here]}?dryRun=All"))
-    expect(report, "kubelet: end a pod of another node", call("DELETE", f"{pods}/{engine[elsewhere]}?dryRun=All"), "nodeName")
-    expect(report, "kubelet: Secrets of the controller", call("GET", f"/api/v1/namespaces/{CONTROLLERS}/secrets"), "forbidden")
-    expect(report, "kubelet: the pool of its node", call("PATCH", f"/api/v1/nodes/{here}?dryRun=All", label, merge), "forbidden")
-    expect(report, "kubelet: the taints of its node", call("PATCH", f"/api/v1/nodes/{here}?dryRun=All", taints, merge), "forbidden")
+    expect(
+        report,
+        "kubelet: end a pod of another node",
+        call("DELETE", f"{pods}/{engine[elsewhere]}?dryRun=All"),
+        "nodeName",
+    )
+    expect(
+        report,
+        "kubelet: Secrets of the controller",
+        call("GET", f"/api/v1/namespaces/{CONTROLLERS}/secrets"),
+        "forbidden",
+    )
+    expect(
+        report,
+        "kubelet: the pool of its node",
+        call("PATCH", f"/api/v1/nodes/{here}?dryRun=All", label, merge),
+        "forbidden",
+    )
+    expect(
+        report,
+        "kubelet: the taints of its node",
+        call("PATCH", f"/api/v1/nodes/{here}?dryRun=All", taints, merge),
+        "forbidden",
+    )
 
 
 def changed(pod: Mapping[str, Any], change: Callable[[Any], Any]) -> dict[str, Any]:
@@ -220,7 +295,9 @@ def runner_pods(cluster: Cluster, report: Report, nodes: Sequence[str]) -> None:
     socket = next(volume for volume in spec["volumes"] if "hostPath" in volume)
 
     def path(value: str) -> Callable[[Any], Any]:
-        return lambda spec: next(item for item in spec["volumes"] if item["name"] == socket["name"])["hostPath"].update(path=value)
+        return lambda spec: next(item for item in spec["volumes"] if item["name"] == socket["name"])["hostPath"].update(
+            path=value
+        )
 
     def writable(spec: Any) -> None:
         for mount in spec["containers"][0]["volumeMounts"]:
@@ -239,11 +316,19 @@ def runner_pods(cluster: Cluster, report: Report, nodes: Sequence[str]) -> None:
         ("with the socket directory writable", writable, "read-only"),
         ("privileged", context(privileged=True), "no privileged containers"),
         ("with a capability", context(capabilities={"add": ["NET_ADMIN"]}), "adds no capabilities"),
-        ("with a privileged first container", lambda s: s["initContainers"][0].update(securityContext={"privileged": True}), "privileged"),
+        (
+            "with a privileged first container",
+            lambda s: s["initContainers"][0].update(securityContext={"privileged": True}),
+            "privileged",
+        ),
         ("in the network of its node", lambda spec: spec.update(hostNetwork=True), "namespaces and ports"),
         ("among the processes of its node", lambda spec: spec.update(hostPID=True), "namespaces and ports"),
         ("in the IPC of its node", lambda spec: spec.update(hostIPC=True), "namespaces and ports"),
-        ("on a port of its node", lambda s: s["containers"][0].update(ports=[{"containerPort": 1, "hostPort": 80}]), "and ports"),
+        (
+            "on a port of its node",
+            lambda s: s["containers"][0].update(ports=[{"containerPort": 1, "hostPort": 80}]),
+            "and ports",
+        ),
         ("in another pool", lambda spec: spec.update(nodeSelector={POOL_LABEL: "support"}), "names a pool"),
         ("in no pool", lambda spec: spec.pop("nodeSelector"), "names a pool"),
         ("on a node by its name", lambda spec: spec.update(nodeName=nodes[0]), "nodeName"),
@@ -252,14 +337,19 @@ def runner_pods(cluster: Cluster, report: Report, nodes: Sequence[str]) -> None:
         pods = f"/api/v1/namespaces/{RUNNER_NAMESPACE}/pods?dryRun=All"
         expect(report, f"a runner {name}", cluster.call("POST", pods, changed(good, change)), refused)
 
-    account = {"user": f"system:serviceaccount:{CONTROLLERS}:actions-runner-controller", "group": "system:serviceaccounts"}
+    account = {
+        "user": f"system:serviceaccount:{CONTROLLERS}:actions-runner-controller",
+        "group": "system:serviceaccounts",
+    }
     for namespace, refused in (
         (RUNNER_NAMESPACE, ""),
         ("default", "namespaces of runners only"),
         ("kube-system", "namespaces of runners"),
     ):
         pods = f"/api/v1/namespaces/{namespace}/pods?dryRun=All"
-        expect(report, f"the runner controller: a pod in {namespace}", cluster.call("POST", pods, good, **account), refused)
+        expect(
+            report, f"the runner controller: a pod in {namespace}", cluster.call("POST", pods, good, **account), refused
+        )
     victim = cluster.list("/api/v1/namespaces/kube-system/pods?limit=1")[0]["metadata"]["name"]
     answer = cluster.call("DELETE", f"/api/v1/namespaces/kube-system/pods/{victim}?dryRun=All", **account)
     expect(report, "the runner controller: end a pod of kube-system", answer, "namespaces of runners only")

@@ -83,7 +83,9 @@ class Machine:
 
 
 def cgroup_version(mounts: str) -> str:
-    """v2 where the unified hierarchy alone is mounted on /sys/fs/cgroup; hybrid counts as v1, as it does for kubelet."""
+    """v2 where the unified hierarchy alone is mounted on /sys/fs/cgroup; hybrid counts as v1, as it does for
+    kubelet.
+    """
     unified = any(fields[1:3] == ["/sys/fs/cgroup", "cgroup2"] for fields in map(str.split, mounts.splitlines()))
     return "v2" if unified else "v1"
 
@@ -115,18 +117,22 @@ def inspect() -> Machine:
 def shortages(disks: Mapping[str, tuple[int, int]], memory: int) -> list[str]:
     """Why a fleet would not come up here. `disks`: size and free bytes by place; `memory`: available bytes.
 
-    The kubelets of all nodes see this machine's disk, and evict every pod below their thresholds: then nothing is ever ready.
+    The kubelets of all nodes see this machine's disk, and evict every pod below their thresholds: then nothing is ever
+    ready.
     """
     found = []
     for place, (size, free) in disks.items():
         least = size * EVICTION_PERCENT // 100 + ROOM
         if free < least:
             found.append(
-                f"{place}: found {free / GIB:.1f} of {size / GIB:.1f} GiB free, expected {least / GIB:.1f}: below {EVICTION_PERCENT} % the "
+                f"{place}: found {free / GIB:.1f} of {size / GIB:.1f} GiB free, expected {least / GIB:.1f}: below "
+                f"{EVICTION_PERCENT} % the "
                 f"kubelets of the nodes evict every pod, and a fleet writes about {ROOM / GIB:.0f} GiB. Free some of it"
             )
     if memory < MEMORY:
-        found.append(f"memory: found {memory / GIB:.1f} GiB available, expected {MEMORY / GIB:.0f} for four nodes. End something")
+        found.append(
+            f"memory: found {memory / GIB:.1f} GiB available, expected {MEMORY / GIB:.0f} for four nodes. End something"
+        )
     return found
 
 
@@ -141,7 +147,9 @@ def look_for_room(places: Sequence[Path]) -> list[str]:
     return shortages(disks, int(available.group(1)) * 1024 if available else 0)
 
 
-def missing_packages(has_command: Callable[[str], bool], has_file: Callable[[str], bool], has_module: Callable[[str], bool]) -> list[str]:
+def missing_packages(
+    has_command: Callable[[str], bool], has_file: Callable[[str], bool], has_module: Callable[[str], bool]
+) -> list[str]:
     """Debian packages of the commands, files and modules of Python that are not there."""
     names = {package for command, package in COMMANDS.items() if not has_command(command)}
     names |= {package for name, package in FILES.items() if not has_file(name)}
@@ -184,7 +192,17 @@ def probe_upstream(seconds: float = 3.0) -> bool:
 
 
 def _answers(host: str, seconds: float) -> bool:
-    done = run("curl", "--silent", "--head", "--output", "/dev/null", "--max-time", str(seconds), f"https://{host}/", check=False)
+    done = run(
+        "curl",
+        "--silent",
+        "--head",
+        "--output",
+        "/dev/null",
+        "--max-time",
+        str(seconds),
+        f"https://{host}/",
+        check=False,
+    )
     return done.returncode == 0
 
 

@@ -1,7 +1,7 @@
 """Every pin of the project beside the newest version that can be asked for: make pins.
 
-Package registries are asked by their own clients, pip and go, which know where those are. What no registry has is asked at upstream. A pin
-that nobody answers for is told as such, with the reason, and never counts as current.
+Package registries are asked by their own clients, pip and go, which know where those are. What no registry has is asked
+at upstream. A pin that nobody answers for is told as such, with the reason, and never counts as current.
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ DEPLOYED = {
 
 @dataclass(frozen=True)
 class Source:
-    """Who is asked. `names`: modules, packages, repositories, files. What is told between `prefix` and `suffix` is put behind `stem`."""
+    """Who is asked. `names`: modules, packages, repositories, files. What is told between `prefix` and `suffix` is put
+    behind `stem`.
+    """
 
     kind: str
     names: tuple[str, ...]
@@ -138,7 +140,9 @@ def pinned_packages(file: str, text: str) -> list[Pin]:
         exact = [str(one.version) for one in package.specifier if one.operator == "=="]
         where = f" ({package.marker})" if package.marker else ""
         parts = 1 if package.name in BY_MAJOR else 2
-        found += [Pin(f"{file}: {package.name}{where}", version, Source("pip", (package.name,)), parts) for version in exact]
+        found += [
+            Pin(f"{file}: {package.name}{where}", version, Source("pip", (package.name,)), parts) for version in exact
+        ]
     return found
 
 
@@ -151,14 +155,26 @@ def floors(galaxy: Mapping[str, object], runtime: Mapping[str, object], packages
     """The oldest collections, ansible-core and packages of an execution environment that are said to do."""
     needed = galaxy.get("dependencies")
     named = needed.items() if isinstance(needed, Mapping) else ()
-    found = [Range(f"galaxy.yml: {name}", (SpecifierSet(str(spec)),), COLLECTIONS.get(str(name))) for name, spec in named]
-    found.append(Range("runtime.yml: ansible-core", (SpecifierSet(str(runtime["requires_ansible"])),), Source("pip", ("ansible-core",))))
+    found = [
+        Range(f"galaxy.yml: {name}", (SpecifierSet(str(spec)),), COLLECTIONS.get(str(name))) for name, spec in named
+    ]
+    found.append(
+        Range(
+            "runtime.yml: ansible-core",
+            (SpecifierSet(str(runtime["requires_ansible"])),),
+            Source("pip", ("ansible-core",)),
+        )
+    )
     ranges = [package for package in required(packages) if package.specifier]
-    return found + [Range(f"ee-requirements.txt: {one.name}", (one.specifier,), Source("pip", (one.name,))) for one in ranges]
+    return found + [
+        Range(f"ee-requirements.txt: {one.name}", (one.specifier,), Source("pip", (one.name,))) for one in ranges
+    ]
 
 
 def lines_of_the_matrix(pairs: tuple[_version_matrix.Pair, ...], components: Mapping[str, str]) -> list[Range]:
-    """The lines of each component that something is said to work with; where it has no rows of its own, those that others work with."""
+    """The lines of each component that something is said to work with; where it has no rows of its own, those that
+    others work with.
+    """
     found = []
     for component in components:
         own = [pair.versions for pair in pairs if pair.component == component and pair.works]
@@ -178,7 +194,9 @@ def lab_pins(collection: Mapping[str, str]) -> list[Pin]:
         if key not in said and program.name not in OF_KUBEADM:
             found.setdefault(key, Pin(f"lab: {program.name}", key[1], go(program.module)))
     toolchain = go("golang.org/toolchain", prefix="v0.0.1-go", suffix=".linux-amd64")
-    modules = re.findall(r"^require (\S+) v(\S+)$", (ROOT / "lab/standins/go.mod").read_text(encoding="utf-8"), re.MULTILINE)
+    modules = re.findall(
+        r"^require (\S+) v(\S+)$", (ROOT / "lab/standins/go.mod").read_text(encoding="utf-8"), re.MULTILINE
+    )
     return [
         *found.values(),
         Pin("lab: go", golang.TOOLCHAIN.removeprefix("go"), toolchain),
@@ -189,7 +207,9 @@ def lab_pins(collection: Mapping[str, str]) -> list[Pin]:
 def everything() -> list[Pin | Range]:
     """Each pin of the project, in the order of the table."""
     read = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("requirements.txt", "requirements-dev.txt")}
-    galaxy, runtime = (yaml.safe_load((ROOT / name).read_text(encoding="utf-8")) for name in ("galaxy.yml", "meta/runtime.yml"))
+    galaxy, runtime = (
+        yaml.safe_load((ROOT / name).read_text(encoding="utf-8")) for name in ("galaxy.yml", "meta/runtime.yml")
+    )
     matrix = _version_matrix.matrix()
     return [
         *(Pin(name, version, OF_PINS[name]) for name, version in PINS.items()),
@@ -209,7 +229,9 @@ def _run(*command: str) -> str:
         except (OSError, subprocess.TimeoutExpired) as error:
             raise NotAskedError(f"{command[0]}: {type(error).__name__}") from error
     if done.returncode:
-        told = [line for line in done.stderr.splitlines() if line.strip() and not line.startswith("WARNING")] or ["no answer"]
+        told = [line for line in done.stderr.splitlines() if line.strip() and not line.startswith("WARNING")] or [
+            "no answer"
+        ]
         raise NotAskedError(_short(told[0]))
     return done.stdout
 
@@ -221,7 +243,9 @@ def _short(error: str) -> str:
 
 def _go(source: Source) -> list[str]:
     return [
-        version for module in source.names for version in json.loads(_run("go", "list", "-m", "-versions", "-json", module))["Versions"]
+        version
+        for module in source.names
+        for version in json.loads(_run("go", "list", "-m", "-versions", "-json", module))["Versions"]
     ]
 
 
@@ -238,7 +262,9 @@ def _deployed(source: Source) -> list[str]:
     for name in source.names:
         program, file, pattern = DEPLOYED[name]
         try:
-            text = (module_directory(PROGRAMS[program].module, PROGRAMS[program].version) / file).read_text(encoding="utf-8")
+            text = (module_directory(PROGRAMS[program].module, PROGRAMS[program].version) / file).read_text(
+                encoding="utf-8"
+            )
         except (BuildError, OSError) as error:
             raise NotAskedError(_short(str(error))) from error
         found += re.findall(pattern, text)
@@ -254,15 +280,30 @@ def _upstream(url: str) -> str:
 
 
 def _releases(source: Source) -> list[str]:
-    told = [json.loads(_upstream(f"https://api.github.com/repos/{name}/releases?per_page=100")) for name in source.names]
-    return [str(release["tag_name"]) for releases in told for release in releases if not release["prerelease"] and not release["draft"]]
+    told = [
+        json.loads(_upstream(f"https://api.github.com/repos/{name}/releases?per_page=100")) for name in source.names
+    ]
+    return [
+        str(release["tag_name"])
+        for releases in told
+        for release in releases
+        if not release["prerelease"] and not release["draft"]
+    ]
 
 
 def _file(source: Source) -> list[str]:
-    return [line for name in source.names for line in _upstream(f"https://raw.githubusercontent.com/{name}").splitlines()]
+    return [
+        line for name in source.names for line in _upstream(f"https://raw.githubusercontent.com/{name}").splitlines()
+    ]
 
 
-KINDS: dict[str, Callable[[Source], list[str]]] = {"go": _go, "pip": _pip, "deployed": _deployed, "releases": _releases, "file": _file}
+KINDS: dict[str, Callable[[Source], list[str]]] = {
+    "go": _go,
+    "pip": _pip,
+    "deployed": _deployed,
+    "releases": _releases,
+    "file": _file,
+}
 
 
 def ask(source: Source) -> Answer:
@@ -282,13 +323,21 @@ def rows(pins: list[Pin | Range], answers: Mapping[Source, Answer]) -> Iterator[
     nobody = Answer("nobody", problem="no source is known: add one to lab/pins.py")
     for pin in pins:
         answer = answers[pin.source] if pin.source else nobody
-        yield judge_ranges(pin.name, pin.ranges, answer) if isinstance(pin, Range) else judge(pin.name, pin.ours, answer, pin.parts)
+        yield (
+            judge_ranges(pin.name, pin.ranges, answer)
+            if isinstance(pin, Range)
+            else judge(pin.name, pin.ours, answer, pin.parts)
+        )
 
 
 def main() -> int:
     """Ask, and print the table."""
-    parser = argparse.ArgumentParser(prog="python -m lab.pins", description="Every pin beside the newest version that can be asked for.")
-    parser.add_argument("--strict", action="store_true", help="exit 1 if a line has a newer patch, or a pin could not be asked for")
+    parser = argparse.ArgumentParser(
+        prog="python -m lab.pins", description="Every pin beside the newest version that can be asked for."
+    )
+    parser.add_argument(
+        "--strict", action="store_true", help="exit 1 if a line has a newer patch, or a pin could not be asked for"
+    )
     strict = parser.parse_args().strict
     try:
         golang.ensure()
@@ -299,7 +348,11 @@ def main() -> int:
     with ThreadPoolExecutor(THREADS) as threads:
         answers = dict(zip(sources, threads.map(ask, sources), strict=True))
     judged = list(rows(pins, answers))
-    free = [name for file in ("requirements.txt", "requirements-dev.txt") for name in unpinned((ROOT / file).read_text(encoding="utf-8"))]
+    free = [
+        name
+        for file in ("requirements.txt", "requirements-dev.txt")
+        for name in unpinned((ROOT / file).read_text(encoding="utf-8"))
+    ]
     print(table(judged))
     print(f"\nnot pinned: {', '.join(free)}")
     print(summary(judged))

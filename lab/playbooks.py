@@ -1,4 +1,6 @@
-"""What the playbooks read: variables, roles, and the defaults in their templates. Taken from their files; nothing is run."""
+"""What the playbooks read: variables, roles, and the defaults in their templates. Taken from their files; nothing is
+run.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,13 @@ MAGIC = {"groups", "hostvars", "inventory_hostname", "item", "lookup", "now", "o
 # What plugins read of the variables by themselves.
 PLUGINS = {
     f"{NAMESPACE}kubeconfig": {"fleet_kubeconfig"},
-    f"{NAMESPACE}fleet_plan": {"fleet_pools", "nvme_storage_drives", "preflight_minimum", "preflight_recommended", *_fleet_sizing.NAMES},
+    f"{NAMESPACE}fleet_plan": {
+        "fleet_pools",
+        "nvme_storage_drives",
+        "preflight_minimum",
+        "preflight_recommended",
+        *_fleet_sizing.NAMES,
+    },
 }
 
 
@@ -43,7 +51,9 @@ JINJA.filters, JINJA.tests = _Any(), _Any()
 
 @dataclass
 class Playbook:
-    """One playbook with the files that it reads. `reads`: names that somebody else has to define. `given`: what it tells its roles."""
+    """One playbook with the files that it reads. `reads`: names that somebody else has to define. `given`: what it
+    tells its roles.
+    """
 
     name: str
     imports: list[str] = field(default_factory=list)
@@ -51,7 +61,9 @@ class Playbook:
     given: set[str] = field(default_factory=set)
     handed: set[str] = field(default_factory=set)  # variables that it hands to a file of tasks
     texts: list[str] = field(default_factory=list)  # every template, without those that define a variable
-    defined: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))  # templates by the variable that they define
+    defined: defaultdict[str, list[str]] = field(
+        default_factory=lambda: defaultdict(list)
+    )  # templates by the variable that they define
 
     @property
     def reads(self) -> set[str]:
@@ -160,7 +172,8 @@ def _names(text: str) -> set[str]:
 
 @dataclass(frozen=True)
 class Default:
-    """A default that stands in a template: of the filter `option` with its choices, or of the filter `default` on a variable.
+    """A default that stands in a template: of the filter `option` with its choices, or of the filter `default` on a
+    variable.
 
     `constant` is false where the default is an expression; then there is no `value`.
     """
@@ -178,7 +191,9 @@ def defaults(playbook: Playbook) -> Iterator[Default]:
         for node in tree.find_all(nodes.Filter):
             if node.name == f"{NAMESPACE}option":
                 name, given, *choices = node.args
-                yield Default(name.as_const(), "option", *_constant(given), tuple(choices[0].as_const()) if choices else ())
+                yield Default(
+                    name.as_const(), "option", *_constant(given), tuple(choices[0].as_const()) if choices else ()
+                )
             elif node.name in ("default", "d") and isinstance(node.node, nodes.Name) and node.args:
                 yield Default(node.node.name, "default", *_constant(node.args[0]))
 

@@ -31,7 +31,9 @@ def run(
 
 
 def plain(text: str) -> str:
-    """Text without a terminal's codes: a real dagger writes colours into files and pipes as well, with --progress=plain too."""
+    """Text without a terminal's codes: a real dagger writes colours into files and pipes as well, with --progress=plain
+    too.
+    """
     return _ESCAPE.sub("", text)
 
 
@@ -42,7 +44,9 @@ def output(*command: str) -> str:
 
 @contextmanager
 def alone(path: Path) -> Iterator[None]:
-    """Make this file or directory while other processes that want to make it wait. The lock lies beside it and ends with the process."""
+    """Make this file or directory while other processes that want to make it wait. The lock lies beside it and ends
+    with the process.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path.with_name(f".{path.name}.lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -50,6 +54,8 @@ def alone(path: Path) -> Iterator[None]:
 
 
 def ssh_options(facts: Mapping[str, Any]) -> list[str]:
-    """How a node of the fleet that lab.json describes is reached: with its key, and only if its host key is the known one."""
+    """How a node of the fleet that lab.json describes is reached: with its key, and only if its host key is the known
+    one.
+    """
     known = ["-o", f"UserKnownHostsFile={facts['known_hosts']}", "-o", "StrictHostKeyChecking=yes"]
     return ["-i", facts["ssh_key"], *known, "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "LogLevel=ERROR"]

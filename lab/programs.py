@@ -1,7 +1,7 @@
 """Build the programs that the lab's mirror serves, from their Go modules.
 
-Where upstream's download sites are out of reach, the same programs come from their modules at the versions that the collection pins.
-Each one is built once and kept under the cache directory, keyed by name and version.
+Where upstream's download sites are out of reach, the same programs come from their modules at the versions that the
+collection pins. Each one is built once and kept under the cache directory, keyed by name and version.
 """
 
 from __future__ import annotations
@@ -31,11 +31,12 @@ class BuildError(RuntimeError):
 class Program:
     """One Go module and the commands of it that the lab wants.
 
-    packages: import paths relative to the module, each becomes a binary named after its last element (the module's root: after `name`).
-    own_module: build from a module of our own that requires this one, because its go.mod replaces siblings by local directories.
-    staging: version of the module's staging siblings (Kubernetes), which its go.mod names as v0.0.0.
-    without: imports for their side effect that main.go does without, since what they need is not served as a module.
-    changes: file, text that stands there once or more, text in its place; for what the lab's kernel does not have.
+    packages: import paths relative to the module, each becomes a binary named after its last element (the module's
+    root: after `name`). own_module: build from a module of our own that requires this one, because its go.mod replaces
+    siblings by local directories. staging: version of the module's staging siblings (Kubernetes), which its go.mod
+    names as v0.0.0. without: imports for their side effect that main.go does without, since what they need is not
+    served as a module. changes: file, text that stands there once or more, text in its place; for what the lab's kernel
+    does not have.
     """
 
     name: str
@@ -63,7 +64,13 @@ class Program:
 def _kubernetes(version: str) -> Program:
     major, minor, _patch = version.removeprefix("v").split(".")
     variable = "k8s.io/component-base/version"
-    stamps = {"gitVersion": version, "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean", "gitCommit": "unknown"}
+    stamps = {
+        "gitVersion": version,
+        "gitMajor": major,
+        "gitMinor": minor,
+        "gitTreeState": "clean",
+        "gitCommit": "unknown",
+    }
     commands = ("kubelet", "kubeadm", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy")
     return Program(
         "kubernetes",
@@ -76,8 +83,9 @@ def _kubernetes(version: str) -> Program:
     )
 
 
-# A kernel may lack nftables' own expression for a queue and yet have the target of iptables, which nftables takes as well (nft_compat); and
-# one without CONFIG_NETFILTER_NETLINK_GLUE_CT drops the label by which the program knows what it let through, so that its state must do.
+# A kernel may lack nftables' own expression for a queue and yet have the target of iptables, which nftables takes as
+# well (nft_compat); and one without CONFIG_NETFILTER_NETLINK_GLUE_CT drops the label by which the program knows what it
+# let through, so that its state must do.
 _QUEUE = (
     "\n"
     "func queueTarget(number uint16, failOpen bool) *expr.Target {\n"
@@ -101,10 +109,15 @@ _LABEL = (
 _DATAPLANE = "pkg/dataplane/controller.go"
 _WITHOUT_QUEUE = (
     (_DATAPLANE, 'import (\n\t"context"\n', 'import (\n\t"context"\n\t"encoding/binary"\n'),
-    (_DATAPLANE, '\t"github.com/google/nftables/expr"\n', '\t"github.com/google/nftables/expr"\n\t"github.com/google/nftables/xt"\n'),
     (
         _DATAPLANE,
-        "queue := &expr.Queue{Num: uint16(c.config.QueueID)}\n\tif c.config.FailOpen {\n\t\tqueue.Flag = expr.QueueFlagBypass\n\t}\n",
+        '\t"github.com/google/nftables/expr"\n',
+        '\t"github.com/google/nftables/expr"\n\t"github.com/google/nftables/xt"\n',
+    ),
+    (
+        _DATAPLANE,
+        "queue := &expr.Queue{Num: uint16(c.config.QueueID)}\n\tif c.config.FailOpen {\n\t\tqueue.Flag = "
+        "expr.QueueFlagBypass\n\t}\n",
         "queue := queueTarget(uint16(c.config.QueueID), c.config.FailOpen)\n",
     ),
     (_DATAPLANE, "\n// verifctString", _QUEUE),
@@ -164,7 +177,8 @@ PROGRAMS: dict[str, Program] = {
             without=("github.com/flannel-io/flannel/pkg/backend/tencentvpc",),
         ),
         Program("install-conf", "github.com/flannel-io/flannel", "v0.28.10", ("cmd/install_conf",)),
-        # The flannel CNI plugin left this module after v0.9.1; its present home is not a Go module that the proxy serves.
+        # The flannel CNI plugin left this module after v0.9.1; its present home is not a Go module that the proxy
+        # serves.
         Program("flannel-cni", "github.com/containernetworking/plugins", "v0.9.1", ("plugins/meta/flannel",)),
         Program(
             "kube-network-policies",
@@ -234,7 +248,9 @@ def change(path: Path, there: str, instead: str) -> None:
     """Replace a text of a source file. One that is not there is an error: another version must be looked at anew."""
     text = path.read_text()
     if there not in text:
-        raise BuildError(f"{path.name} has no {there.strip().splitlines()[0]!r}, expected what was changed in the version before")
+        raise BuildError(
+            f"{path.name} has no {there.strip().splitlines()[0]!r}, expected what was changed in the version before"
+        )
     path.chmod(0o644)
     path.write_text(text.replace(there, instead))
 
@@ -260,8 +276,20 @@ def _compile(program: Program, scratch: Path) -> None:
     packages = {program.binary(package): package for package in program.packages}
     for binary, package in packages.items():
         path = (prefix.rstrip("/") or ".") if package == "." else prefix + package
-        command = ["go", "build", "-tags", program.tags, "-ldflags", f"-s -w {program.ldflags}", "-o", str(output / binary), path]
-        done = subprocess.run(command, cwd=scratch / "source", env=_environment(program), capture_output=True, text=True, check=False)
+        command = [
+            "go",
+            "build",
+            "-tags",
+            program.tags,
+            "-ldflags",
+            f"-s -w {program.ldflags}",
+            "-o",
+            str(output / binary),
+            path,
+        ]
+        done = subprocess.run(
+            command, cwd=scratch / "source", env=_environment(program), capture_output=True, text=True, check=False
+        )
         if done.returncode:
             raise BuildError(f"{program.name} {program.version}, {package}:\n{done.stderr[-4000:]}")
     output.rename(program.directory)

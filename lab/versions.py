@@ -1,4 +1,6 @@
-"""Pinned versions beside what there is: compared, judged, put into a table. What is asked, and of whom, stands in lab/pins.py."""
+"""Pinned versions beside what there is: compared, judged, put into a table. What is asked, and of whom, stands in
+lab/pins.py.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +61,9 @@ def number(text: str) -> Version | None:
 
 def releases(texts: Iterable[str]) -> dict[Version, str]:
     """What is no pre-release, the oldest first, with its text as it is printed."""
-    numbers = {found: text.strip().removeprefix("v") for text in texts if (found := number(text)) and not found.is_prerelease}
+    numbers = {
+        found: text.strip().removeprefix("v") for text in texts if (found := number(text)) and not found.is_prerelease
+    }
     return dict(sorted(numbers.items()))
 
 
@@ -97,7 +101,9 @@ def table(rows: Sequence[Row]) -> str:
     """The rows below their heads, in columns."""
     cells = [COLUMNS, *(row.cells for row in rows)]
     widths = [max(len(line[column]) for line in cells) for column in range(len(COLUMNS) - 1)]
-    return "\n".join("  ".join([*(text.ljust(width) for text, width in zip(line, widths, strict=False)), line[-1]]) for line in cells)
+    return "\n".join(
+        "  ".join([*(text.ljust(width) for text, width in zip(line, widths, strict=False)), line[-1]]) for line in cells
+    )
 
 
 def summary(rows: Sequence[Row]) -> str:
@@ -107,7 +113,9 @@ def summary(rows: Sequence[Row]) -> str:
 
 
 def stale(rows: Sequence[Row]) -> bool:
-    """Whether something is to be done: a patch to take, or somebody to ask elsewhere. A newer line is a decision, and may wait for one."""
+    """Whether something is to be done: a patch to take, or somebody to ask elsewhere. A newer line is a decision, and
+    may wait for one.
+    """
     return any(row.verdict in (PATCH, UNKNOWN) for row in rows)
 
 

@@ -1,4 +1,5 @@
-"""Run stages of tests/run.py on every ansible-core that this machine has a Python for, each in an environment of its own: make test-cores.
+"""Run stages of tests/run.py on every ansible-core that this machine has a Python for, each in an environment of its
+own: make test-cores.
 
   python tests/cores.py                  unit, sanity and refusals
   python tests/cores.py unit default     these stages
@@ -44,7 +45,9 @@ def counted(output: str) -> tuple[int, int]:
 def environment(core: Core, python: str) -> Path:
     """The programs of an environment with this core, made unless it is there."""
     wanted = requirements((ROOT / "requirements.txt").read_text(), core)
-    tools = "\n".join(line for line in (ROOT / "requirements-dev.txt").read_text().splitlines() if not line.startswith("-r "))
+    tools = "\n".join(
+        line for line in (ROOT / "requirements-dev.txt").read_text().splitlines() if not line.startswith("-r ")
+    )
     key = hashlib.sha256("\n".join([python, wanted, tools]).encode()).hexdigest()[:12]
     directory = CACHE / f"venv-core-{core.version}-{key}"
     if not (directory / ".ready").exists():
@@ -67,7 +70,9 @@ def run(core: Core, python: str, stages: Sequence[str]) -> tuple[int, int]:
     path = os.pathsep.join([str(programs), os.environ.get("PATH", os.defpath)])
     command = [str(programs / "python"), str(ROOT / "tests/run.py"), *stages]
     lines = []
-    with subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PATH": path}, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, cwd=ROOT, env={**os.environ, "PATH": path}, stdout=subprocess.PIPE, text=True
+    ) as process:
         for line in process.stdout or ():
             print(f"  {line}", end="", flush=True)
             lines.append(line)

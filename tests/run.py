@@ -1,9 +1,9 @@
 """Run everything that CI runs, and end with one line: `N passed, N failed`.
 
-Two lanes keep two cores busy: the scenarios of the roles, which share one fleet and follow the order in which site.yml applies them, and
-beside them the checks, and then site.yml on a fleet of its own.
-Each stage's output goes to tests/output/<stage>.log; a failed stage's end is printed. A molecule scenario and a linter count one each,
-pytest and go test count their tests. What is skipped is named and counts as nothing.
+Two lanes keep two cores busy: the scenarios of the roles, which share one fleet and follow the order in which site.yml
+applies them, and beside them the checks, and then site.yml on a fleet of its own. Each stage's output goes to
+tests/output/<stage>.log; a failed stage's end is printed. A molecule scenario and a linter count one each, pytest and
+go test count their tests. What is skipped is named and counts as nothing.
 
   python tests/run.py                     everything
   python tests/run.py --without-fleet     what needs no fleet
@@ -43,7 +43,9 @@ COLLECTION = ".ansible/collections/ansible_collections/runnerfleet/baremetal"
 FLEETS = dict.fromkeys(("default", "replace_drive", "engine_faults"), "moleculesite")
 
 # The roles as site.yml applies them: each scenario starts from what the ones before it left.
-PIPELINE: list[str] = yaml.safe_load((ROOT / "molecule/shared/vars/pipeline.yml").read_text(encoding="utf-8"))["pipeline"]
+PIPELINE: list[str] = yaml.safe_load((ROOT / "molecule/shared/vars/pipeline.yml").read_text(encoding="utf-8"))[
+    "pipeline"
+]
 
 # What follows them on their fleet.
 AFTER = ["hostile", "two_pools"]
@@ -74,7 +76,11 @@ def say(text: str) -> None:
 def files() -> list[str]:
     """The files of the checkout, committed or not."""
     listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return [name for name in listed.stdout.splitlines() if (ROOT / name).is_file()]
 
@@ -85,7 +91,13 @@ def run(stage: str, argv: list[str], *, cwd: Path = ROOT, **environment: str) ->
         log.write(f"$ {' '.join(argv)}\n")
         log.flush()
         done = subprocess.run(
-            argv, cwd=cwd, env={**os.environ, **environment}, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, check=False
+            argv,
+            cwd=cwd,
+            env={**os.environ, **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            check=False,
         )
     return done.returncode
 
@@ -129,7 +141,9 @@ def go(stage: str) -> Counts:
     """The stand-ins' own tests."""
     counts = Counts()
     for module in sorted({Path(name).parent for name in files() if name.endswith("go.mod")}):
-        code = run(stage, ["go", "vet", "./..."], cwd=ROOT / module) or run(stage, ["go", "test", "-v", "./..."], cwd=ROOT / module)
+        code = run(stage, ["go", "vet", "./..."], cwd=ROOT / module) or run(
+            stage, ["go", "test", "-v", "./..."], cwd=ROOT / module
+        )
         log = (OUTPUT / f"{stage}.log").read_text(encoding="utf-8")
         counts.passed = len(re.findall(r"^--- PASS: ", log, re.MULTILINE))
         counts.skipped = len(re.findall(r"^--- SKIP: ", log, re.MULTILINE))
@@ -138,7 +152,9 @@ def go(stage: str) -> Counts:
 
 
 def sanity(stage: str) -> Counts:
-    """ansible-test wants a directory of the collection's name outside any repository, and gets a home of its own for its environments."""
+    """ansible-test wants a directory of the collection's name outside any repository, and gets a home of its own for
+    its environments.
+    """
     home = CACHE / "ansible-test"
     for pip in {core.pip for core in CORES}:
         bootstrap = home / f".ansible/test/cache/get_pip_{pip.replace('.', '_')}.py"
@@ -151,8 +167,15 @@ def sanity(stage: str) -> Counts:
             (tree / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, tree / name)
         # Beside ours, the collection that our modules import.
-        (tree.parents[1] / "kubernetes").symlink_to(Path(ansible.__file__).parents[1] / "ansible_collections/kubernetes")
-        code = run(stage, ["ansible-test", "sanity", "--requirements", "--color", "no", "--python", python], cwd=tree, HOME=str(home))
+        (tree.parents[1] / "kubernetes").symlink_to(
+            Path(ansible.__file__).parents[1] / "ansible_collections/kubernetes"
+        )
+        code = run(
+            stage,
+            ["ansible-test", "sanity", "--requirements", "--color", "no", "--python", python],
+            cwd=tree,
+            HOME=str(home),
+        )
     log = (OUTPUT / f"{stage}.log").read_text(encoding="utf-8")
     ran = re.findall(r'^Running sanity test "([^"]+)"', log, re.MULTILINE)
     broken = re.search(r"^FATAL: The (\d+) sanity test", log, re.MULTILINE)
@@ -161,7 +184,9 @@ def sanity(stage: str) -> Counts:
 
 
 def docs(stage: str) -> Counts:
-    """What a documentation site makes of the plugins and roles. It wants a tree of the collection's name, as Galaxy has it."""
+    """What a documentation site makes of the plugins and roles. It wants a tree of the collection's name, as Galaxy has
+    it.
+    """
     with tempfile.TemporaryDirectory() as directory:
         tree = Path(directory, "ansible_collections/runnerfleet/baremetal")
         for name in files():
@@ -177,7 +202,9 @@ def take_down(fleet: str) -> None:
 
 
 def scenario(name: str, *options: str) -> Callable[[str], Counts]:
-    """One molecule scenario; its second dry run must change nothing, and no result or line of any of its runs may have a secret."""
+    """One molecule scenario; its second dry run must change nothing, and no result or line of any of its runs may have
+    a secret.
+    """
 
     def check(stage: str) -> Counts:
         # What molecule remembers of a run that did not destroy anything would let the next one skip its create step.
@@ -191,7 +218,10 @@ def scenario(name: str, *options: str) -> Callable[[str], Counts]:
                 NO_COLOR="1",
                 ANSIBLE_NOCOLOR="1",
             )
-        untrue = [f"the dry run after converge would change {host}" for host in _changed_by_second_check(OUTPUT / f"{stage}.jsonl")]
+        untrue = [
+            f"the dry run after converge would change {host}"
+            for host in _changed_by_second_check(OUTPUT / f"{stage}.jsonl")
+        ]
         leaked = [*leaks(OUTPUT / f"{stage}.secrets.jsonl"), *leaks_of_log(OUTPUT / f"{stage}.log")]
         failed = int(bool(code or untrue or leaked))
         return Counts(passed=1 - failed, failed=failed, notes=untrue + leaked)
@@ -201,11 +231,15 @@ def scenario(name: str, *options: str) -> Callable[[str], Counts]:
 
 def leaks(searched: Path) -> list[str]:
     """What the callback leaked_secrets found in the runs of a scenario; that it searched none is told as well."""
-    lines = [json.loads(line) for line in searched.read_text(encoding="utf-8").splitlines()] if searched.exists() else []
+    lines = (
+        [json.loads(line) for line in searched.read_text(encoding="utf-8").splitlines()] if searched.exists() else []
+    )
     if not sum(line["searched"] for line in lines):
         return ["no result was searched for secrets"]
     return [
-        "a secret ({secret}) is in {where} of task '{task}'{on}, {playbook}".format(**leak, on=leak["host"] and f" on {leak['host']}")
+        "a secret ({secret}) is in {where} of task '{task}'{on}, {playbook}".format(
+            **leak, on=leak["host"] and f" on {leak['host']}"
+        )
         for line in lines
         for leak in line["leaks"]
     ]
@@ -214,7 +248,11 @@ def leaks(searched: Path) -> list[str]:
 def leaks_of_log(log: Path) -> list[str]:
     """The same for what was printed, tables and errors that are no result among it."""
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
-    return [f"a secret ({secret}) is in line {number} of {log.name}" for number, line in enumerate(lines, 1) for secret in secrets_in(line)]
+    return [
+        f"a secret ({secret}) is in line {number} of {log.name}"
+        for number, line in enumerate(lines, 1)
+        for secret in secrets_in(line)
+    ]
 
 
 def _changed_by_second_check(costs: Path) -> list[str]:
@@ -310,7 +348,10 @@ def main() -> int:
     start = time.monotonic()
     results: list[Counts] = []
     chosen = [
-        [(checks, [name for name in CHECKS if name in wanted]), (scenarios, [name for name in FLEETS if name in wanted])],
+        [
+            (checks, [name for name in CHECKS if name in wanted]),
+            (scenarios, [name for name in FLEETS if name in wanted]),
+        ],
         [(scenarios, [name for name in (*PIPELINE, *AFTER) if name in wanted])],
         [(checks, [name for name in MACHINES if name in wanted])],
     ]

@@ -17,7 +17,9 @@ CONFIG = {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
 
 @dataclass(frozen=True)
 class Counted:
-    """One run: seconds with and without the start of Ansible, what the callback wrote of each host, and what was printed."""
+    """One run: seconds with and without the start of Ansible, what the callback wrote of each host, and what was
+    printed.
+    """
 
     seconds: float
     play_seconds: float

@@ -30,7 +30,9 @@ Rounds = Sequence[Mapping[str, float]]
 def in_rounds(
     kinds: Sequence[str], counts: Sequence[int], once: Callable[[str, int], Mapping[str, float]]
 ) -> Mapping[tuple[str, int], Rounds]:
-    """Seconds of each step, round by round, by filesystem and number of files; the order turns around with each round."""
+    """Seconds of each step, round by round, by filesystem and number of files; the order turns around with each
+    round.
+    """
     found: dict[tuple[str, int], list[Mapping[str, float]]] = {(kind, files): [] for files in counts for kind in kinds}
     for files in counts:
         for number in range(ROUNDS):
@@ -84,7 +86,8 @@ def _seconds(*command: str, text: str | None = None) -> Mapping[str, float]:
 def table(found: Mapping[tuple[str, int], Rounds]) -> str:
     """The part of docs/benchmarks.md: medians, and builds as ratios within a round."""
     lines = [
-        "| the engine's cache on | files | build with many small files | against xfs in the same round | checkpoint | restore |"
+        "| the engine's cache on | files | build with many small files | against xfs in the same round | checkpoint | "
+        "restore |"
         " the dirty state deleted |",
         "|---|---|---|---|---|---|---|",
     ]

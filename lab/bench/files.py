@@ -1,4 +1,5 @@
-"""What a filesystem of the engine's cache costs: run by lab/bench/engine.py, here and on a virtual machine, with the standard library only.
+"""What a filesystem of the engine's cache costs: run by lab/bench/engine.py, here and on a virtual machine, with the
+standard library only.
 
 python3 - <kind> <mount> <files>      kind is xfs or btrfs; prints one JSON object with seconds
 """
@@ -32,7 +33,9 @@ def timed(work: Callable[[], None]) -> float:
 
 
 def build() -> None:
-    """As a build that unpacks, touches and throws away: small files, each written, renamed and looked at, one in four deleted."""
+    """As a build that unpacks, touches and throws away: small files, each written, renamed and looked at, one in four
+    deleted.
+    """
     call("btrfs", "-q", "subvolume", "create", STATE) if KIND == "btrfs" else os.mkdir(STATE)
     for number in range(FILES):
         folder = f"{STATE}/{number % 100}"

@@ -1,7 +1,8 @@
-"""What a run of site.yml costs, and the floor under it: the same nodes brought to the same state by the bare commands, in the same run.
+"""What a run of site.yml costs, and the floor under it: the same nodes brought to the same state by the bare commands,
+in the same run.
 
-`make bench` boots a fleet of its own, times site.yml on fresh nodes and again, keeps what the bare commands need to know
-(lab/bench/floor.sh), boots the nodes anew and times those. Ratios carry over to other machines, seconds do not.
+`make bench` boots a fleet of its own, times site.yml on fresh nodes and again, keeps what the bare commands need to
+know (lab/bench/floor.sh), boots the nodes anew and times those. Ratios carry over to other machines, seconds do not.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ PAGE = ROOT / "docs/benchmarks.md"
 KEPT = CACHE / "bench"
 RUNNER = "runner-1"
 RELEASES = {"flannel": "kube-flannel", "cert-manager": "cert-manager", "actions-runner-controller": "arc-systems"}
-# What the roles write below /etc on every node, without the drop-ins that ask for mount units: the floor mounts by hand.
+# What the roles write below /etc on every node, without the drop-ins that ask for mount units: the floor mounts by
+# hand.
 NODE_FILES = (
     "etc/containerd",
     "etc/systemd/system/containerd.service",
@@ -62,7 +64,9 @@ def site(fleet: Fleet) -> Cost:
 
 
 def report(hosts: int) -> float:
-    """Seconds of the preflight's report on simulated hosts: from the play's start to its end, the inventory's reading apart."""
+    """Seconds of the preflight's report on simulated hosts: from the play's start to its end, the inventory's reading
+    apart.
+    """
     inventory = KEPT / "hosts.json"
     inventory.write_text(json.dumps(simulated.inventory(hosts)))
     return playbook(KEPT / "report.jsonl", inventory, "tests/refusals/files/report.yml").play_seconds
@@ -101,17 +105,26 @@ def is_ready(pod: dict[str, Any]) -> bool:
 
 def bare(item: dict[str, Any]) -> dict[str, Any]:
     """An object as somebody would have written it."""
-    metadata = {key: item["metadata"][key] for key in ("name", "namespace", "labels", "annotations") if key in item["metadata"]}
+    metadata = {
+        key: item["metadata"][key] for key in ("name", "namespace", "labels", "annotations") if key in item["metadata"]
+    }
     return {**{key: value for key, value in item.items() if key != "status"}, "metadata": metadata}
 
 
 def keep(fleet: Fleet, facts: dict[str, Any]) -> None:
     """Write down what the floor needs to know of the fleet that site.yml made."""
     cluster = Cluster(facts)
-    tar = run("ssh", *ssh_options(facts), f"root@{fleet.address(RUNNER)}", f"tar -cC / {' '.join(NODE_FILES)} | base64").stdout
+    tar = run(
+        "ssh", *ssh_options(facts), f"root@{fleet.address(RUNNER)}", f"tar -cC / {' '.join(NODE_FILES)} | base64"
+    ).stdout
     (KEPT / "node.tar").write_bytes(base64.b64decode(tar))
     config = cluster.get("configmap", "-n", "kube-system", "kubeadm-config", "kubelet-config", "kube-proxy")["items"]
-    documents = [item["data"][key] for item in config for key in ("ClusterConfiguration", "kubelet", "config.conf") if key in item["data"]]
+    documents = [
+        item["data"][key]
+        for item in config
+        for key in ("ClusterConfiguration", "kubelet", "config.conf")
+        if key in item["data"]
+    ]
     documents.append("apiVersion: kubeadm.k8s.io/v1beta4\nkind: InitConfiguration\n")
     (KEPT / "kubeadm.yaml").write_text("\n---\n".join(documents))
     for release, space in RELEASES.items():
@@ -120,8 +133,15 @@ def keep(fleet: Fleet, facts: dict[str, Any]) -> None:
     objects = {
         "certificates": ["-n cert-manager issuers.cert-manager.io", "-n cert-manager certificates.cert-manager.io"],
         "engine": [
-            *("namespace/dagger", "namespace/arc-runners", "-n dagger serviceaccounts,roles,rolebindings,configmaps,daemonsets"),
-            *("clusterroles,clusterrolebindings -l app.kubernetes.io/managed-by=runnerfleet", "-n arc-runners roles,rolebindings"),
+            *(
+                "namespace/dagger",
+                "namespace/arc-runners",
+                "-n dagger serviceaccounts,roles,rolebindings,configmaps,daemonsets",
+            ),
+            *(
+                "clusterroles,clusterrolebindings -l app.kubernetes.io/managed-by=runnerfleet",
+                "-n arc-runners roles,rolebindings",
+            ),
         ],
         "controller": ["namespace/arc-systems", "-n arc-systems secret/controller-manager"],
         "runners": ["namespace/arc-runners", "-n arc-runners runnerdeployments"],
@@ -143,7 +163,10 @@ def floor(fleet: Fleet, facts: dict[str, Any]) -> float:
     def one(pattern: str) -> str:
         return next(address for url, address in behind.items() if re.search(pattern, url))
 
-    registry = f"oci://{mirror['registry']}/quay.io/jetstack/charts/cert-manager --plain-http --version v{facts['pins']['cert_manager']}"
+    registry = (
+        f"oci://{mirror['registry']}/quay.io/jetstack/charts/cert-manager --plain-http --version "
+        f"v{facts['pins']['cert_manager']}"
+    )
     others = [node for node in DEFAULT_NODES if not node.startswith("cp-")]
     environment = {
         "FLOOR": str(KEPT),
@@ -167,17 +190,25 @@ def floor(fleet: Fleet, facts: dict[str, Any]) -> float:
 
 
 def page(
-    fresh: Cost, again: Cost, seconds: float, reports: Sequence[tuple[int, float]], storage: str, engine: str, engine_on_vm: str
+    fresh: Cost,
+    again: Cost,
+    seconds: float,
+    reports: Sequence[tuple[int, float]],
+    storage: str,
+    engine: str,
+    engine_on_vm: str,
 ) -> str:
     """docs/benchmarks.md."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    machine = f"{os.cpu_count()} cores, {memory:.0f} GiB, Linux {platform.release().partition('-')[0]}, {datetime.now(tz=UTC):%Y-%m-%d}"
+    machine = (
+        f"{os.cpu_count()} cores, {memory:.0f} GiB, Linux {platform.release().partition('-')[0]}, "
+        f"{datetime.now(tz=UTC):%Y-%m-%d}"
+    )
     (few, few_seconds), (many, many_seconds) = reports
     return f"""# What a run costs
 
-Written by `make bench`, which boots four nodes (one control plane, one support, two runner nodes with two drives each) on one machine:
-{machine}.
-All figures are of that one run. Ratios carry over to other machines, seconds do not.
+Written by `make bench`, which boots four nodes (one control plane, one support, two runner nodes with two drives
+each) on one machine: {machine}. All figures are of that one run. Ratios carry over to other machines, seconds do not.
 
 | per runner node | evaluated tasks | skipped | delegated to the control plane | aim |
 |---|---|---|---|---|
@@ -190,9 +221,9 @@ All figures are of that one run. Ratios carry over to other machines, seconds do
 | site.yml on fresh nodes | {fresh.seconds:.0f} | {fresh.seconds / seconds:.2f} | at most 3 |
 | site.yml again | {again.seconds:.0f} | {again.seconds / seconds:.2f} | at most 1 |
 
-The floor takes the same binaries, images and charts from the same mirror, runs on all nodes at once where commands allow it, and ends when
-an engine and a runner are ready on each runner node. It proves that cert-manager issues, but checks no sum, proves no drive empty, and
-cannot be run twice.
+The floor takes the same binaries, images and charts from the same mirror, runs on all nodes at once where commands
+allow it, and ends when an engine and a runner are ready on each runner node. It proves that cert-manager issues, but
+checks no sum, proves no drive empty, and cannot be run twice.
 
 | the preflight's report on simulated hosts | seconds | for each host |
 |---|---|---|
@@ -203,8 +234,9 @@ The aim is under 2 seconds for 1,000 hosts, whose surveys take one task a host b
 
 {storage}
 
-On a virtual machine with NVMe drives, both sides on blank drives, LVM on all four. The usual modules prove nothing before they write, and
-leave neither a plan nor a mark; `nvme_storage` reads 256 MiB of each drive before it calls it empty, and again right before it writes.
+On a virtual machine with NVMe drives, both sides on blank drives, LVM on all four. The usual modules prove nothing
+before they write, and leave neither a plan nor a mark; `nvme_storage` reads 256 MiB of each drive before it calls it
+empty, and again right before it writes.
 
 {engine}
 
@@ -212,8 +244,8 @@ Above on loop devices of this machine, below on the same kind of virtual machine
 
 {engine_on_vm}
 
-Medians of {bench_engine.ROUNDS} rounds, with the lowest and the highest ratio. The engine is down while a checkpoint is taken or
-restored; a dirty state is deleted later.
+Medians of {bench_engine.ROUNDS} rounds, with the lowest and the highest ratio. The engine is down while a checkpoint
+is taken or restored; a dirty state is deleted later.
 
 Where the virtual machine is emulated (no KVM), programs on it are far slower than on metal: read ratios, not seconds.
 

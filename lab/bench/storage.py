@@ -1,4 +1,5 @@
-"""What the storage role costs against the usual modules: the same stripe on the same drives of a virtual machine, in the same run.
+"""What the storage role costs against the usual modules: the same stripe on the same drives of a virtual machine, in
+the same run.
 
 A part of `make bench`. The other side is lab/bench/storage_by_hand.yml: fedora.linux_system_roles, which would be the
 fairer one, comes from Galaxy alone, so that a machine without it could not run the benchmark.
@@ -50,7 +51,9 @@ def _by_hand(drives: list[str]) -> list[str]:
 
 def _side(kept: Path, arguments: Callable[[list[str]], list[str]]) -> tuple[Storage, Storage]:
     vm = vms.up()
-    run("ansible", "-i", str(INVENTORY), "-m", "ansible.builtin.ping", vm.name, env={**os.environ, **CONFIG})  # warms both up
+    run(
+        "ansible", "-i", str(INVENTORY), "-m", "ansible.builtin.ping", vm.name, env={**os.environ, **CONFIG}
+    )  # warms both up
     first, again = (_run(kept, arguments(vm.data_serials())) for _time in range(2))
     vms.down()
     return first, again
@@ -72,7 +75,8 @@ def table(sides: dict[str, tuple[Storage, Storage]]) -> str:
 
     return "\n".join(
         [
-            "| a stripe over four drives, two volumes, 3 binds | host-tasks | commands over ssh | seconds | against the usual modules |",
+            "| a stripe over four drives, two volumes, 3 binds | host-tasks | commands over ssh | seconds | against "
+            "the usual modules |",
             "|---|---|---|---|---|",
             line("by the usual modules (`lab/bench/storage_by_hand.yml`)", hand, hand),
             line("by `nvme_storage`", ours, hand),

@@ -36,7 +36,18 @@ def ensure_network(fleet: Fleet) -> bool:
     if not run("podman", "network", "exists", fleet.network, check=False).returncode:
         return False
     subnet, label = f"{fleet.prefix}.0/24", f"{LABEL}={fleet.name}"
-    run("podman", "network", "create", "--subnet", subnet, "--gateway", f"{fleet.prefix}.1", "--label", label, fleet.network)
+    run(
+        "podman",
+        "network",
+        "create",
+        "--subnet",
+        subnet,
+        "--gateway",
+        f"{fleet.prefix}.1",
+        "--label",
+        label,
+        fleet.network,
+    )
     return True
 
 
@@ -61,12 +72,19 @@ def node_command(fleet: Fleet, node: str, image: str, machine: Machine) -> list[
 
 
 def _systemd(machine: Machine) -> list[str]:
-    """How the node's init finds itself. On cgroup v1 podman's own way shows every node the machine's name=systemd hierarchy, where the
-    kubelets of all nodes then meet in one kubepods and tidy away each other's pods: there the node gets the same things without it."""
+    """How the node's init finds itself. On cgroup v1 podman's own way shows every node the machine's name=systemd
+    hierarchy, where the kubelets of all nodes then meet in one kubepods and tidy away each other's pods: there the node
+    gets the same things without it.
+    """
     if machine.cgroup == "v2":
         return ["--systemd=always"]
     volatile = ("/run:rw,mode=755", "/run/lock:rw", "/tmp:rw,exec,mode=1777")
-    return ["--systemd=false", "--env=container=podman", "--stop-signal=SIGRTMIN+3", *(f"--tmpfs={mount}" for mount in volatile)]
+    return [
+        "--systemd=false",
+        "--env=container=podman",
+        "--stop-signal=SIGRTMIN+3",
+        *(f"--tmpfs={mount}" for mount in volatile),
+    ]
 
 
 def boot(fleet: Fleet, node: str, image: str, machine: Machine) -> bool:
@@ -107,10 +125,22 @@ def service(fleet: Fleet, host: str, address: str, image: str, arguments: list[s
     name = fleet.container(host)
     made_of = json.dumps([image, arguments, command])
     template = '{{.State.Running}} {{index .Config.Labels "runnerfleet.made-of"}}'
-    if run("podman", "container", "inspect", "--format", template, name, check=False).stdout.strip() == f"true {made_of}":
+    if (
+        run("podman", "container", "inspect", "--format", template, name, check=False).stdout.strip()
+        == f"true {made_of}"
+    ):
         return False
     run("podman", "rm", "--force", "--time", "0", name, check=False)
-    options = ["--name", name, "--hostname", host, "--label", f"{LABEL}={fleet.name}", "--label", f"runnerfleet.made-of={made_of}"]
+    options = [
+        "--name",
+        name,
+        "--hostname",
+        host,
+        "--label",
+        f"{LABEL}={fleet.name}",
+        "--label",
+        f"runnerfleet.made-of={made_of}",
+    ]
     options += ["--network", fleet.network, "--ip", address, "--network-alias", host, *_limits(inspect())]
     run(*PODMAN, "run", "--detach", *options, *arguments, image, *command)
     return True
@@ -122,7 +152,8 @@ def wait_for_ssh(fleet: Fleet, node: str, seconds: float = 60) -> str:
     while not is_reachable(fleet.address(node), 22):
         if time.monotonic() > deadline:
             raise LabError(
-                f"{node} did not take ssh on {fleet.address(node)} within {seconds:.0f} s: see `podman logs {fleet.container(node)}`"
+                f"{node} did not take ssh on {fleet.address(node)} within {seconds:.0f} s: see `podman logs "
+                f"{fleet.container(node)}`"
             )
         time.sleep(0.2)
     key = output("podman", "exec", fleet.container(node), "cat", "/etc/ssh/ssh_host_ed25519_key.pub").split()

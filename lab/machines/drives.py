@@ -1,4 +1,6 @@
-"""Loop devices that stand in for NVMe drives. Only devices whose backing file lies in the fleet's own directory are ever touched."""
+"""Loop devices that stand in for NVMe drives. Only devices whose backing file lies in the fleet's own directory are
+ever touched.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ from lab.settings import BY_ID, DRIVE_SIZE, Fleet
 
 def ours(devices: dict[str, str], directory: Path) -> dict[str, Path]:
     """The loop devices whose backing file lies in a directory, by device."""
-    return {device: Path(backing) for device, backing in devices.items() if backing and Path(backing).parent == directory}
+    return {
+        device: Path(backing) for device, backing in devices.items() if backing and Path(backing).parent == directory
+    }
 
 
 def attach(fleet: Fleet, node: str, fresh: bool = False) -> bool:
@@ -44,12 +48,17 @@ def _attach(fleet: Fleet, drive: Path) -> bool:
 
 
 def swap(fleet: Fleet, node: str, slot: int) -> Path:
-    """Take a node's drive out of a slot and put a blank one in, under another name; returns its by-id link. A device that is in use goes
-    once nothing uses it any more, at the latest when the node restarts."""
-    links = {int(link.name.rpartition("nvme")[2]): link for link in BY_ID.glob(f"runnerfleet-{fleet.name}-{node}-nvme*")}
+    """Take a node's drive out of a slot and put a blank one in, under another name; returns its by-id link. A device
+    that is in use goes once nothing uses it any more, at the latest when the node restarts.
+    """
+    links = {
+        int(link.name.rpartition("nvme")[2]): link for link in BY_ID.glob(f"runnerfleet-{fleet.name}-{node}-nvme*")
+    }
     old = links.get(slot)
     if old is None:
-        raise LabError(f"{node} of fleet {fleet.name} has no drive {slot}; it has {', '.join(map(str, sorted(links))) or 'none'}")
+        raise LabError(
+            f"{node} of fleet {fleet.name} has no drive {slot}; it has {', '.join(map(str, sorted(links))) or 'none'}"
+        )
     new = old.with_name(f"runnerfleet-{fleet.name}-{node}-nvme{max(links) + 1}")
     _attach(fleet, new)
     for device, backing in ours(loop_devices(), fleet.drives_directory).items():

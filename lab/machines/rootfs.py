@@ -1,4 +1,6 @@
-"""Debian root file systems: the node image and the small bases of the lab's containers. Each is built once and kept in the cache."""
+"""Debian root file systems: the node image and the small bases of the lab's containers. Each is built once and kept in
+the cache.
+"""
 
 from __future__ import annotations
 
@@ -76,13 +78,24 @@ class Rootfs:
 NODE = Rootfs(
     "node",
     (
-        *("systemd", "systemd-sysv", "dbus", "openssh-server", "sudo", "python3", "python3-apt", "ca-certificates", "curl"),
+        *(
+            "systemd",
+            "systemd-sysv",
+            "dbus",
+            "openssh-server",
+            "sudo",
+            "python3",
+            "python3-apt",
+            "ca-certificates",
+            "curl",
+        ),
         *("iproute2", "iputils-ping", "ethtool", "nftables", "iptables", "ipset", "conntrack", "socat"),
         *("kmod", "procps", "util-linux", "mount", "fdisk", "gdisk", "parted", "e2fsprogs", "xfsprogs", "btrfs-progs"),
     ),
     files={
         "/etc/systemd/system/lab-node.service": _LAB_NODE_UNIT,
-        "/etc/systemd/logind.conf.d/lab.conf": "[Login]\nNAutoVTs=0\nReserveVT=0\nHandlePowerKey=ignore\nHandleSuspendKey=ignore\n",
+        "/etc/systemd/logind.conf.d/lab.conf": "[Login]\nNAutoVTs=0\nReserveVT=0\n"
+        "HandlePowerKey=ignore\nHandleSuspendKey=ignore\n",
         "/etc/systemd/journald.conf.d/lab.conf": "[Journal]\nReadKMsg=no\nRuntimeMaxUse=64M\n",
         "/etc/ssh/sshd_config.d/lab.conf": "PasswordAuthentication no\nUseDNS no\nMaxStartups 100\n",
     },
@@ -103,7 +116,9 @@ TOOLS = Rootfs(
 )
 
 # The mirror runs in this one.
-SERVICES = Rootfs("services", ("docker-registry", "python3-minimal", "libpython3-stdlib", "ca-certificates", "iproute2"))
+SERVICES = Rootfs(
+    "services", ("docker-registry", "python3-minimal", "libpython3-stdlib", "ca-certificates", "iproute2")
+)
 
 
 def build(rootfs: Rootfs) -> Path:
@@ -129,7 +144,14 @@ def _make(rootfs: Rootfs) -> None:
         slim = [f"--dpkgopt=path-exclude=/usr/share/{kind}/*" for kind in ("doc", "man", "locale", "info")]
         environment = dict(os.environ, TMPDIR=scratch)
         run(
-            "mmdebstrap", "--variant=minbase", f"--include={','.join(rootfs.packages)}", *slim, *hooks, SUITE, str(tarball), env=environment
+            "mmdebstrap",
+            "--variant=minbase",
+            f"--include={','.join(rootfs.packages)}",
+            *slim,
+            *hooks,
+            SUITE,
+            str(tarball),
+            env=environment,
         )
         tarball.rename(rootfs.tarball)
 

@@ -20,7 +20,8 @@ ROOT_OFFSET = 1 << 20  # Where the partition begins: the disk has a partition ta
 ROOT_UUID = "5f3a6f5e-7c1e-4d0b-9a53-2f1f6f1f0b01"
 NETWORK_NAME = "eth0"
 
-# The address that QEMU's user-mode network gives to the first guest, set by hand: much quicker than a daemon that asks for it.
+# The address that QEMU's user-mode network gives to the first guest, set by hand: much quicker than a daemon that asks
+# for it.
 _NETWORK_UNIT = f"""\
 [Unit]
 Description=The network to the machine that this one runs on
@@ -53,8 +54,30 @@ _MASKED = (
 VM = rootfs.Rootfs(
     "vm",
     (
-        *("linux-image-cloud-amd64", "initramfs-tools", "zstd", "systemd", "systemd-sysv", "udev", "dbus", "openssh-server", "sudo"),
-        *("python3", "python3-apt", "ca-certificates", "iproute2", "kmod", "procps", "util-linux", "mount", "fdisk", "gdisk", "parted"),
+        *(
+            "linux-image-cloud-amd64",
+            "initramfs-tools",
+            "zstd",
+            "systemd",
+            "systemd-sysv",
+            "udev",
+            "dbus",
+            "openssh-server",
+            "sudo",
+        ),
+        *(
+            "python3",
+            "python3-apt",
+            "ca-certificates",
+            "iproute2",
+            "kmod",
+            "procps",
+            "util-linux",
+            "mount",
+            "fdisk",
+            "gdisk",
+            "parted",
+        ),
         *("nvme-cli", "lvm2", "mdadm", "cryptsetup-bin", "xfsprogs", "btrfs-progs", "e2fsprogs"),
     ),
     files={
@@ -100,7 +123,9 @@ class Image:
 
 
 def ensure_host_key() -> str:
-    """The public host key of every virtual machine here. It is made before them, so that it is known before the first connection."""
+    """The public host key of every virtual machine here. It is made before them, so that it is known before the first
+    connection.
+    """
     containers.ensure_key(HOST_KEY, "runnerfleet lab vm")
     return " ".join(Path(f"{HOST_KEY}.pub").read_text().split()[:2])
 
@@ -130,7 +155,17 @@ def ensure() -> Image:
 def _make(image: Image, root: Path, authorized: str) -> None:
     """Unpack the root file system, give it its keys, and write it to a disk with one partition."""
     root.mkdir()
-    run("tar", "--extract", "--numeric-owner", "--xattrs", "--file", str(rootfs.build(VM)), "--directory", str(root), "--exclude=./dev/*")
+    run(
+        "tar",
+        "--extract",
+        "--numeric-owner",
+        "--xattrs",
+        "--file",
+        str(rootfs.build(VM)),
+        "--directory",
+        str(root),
+        "--exclude=./dev/*",
+    )
     keys = root / "root/.ssh/authorized_keys"
     keys.write_text(authorized)
     keys.chmod(0o600)
@@ -143,5 +178,17 @@ def _make(image: Image, root: Path, authorized: str) -> None:
         disk.truncate(ROOT_SIZE)
     run("sfdisk", "--quiet", str(image.disk), text=f"label: gpt\nstart={ROOT_OFFSET // 512}, type=linux, name=root\n")
     blocks = (ROOT_SIZE - 2 * ROOT_OFFSET) // 4096
-    options = ("-q", "-t", "ext4", "-U", ROOT_UUID, "-L", "root", "-E", f"offset={ROOT_OFFSET},lazy_itable_init=0", "-b", "4096")
+    options = (
+        "-q",
+        "-t",
+        "ext4",
+        "-U",
+        ROOT_UUID,
+        "-L",
+        "root",
+        "-E",
+        f"offset={ROOT_OFFSET},lazy_itable_init=0",
+        "-b",
+        "4096",
+    )
     run("mke2fs", *options, "-d", str(root), str(image.disk), str(blocks))

@@ -39,7 +39,10 @@ DEFAULT_DRIVES = 4
 DEFAULT_MEMORY = 2048
 DRIVE_SIZE = 4 << 30
 BOOT = "BOOT"
-FIRST_SLOT, LAST_SLOT = 4, 31  # PCI slots of the drives; the bridge, the random numbers and the network card come before.
+FIRST_SLOT, LAST_SLOT = (
+    4,
+    31,
+)  # PCI slots of the drives; the bridge, the random numbers and the network card come before.
 TCG = "tcg,thread=multi"
 # All machines share one host key, and the port of each may change: ssh knows them by this name.
 HOST_KEY_ALIAS = "runnerfleet-vm"
@@ -123,7 +126,9 @@ def with_presence(vm: Vm, name: str, present: bool) -> Vm:
 
 
 def reordered(vm: Vm) -> Vm:
-    """Every drive at another PCI address, the boot drive as well, so that the kernel finds and names them in another order."""
+    """Every drive at another PCI address, the boot drive as well, so that the kernel finds and names them in another
+    order.
+    """
     return dataclasses.replace(vm, drives=tuple(reversed(vm.drives)))
 
 
@@ -137,20 +142,42 @@ def with_another_drive(vm: Vm) -> Vm:
 
 def qemu_command(vm: Vm, image: Image, accelerator: str) -> list[str]:
     """How the machine is switched on."""
-    command = ["qemu-system-x86_64", "-name", vm.name, "-machine", "pc", "-accel", accelerator, "-smp", "2", "-m", str(vm.memory)]
+    command = [
+        "qemu-system-x86_64",
+        "-name",
+        vm.name,
+        "-machine",
+        "pc",
+        "-accel",
+        accelerator,
+        "-smp",
+        "2",
+        "-m",
+        str(vm.memory),
+    ]
     if accelerator == "kvm":
         command += ["-cpu", "host"]
     command += ["-nodefaults", "-no-user-config", "-display", "none", "-daemonize", "-pidfile", str(vm.pid_file)]
     command += ["-kernel", str(image.kernel), "-initrd", str(image.initrd), "-append", kernel_arguments(vm.name)]
     command += ["-serial", f"file:{vm.console}", "-device", "virtio-rng-pci,addr=2"]
     # The guest reaches nothing; from here, ssh alone reaches the guest.
-    command += ["-netdev", f"user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{vm.port}-:22", "-device", "virtio-net-pci,netdev=net,addr=3"]
+    command += [
+        "-netdev",
+        f"user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{vm.port}-:22",
+        "-device",
+        "virtio-net-pci,netdev=net,addr=3",
+    ]
     for slot, drive in enumerate(vm.drives, FIRST_SLOT):
         if drive.present:
             kind = "qcow2" if drive.name == BOOT else "raw"
             # Unsafe only if this machine crashes: what QEMU has written, the host keeps when QEMU is killed.
             backend = f"if=none,id={drive.name},file={vm.disk(drive)},format={kind},cache=unsafe,discard=unmap"
-            command += ["-drive", backend, "-device", f"nvme,drive={drive.name},serial={vm.serial(drive)},addr={slot:#x}"]
+            command += [
+                "-drive",
+                backend,
+                "-device",
+                f"nvme,drive={drive.name},serial={vm.serial(drive)},addr={slot:#x}",
+            ]
     return command
 
 
@@ -176,7 +203,20 @@ def accelerator() -> str:
 def _kvm_boots(image: Image, seconds: float = 20) -> bool:
     with tempfile.TemporaryDirectory() as scratch:
         console = Path(scratch, "console.log")
-        command = ["qemu-system-x86_64", "-machine", "pc", "-accel", "kvm", "-cpu", "host", "-m", "512", "-nodefaults", "-display", "none"]
+        command = [
+            "qemu-system-x86_64",
+            "-machine",
+            "pc",
+            "-accel",
+            "kvm",
+            "-cpu",
+            "host",
+            "-m",
+            "512",
+            "-nodefaults",
+            "-display",
+            "none",
+        ]
         command += ["-kernel", str(image.kernel), "-initrd", str(image.initrd), "-append", "console=ttyS0"]
         command += ["-serial", f"file:{console}", "-no-reboot"]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -200,14 +240,21 @@ def load(name: str) -> Vm:
     try:
         settings = json.loads((directory / "vm.json").read_text())
     except FileNotFoundError:
-        raise LabError(f"there is no virtual machine {name!r} in {fleet_directory()}: run `python -m lab.machines.vms up {name}`") from None
+        raise LabError(
+            f"there is no virtual machine {name!r} in {fleet_directory()}: run `python -m lab.machines.vms up {name}`"
+        ) from None
     drives = tuple(Drive(**drive) for drive in settings["drives"])
     return Vm(directory, Path(settings["image"]), settings["memory"], drives, settings["port"])
 
 
 def save(vm: Vm) -> Vm:
     """Keep a machine's settings, and write what the inventory reads."""
-    settings = {"image": str(vm.image), "memory": vm.memory, "drives": [dataclasses.asdict(drive) for drive in vm.drives], "port": vm.port}
+    settings = {
+        "image": str(vm.image),
+        "memory": vm.memory,
+        "drives": [dataclasses.asdict(drive) for drive in vm.drives],
+        "port": vm.port,
+    }
     _write(vm.directory / "vm.json", json.dumps(settings, indent=2) + "\n")
     write_inventory()
     return vm
@@ -224,7 +271,12 @@ def write_inventory() -> None:
     known_hosts = directory / "known_hosts"
     _write(known_hosts, f"{HOST_KEY_ALIAS} {vm_image.ensure_host_key()}\n")
     machines = {vm.name: {"port": vm.port, "drives": vm.data_serials()} for vm in map(load, names())}
-    facts = {"ssh_key": str(SSH_KEY), "known_hosts": str(known_hosts), "host_key_alias": HOST_KEY_ALIAS, "machines": machines}
+    facts = {
+        "ssh_key": str(SSH_KEY),
+        "known_hosts": str(known_hosts),
+        "host_key_alias": HOST_KEY_ALIAS,
+        "machines": machines,
+    }
     _write(directory / "vms.json", json.dumps(facts, indent=2) + "\n")
 
 
@@ -245,7 +297,9 @@ def pid(vm: Vm) -> int | None:
 
 
 def _ended(number: int) -> bool:
-    """Whether a process has let go of its files. A zombie without other threads has, and may stay for long where nobody waits for it."""
+    """Whether a process has let go of its files. A zombie without other threads has, and may stay for long where nobody
+    waits for it.
+    """
     try:
         dead = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
         return dead and len(os.listdir(f"/proc/{number}/task")) <= 1
@@ -256,7 +310,9 @@ def _ended(number: int) -> bool:
 def make(name: str, drives: int, memory: int) -> Vm:
     """A machine that was never switched on."""
     if not re.fullmatch(r"[a-z][a-z0-9-]{0,11}", name):
-        raise LabError(f"a virtual machine is called by at most 12 of a-z, 0-9 and -, beginning with a letter; found {name!r}")
+        raise LabError(
+            f"a virtual machine is called by at most 12 of a-z, 0-9 and -, beginning with a letter; found {name!r}"
+        )
     image = vm_image.ensure()
     vm = Vm(fleet_directory() / name, image.directory, memory, (Drive(BOOT),))
     vm.directory.mkdir(parents=True, exist_ok=True)
@@ -288,7 +344,9 @@ def start(vm: Vm) -> Vm:
         if pid(vm) is None or time.monotonic() - started > PATIENCE:
             state = "runs, but takes no ssh" if pid(vm) else "stopped"
             end = "\n".join(vm.console.read_text(errors="replace").splitlines()[-15:]) if vm.console.exists() else ""
-            raise LabError(f"{vm.name} {state} after {time.monotonic() - started:.0f} s; the end of {vm.console}:\n{end}")
+            raise LabError(
+                f"{vm.name} {state} after {time.monotonic() - started:.0f} s; the end of {vm.console}:\n{end}"
+            )
         time.sleep(0.3)
     print(f"{vm.name}: ssh after {time.monotonic() - started:.1f} s ({how.split(',')[0].upper()})", flush=True)
     return vm
@@ -315,7 +373,14 @@ def _greets(port: int) -> bool:
 
 def ssh_command(vm: Vm, *command: str) -> list[str]:
     """How to run a command on a machine."""
-    options = ["-i", str(SSH_KEY), "-p", str(vm.port), "-o", f"UserKnownHostsFile={vm.directory.parent / 'known_hosts'}"]
+    options = [
+        "-i",
+        str(SSH_KEY),
+        "-p",
+        str(vm.port),
+        "-o",
+        f"UserKnownHostsFile={vm.directory.parent / 'known_hosts'}",
+    ]
     options += ["-o", f"HostKeyAlias={HOST_KEY_ALIAS}", "-o", "StrictHostKeyChecking=yes", "-o", "IdentitiesOnly=yes"]
     options += ["-o", "ConnectTimeout=30", "-o", "BatchMode=yes", "-o", "LogLevel=ERROR"]
     return ["ssh", *options, "root@127.0.0.1", *command]
@@ -417,8 +482,14 @@ def status() -> None:
     """Print a table of this fleet's machines."""
     for vm in map(load, names()):
         number = pid(vm)
-        drives = " ".join(f"{slot:#x}={drive.name}{'' if drive.present else '(out)'}" for slot, drive in enumerate(vm.drives, FIRST_SLOT))
-        print(f"{vm.name}  {f'runs as {number}, ssh on 127.0.0.1:{vm.port}' if number else 'is off'}  {vm.memory} MiB  {drives}")
+        drives = " ".join(
+            f"{slot:#x}={drive.name}{'' if drive.present else '(out)'}"
+            for slot, drive in enumerate(vm.drives, FIRST_SLOT)
+        )
+        print(
+            f"{vm.name}  {f'runs as {number}, ssh on 127.0.0.1:{vm.port}' if number else 'is off'}  {vm.memory} MiB  "
+            f"{drives}"
+        )
     if not names():
         print(f"no virtual machines in {fleet_directory()}")
 
@@ -426,7 +497,9 @@ def status() -> None:
 def setup() -> None:
     """Install the packages that only virtual machines need."""
     missing = {
-        package for command, package in COMMANDS.items() if shutil.which(command, path=f"{os.environ['PATH']}:/usr/sbin:/sbin") is None
+        package
+        for command, package in COMMANDS.items()
+        if shutil.which(command, path=f"{os.environ['PATH']}:/usr/sbin:/sbin") is None
     }
     missing |= {package for name, package in FILES.items() if not Path(name).exists()}
     if missing:
@@ -437,13 +510,16 @@ def setup() -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m lab.machines.vms", description="Virtual machines with NVMe drives. LAB_FLEET names a set of them (default: lab)."
+        prog="python -m lab.machines.vms",
+        description="Virtual machines with NVMe drives. LAB_FLEET names a set of them (default: lab).",
     )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("setup", help="install the packages that they need")
     made = commands.add_parser("up", help="switch a machine on; run again, it changes nothing")
     made.add_argument("name", nargs="?", default=DEFAULT_NAME, help="its host name (default: %(default)s)")
-    made.add_argument("--drives", type=int, default=DEFAULT_DRIVES, help="data drives of a new machine (default: %(default)s)")
+    made.add_argument(
+        "--drives", type=int, default=DEFAULT_DRIVES, help="data drives of a new machine (default: %(default)s)"
+    )
     made.add_argument("--memory", type=int, default=DEFAULT_MEMORY, help="MiB of a new machine (default: %(default)s)")
     gone = commands.add_parser("down", help="remove machines with their drives")
     gone.add_argument("name", nargs="?", help="one machine (default: all of them)")
@@ -482,7 +558,9 @@ def main(arguments: Sequence[str]) -> int:
             vm = load(chosen.name)
             os.execvp("ssh", ssh_command(vm, *chosen.words))
         else:
-            {"reboot": reboot, "power-cut": power_cut, "reorder": reorder, "add-drive": add_drive}[chosen.command](load(chosen.name))
+            {"reboot": reboot, "power-cut": power_cut, "reorder": reorder, "add-drive": add_drive}[chosen.command](
+                load(chosen.name)
+            )
     except (LabError, ValueError) as error:
         print(f"lab.machines.vms: {error}", file=sys.stderr)
         return 1

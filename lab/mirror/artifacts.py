@@ -49,7 +49,12 @@ def files(architecture: str = ARCHITECTURE) -> list[File]:
             {f"bin/{command}": command for command in commands},
             True,
         ),
-        File(f"{github}/opencontainers/runc/releases/download/{version['runc']}/runc.{architecture}", "runc", {"runc": "runc"}, False),
+        File(
+            f"{github}/opencontainers/runc/releases/download/{version['runc']}/runc.{architecture}",
+            "runc",
+            {"runc": "runc"},
+            False,
+        ),
         File(
             f"{github}/containernetworking/plugins/releases/download/{cni}/cni-plugins-linux-{architecture}-{cni}.tgz",
             "cni-plugins",

@@ -46,7 +46,11 @@ def _stage_cert_manager(directory: Path) -> Path:
     for leftover in ("Chart.template.yaml", "README.template.md", "signkey_annotation.txt"):
         (chart / leftover).unlink(missing_ok=True)
     crds = sorted(_source("cert-manager", "deploy/crds").glob("crd-*.yaml"))
-    parts = ["{{- if .Values.installCRDs }}\n", "---\n".join(path.read_text().rstrip() + "\n" for path in crds), "{{- end }}\n"]
+    parts = [
+        "{{- if .Values.installCRDs }}\n",
+        "---\n".join(path.read_text().rstrip() + "\n" for path in crds),
+        "{{- end }}\n",
+    ]
     (chart / "templates" / "crds.yaml").write_text("".join(parts))
     return chart
 
@@ -56,7 +60,9 @@ def _stage_runner_controller(directory: Path) -> Path:
     chart = directory / name
     _copy(_source(name, f"charts/{name}"), chart)
     (chart / "Chart.yaml").write_text(
-        with_versions((chart / "Chart.yaml").read_text(), RUNNER_CONTROLLER_CHART, PROGRAMS[name].version.removeprefix("v"))
+        with_versions(
+            (chart / "Chart.yaml").read_text(), RUNNER_CONTROLLER_CHART, PROGRAMS[name].version.removeprefix("v")
+        )
     )
     return chart
 

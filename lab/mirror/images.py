@@ -36,7 +36,11 @@ class Served:
         """Changes with the content, by size and time of the files rather than by reading them."""
 
         def known(content: Path | str) -> object:
-            return content if isinstance(content, str) else [str(content), content.stat().st_size, content.stat().st_mtime_ns]
+            return (
+                content
+                if isinstance(content, str)
+                else [str(content), content.stat().st_size, content.stat().st_mtime_ns]
+            )
 
         files = {name: known(content) for name, content in self.image.files.items()}
         parts = [repr(replace(self.image, files={})), files, self.base.key if self.base else ""]
@@ -54,7 +58,9 @@ def _version(name: str) -> str:
 def _plain(path: str, program: Path, user: str = "0:0") -> Image:
     """An image of one program, started as its own entry point."""
     directories = {"/tmp": (0, 0, 0o1777)}
-    return Image("", (path,), {path: program}, directories=directories, environment={"PATH": PATH}, user=user, labels={})
+    return Image(
+        "", (path,), {path: program}, directories=directories, environment={"PATH": PATH}, user=user, labels={}
+    )
 
 
 def _kubernetes() -> Iterator[Served]:
@@ -67,20 +73,29 @@ def _kubernetes() -> Iterator[Served]:
     etcd = _plain("/usr/local/bin/etcd", _program("etcd", "etcd"))
     etcd = replace(etcd, files={**etcd.files, "/usr/local/bin/etcdctl": _program("etcdctl", "etcdctl")})
     yield Served(f"registry.k8s.io/etcd:{_version('etcd').removeprefix('v')}-0", etcd)
-    yield Served(f"registry.k8s.io/coredns/coredns:{_version('coredns')}", _plain("/coredns", _program("coredns", "coredns")))
-    yield Served(f"registry.k8s.io/pause:{PAUSE_VERSION}", replace(_plain("/pause", pause(), "65535:65535"), directories={}))
+    yield Served(
+        f"registry.k8s.io/coredns/coredns:{_version('coredns')}", _plain("/coredns", _program("coredns", "coredns"))
+    )
+    yield Served(
+        f"registry.k8s.io/pause:{PAUSE_VERSION}", replace(_plain("/pause", pause(), "65535:65535"), directories={})
+    )
 
 
 def _platform() -> Iterator[Served]:
     flannel = Image(
         "",
         ("/opt/bin/flanneld",),
-        {"/opt/bin/flanneld": _program("flanneld", "flanneld"), "/opt/bin/install-conf": _program("install-conf", "install_conf")},
+        {
+            "/opt/bin/flanneld": _program("flanneld", "flanneld"),
+            "/opt/bin/install-conf": _program("install-conf", "install_conf"),
+        },
         environment={"PATH": PATH},
         labels={},
     )
     yield Served(f"ghcr.io/flannel-io/flannel:{_version('flanneld')}", flannel, TOOLS)
-    plugin = Image("", ("/flannel",), {"/flannel": _program("flannel-cni", "flannel")}, environment={"PATH": PATH}, labels={})
+    plugin = Image(
+        "", ("/flannel",), {"/flannel": _program("flannel-cni", "flannel")}, environment={"PATH": PATH}, labels={}
+    )
     yield Served(f"ghcr.io/flannel-io/flannel-cni-plugin:{FLANNEL_CNI_TAG}", plugin, TOOLS)
     for name in ("controller", "webhook", "cainjector", "ctl"):
         image = _plain(f"/app/cmd/{name}/{name}", _program("cert-manager", name), "1000:1000")

@@ -1,4 +1,6 @@
-"""Write an image of one layer, or of one on top of a base, as an OCI layout. Layers stay uncompressed: they travel on this machine only."""
+"""Write an image of one layer, or of one on top of a base, as an OCI layout. Layers stay uncompressed: they travel on
+this machine only.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,11 @@ def write_layer(image: Image, file: IO[bytes], with_parents: bool) -> str:
     """Write the image's files as a tar; returns its sha256. On top of a base the parents are the base's own."""
     target = _Hashed(file)
     with tarfile.open(fileobj=target, mode="w|", format=tarfile.PAX_FORMAT) as tar:
-        directories = dict.fromkeys(_parents([*image.files, *image.links, *image.directories]), (0, 0, 493)) if with_parents else {}
+        directories = (
+            dict.fromkeys(_parents([*image.files, *image.links, *image.directories]), (0, 0, 493))
+            if with_parents
+            else {}
+        )
         for name, (uid, gid, mode) in sorted({**directories, **image.directories}.items()):
             tar.addfile(_entry(name, mode, (uid, gid), tarfile.DIRTYPE))
         for name, content in sorted(image.files.items()):
@@ -116,7 +122,12 @@ def write_layout(image: Image, directory: Path, architecture: str, base: Path | 
 
     config = described(CONFIG, stored(configuration(image, layers, architecture)))
     manifest = stored(
-        {"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [described(LAYER, layer) for layer in layers]}
+        {
+            "schemaVersion": 2,
+            "mediaType": MANIFEST,
+            "config": config,
+            "layers": [described(LAYER, layer) for layer in layers],
+        }
     )
     (directory / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
     index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": [described(MANIFEST, manifest)]}

@@ -1,4 +1,6 @@
-"""The lab's artifact mirror: a file server and a registry in one container. Its content is made once and kept in the cache."""
+"""The lab's artifact mirror: a file server and a registry in one container. Its content is made once and kept in the
+cache.
+"""
 
 from __future__ import annotations
 
@@ -56,9 +58,19 @@ def engine_source(given: str, variable: str = ENV_ENGINE) -> str:
         kind = "docker-archive" if "manifest.json" in names else "oci-archive"
         return f"{kind}:{path.resolve()}"
     if given.startswith(("/", "./", "../")):
-        raise LabError(f"{variable} names {given}, which is not there; expected an image archive, an OCI layout or a reference")
+        raise LabError(
+            f"{variable} names {given}, which is not there; expected an image archive, an OCI layout or a reference"
+        )
     transport, colon, _rest = given.partition(":")
-    if colon and transport in ("docker", "docker-archive", "docker-daemon", "oci", "oci-archive", "containers-storage", "dir"):
+    if colon and transport in (
+        "docker",
+        "docker-archive",
+        "docker-daemon",
+        "oci",
+        "oci-archive",
+        "containers-storage",
+        "dir",
+    ):
         return given
     return f"docker://{given}"
 
@@ -69,19 +81,31 @@ def _source_key(source: str) -> str:
 
 
 def wanted(engine_image: str, upstream: bool, chart: Path | None) -> list[Push]:
-    """What the registry must hold. With upstream within reach, only what upstream does not have, and what shares its host name."""
+    """What the registry must hold. With upstream within reach, only what upstream does not have, and what shares its
+    host name.
+    """
     engines = (images.ENGINE, images.ENGINE_BEFORE)
-    stand_ins = [served for served in images.stand_ins() if served.reference not in engines or not (engine_image or upstream)]
+    stand_ins = [
+        served for served in images.stand_ins() if served.reference not in engines or not (engine_image or upstream)
+    ]
     served = stand_ins if upstream else [*images.real_parts(), *stand_ins]
     pushes = [Push(one.reference, one.key(), served=one) for one in served]
     if upstream:
-        controller = f"docker.io/summerwind/actions-runner-controller:{images.PROGRAMS['actions-runner-controller'].version}"
+        controller = (
+            f"docker.io/summerwind/actions-runner-controller:{images.PROGRAMS['actions-runner-controller'].version}"
+        )
         pushes.append(Push(controller, f"docker://{controller}", source=f"docker://{controller}"))
     if engine_image:
         source = engine_source(engine_image)
         pushes.append(Push(images.ENGINE, _source_key(source), source=source))
     if chart:
-        pushes.append(Push(f"{CERT_MANAGER_CHARTS}/cert-manager:{images.PROGRAMS['cert-manager'].version}", str(chart), source=str(chart)))
+        pushes.append(
+            Push(
+                f"{CERT_MANAGER_CHARTS}/cert-manager:{images.PROGRAMS['cert-manager'].version}",
+                str(chart),
+                source=str(chart),
+            )
+        )
     return pushes
 
 
@@ -135,13 +159,19 @@ def _registry() -> Iterator[str]:
         file.flush()
         environment = dict(os.environ, OTEL_TRACES_EXPORTER="none")
         server = subprocess.Popen(
-            ["docker-registry", "serve", file.name], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            ["docker-registry", "serve", file.name],
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         try:
             deadline = time.monotonic() + 20
             while not is_reachable("127.0.0.1", port):
                 if server.poll() is not None or time.monotonic() > deadline:
-                    raise LabError(f"docker-registry did not start: try `docker-registry serve` with\n{Path(file.name).read_text()}")
+                    raise LabError(
+                        "docker-registry did not start: try `docker-registry serve` "
+                        f"with\n{Path(file.name).read_text()}"
+                    )
                 time.sleep(0.1)
             yield address
         finally:
@@ -152,7 +182,9 @@ def _registry() -> Iterator[str]:
 def start(fleet: Fleet, tree: artifacts.Tree | None) -> bool:
     """Serve files on port 80 and images on port 5000 of the fleet's network; returns whether the container was made."""
     configuration = fleet.directory / "registry.yml"
-    configuration.write_text(_CONFIGURATION.format(directory="/srv/registry", readonly="true", address=f":{REGISTRY_PORT}"))
+    configuration.write_text(
+        _CONFIGURATION.format(directory="/srv/registry", readonly="true", address=f":{REGISTRY_PORT}")
+    )
     arguments = ["--volume", f"{REGISTRY}:/srv/registry:ro", "--volume", f"{configuration}:/etc/registry.yml:ro"]
     if tree is not None:
         arguments += ["--volume", f"{tree.root}:/srv/files:ro"]

@@ -1,4 +1,6 @@
-"""Where a fleet's artifacts come from: upstream's own sites, or a mirror that the lab fills from Go modules and Debian packages."""
+"""Where a fleet's artifacts come from: upstream's own sites, or a mirror that the lab fills from Go modules and Debian
+packages.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,9 @@ class Source:
 
     @property
     def mirrored_registries(self) -> list[str]:
-        """Registries whose images come from the lab: all, or with upstream within reach those that hold a stand-in or a given image."""
+        """Registries whose images come from the lab: all, or with upstream within reach those that hold a stand-in or a
+        given image.
+        """
         if not self.upstream:
             return ["docker.io", "ghcr.io", "quay.io", "registry.dagger.io", "registry.k8s.io"]
         return ["docker.io", "registry.dagger.io"] if self.engine_image else ["docker.io"]
@@ -56,7 +60,9 @@ class Source:
     def pins(self) -> dict[str, str]:
         """Versions that differ from the collection's own, because the mirror cannot have those."""
         own = {"cert_manager": "cert-manager", "kubernetes": "kubernetes"}
-        return {} if self.upstream else {pin: PROGRAMS[program].version.removeprefix("v") for pin, program in own.items()}
+        return (
+            {} if self.upstream else {pin: PROGRAMS[program].version.removeprefix("v") for pin, program in own.items()}
+        )
 
     def announce(self) -> None:
         """Say what the fleet is made of."""
@@ -77,4 +83,6 @@ def choose(environment: Mapping[str, str] | None = None, probe: Callable[[], boo
     if wanted != "auto":
         return Source(wanted == "upstream", f"{ENV_SOURCE}={wanted}", engine_image)
     answers = probe()
-    return Source(answers, f"upstream's sites {'answer' if answers else 'do not answer'}; {ENV_SOURCE} overrides", engine_image)
+    return Source(
+        answers, f"upstream's sites {'answer' if answers else 'do not answer'}; {ENV_SOURCE} overrides", engine_image
+    )

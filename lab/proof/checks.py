@@ -1,7 +1,9 @@
-"""Prove a fleet by what it does: jobs run on its runner nodes and use the engine, the socket and the drives of their own node.
+"""Prove a fleet by what it does: jobs run on its runner nodes and use the engine, the socket and the drives of their
+own node.
 
-Everything is looked at from outside: nodes and pods at the API server, mounts and bytes by ssh, jobs at the GitHub stand-in. Nothing is
-asked of the roles that built the fleet, so the same proof holds with the engine's stand-in and with a real engine image.
+Everything is looked at from outside: nodes and pods at the API server, mounts and bytes by ssh, jobs at the GitHub
+stand-in. Nothing is asked of the roles that built the fleet, so the same proof holds with the engine's stand-in and
+with a real engine image.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ from lab.proof.model import (
     World,
 )
 
-PAYLOAD = 16 << 20  # Bytes that each job's pipeline leaves in the cache: random, so that no filesystem makes them fewer.
+PAYLOAD = (
+    16 << 20
+)  # Bytes that each job's pipeline leaves in the cache: random, so that no filesystem makes them fewer.
 GROWTH = PAYLOAD * 3 // 4
 SLEEP = 4  # Seconds that the pipeline takes unless it is cached.
 ROUNDS = 4
@@ -53,7 +57,8 @@ for run in 1 2; do
     exit 1
   fi
   cat progress
-  echo "proof run=$run seconds=[$(($(date +%s) - began))] marked=[$(grep -c CACHED progress || true)] stdout=[$(tr '\\n' ' ' < out)]"
+  marked=$(grep -c CACHED progress || true)
+  echo "proof run=$run seconds=[$(($(date +%s) - began))] marked=[$marked] stdout=[$(tr '\\n' ' ' < out)]"
 done
 """
 
@@ -83,9 +88,13 @@ def check_disk(disk: Disk) -> dict[str, str]:
     missing = [path for path, device in disk.drives.items() if not device]
     wrong = {"drives": f"found no {', '.join(missing)}"} if missing else {}
     if disk.target != CACHE_MOUNT:
-        wrong["mount"] = f"{disk.state or CACHE_MOUNT} lies on the mount {disk.target or '(none)'}, expected on {CACHE_MOUNT}"
+        wrong["mount"] = (
+            f"{disk.state or CACHE_MOUNT} lies on the mount {disk.target or '(none)'}, expected on {CACHE_MOUNT}"
+        )
     elif not set(disk.devices) & set(disk.drives.values()):
-        wrong["mount"] = f"{CACHE_MOUNT} lies on {' over '.join(disk.devices)}, expected one of the drives {', '.join(disk.drives)}"
+        wrong["mount"] = (
+            f"{CACHE_MOUNT} lies on {' over '.join(disk.devices)}, expected one of the drives {', '.join(disk.drives)}"
+        )
     return wrong
 
 
@@ -105,7 +114,8 @@ def check_jobs(node: Node, jobs: Sequence[Job]) -> str:
         first, second = seen.get("run=1", {}), seen.get("run=2", {})
         if not first.get("stdout", "").strip() or int(first.get("seconds", 0)) < SLEEP:
             return f"job {job.number}: first run found {first}, expected at least {SLEEP} s and a time on stdout"
-        # The pipeline prints the time, so the same text can only come out of the cache, whatever the progress output says.
+        # The pipeline prints the time, so the same text can only come out of the cache, whatever the progress output
+        # says.
         if second.get("stdout") != first["stdout"]:
             return f"job {job.number}: second run is not cached, found {second} after {first}"
     return ""
@@ -172,7 +182,9 @@ class Row:
 
 def table(rows: Sequence[Row]) -> str:
     """The table for people; a cell that does not hold is marked, and explained below."""
-    lines = [COLUMNS] + [tuple(("! " if name in row.wrong else "") + (row.cells.get(name) or "-") for name in COLUMNS) for row in rows]
+    lines = [COLUMNS] + [
+        tuple(("! " if name in row.wrong else "") + (row.cells.get(name) or "-") for name in COLUMNS) for row in rows
+    ]
     widths = [max(len(line[column]) for line in lines) for column in range(len(COLUMNS))]
     text = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
     text += [f"! {row.cells['node']}, {name}: {reason}" for row in rows for name, reason in row.wrong.items()]
@@ -204,7 +216,11 @@ class Proof:
 def examine(world: World, drives: dict[str, list[str]]) -> Proof:
     """Do the whole proof."""
     nodes = sorted(world.nodes(), key=lambda node: (not node.control_plane, bool(drives.get(node.name)), node.name))
-    problems = [f"{name} has drives and is not a node of the cluster" for name in drives if name not in {node.name for node in nodes}]
+    problems = [
+        f"{name} has drives and is not a node of the cluster"
+        for name in drives
+        if name not in {node.name for node in nodes}
+    ]
     wrong = {node.name: check_node(node, drives.get(node.name, [])) for node in nodes}
     runners = [node for node in nodes if drives.get(node.name)]
     before = {node.name: world.disk(node, drives[node.name]) for node in runners}
@@ -220,7 +236,9 @@ def examine(world: World, drives: dict[str, list[str]]) -> Proof:
     else:
         problems.append("no jobs were queued, since the runner nodes are not as they should be")
     strays = {job.node for job in jobs} - {node.name for node in runners}
-    problems += [f"jobs ran on {name or 'a node that could not be seen'}, expected runner nodes only" for name in sorted(strays)]
+    problems += [
+        f"jobs ran on {name or 'a node that could not be seen'}, expected runner nodes only" for name in sorted(strays)
+    ]
     rows = []
     for node in nodes:
         cells = {"node": node.name, "pool": node.pool or ("(control plane)" if node.control_plane else "")}
@@ -242,7 +260,8 @@ def _runner_cells(node: Node, before: Disk, after: Disk, jobs: Sequence[Job]) ->
     times = [f"{first.get('seconds')} s, then {second.get('seconds')} s cached" for first, second in map(_runs, jobs)]
     return {
         "drives": ", ".join(
-            path.rpartition("/")[2].rpartition("-")[2] + "=" + (os.path.basename(device) or "?") for path, device in after.drives.items()
+            path.rpartition("/")[2].rpartition("-")[2] + "=" + (os.path.basename(device) or "?")
+            for path, device in after.drives.items()
         ),
         "mount": f"{after.target} ({after.filesystem} on {os.path.basename(after.source)})",
         "engine": node.engine,

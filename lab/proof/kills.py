@@ -1,8 +1,9 @@
 """SIGKILL for an engine at random times while jobs run: python -m lab.proof.kills --kills 20.
 
-The fleet of LAB_FLEET has to be up and through site.yml. Each node's engine runs one pipeline and is stopped clean once, which gives a
-checkpoint. Then engines are killed, one after another: each time that pipeline has to be cached afterwards. Jobs that had the killed engine
-fail with it, which is counted; one that still hangs five minutes after the last kill is an error.
+The fleet of LAB_FLEET has to be up and through site.yml. Each node's engine runs one pipeline and is stopped clean
+once, which gives a checkpoint. Then engines are killed, one after another: each time that pipeline has to be cached
+afterwards. Jobs that had the killed engine fail with it, which is counted; one that still hangs five minutes after the
+last kill is an error.
 """
 
 from __future__ import annotations
@@ -45,8 +46,14 @@ class Engine:
 
     def pod(self) -> Any:
         """Its pod, if it answers and is not asked to stop."""
-        pods = self.core.list_namespaced_pod(ENGINE_NAMESPACE, label_selector=SELECTOR, field_selector=f"spec.nodeName={self.node}").items
-        good = [pod for pod in pods if not pod.metadata.deletion_timestamp and all(s.ready for s in pod.status.container_statuses or [])]
+        pods = self.core.list_namespaced_pod(
+            ENGINE_NAMESPACE, label_selector=SELECTOR, field_selector=f"spec.nodeName={self.node}"
+        ).items
+        good = [
+            pod
+            for pod in pods
+            if not pod.metadata.deletion_timestamp and all(s.ready for s in pod.status.container_statuses or [])
+        ]
         return good[0] if len(pods) == 1 and good and good[0].status.container_statuses else None
 
     def ready(self) -> Any:
@@ -71,7 +78,10 @@ class Engine:
         """What OOM does; waits until it answers again."""
         pod = self.ready()
         run(*self.ssh, "pkill -KILL dagger-e")
-        wait(f"{self.node} to start its engine again", lambda: (now := self.pod()) and self.restarts(now) > self.restarts(pod))
+        wait(
+            f"{self.node} to start its engine again",
+            lambda: (now := self.pod()) and self.restarts(now) > self.restarts(pod),
+        )
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -100,10 +110,16 @@ def main(arguments: Sequence[str]) -> int:
         seconds = time.monotonic() - began
         held = engine.pipeline(name) == kept[engine.node]
         cached += held
-        print(f"kill {number + 1}: {engine.node} answered after {seconds:.0f} s, {'cached' if held else 'NOT CACHED'}", flush=True)
+        print(
+            f"kill {number + 1}: {engine.node} answered after {seconds:.0f} s, {'cached' if held else 'NOT CACHED'}",
+            flush=True,
+        )
         engine.restart()
     failed = load.end()
-    print(f"{chosen.kills} kills, {cached} times cached afterwards; {len(load.jobs)} jobs, {len(failed)} of them failed with their engine")
+    print(
+        f"{chosen.kills} kills, {cached} times cached afterwards; {len(load.jobs)} jobs, {len(failed)} of them failed "
+        "with their engine"
+    )
     hanging = [job for job in load.jobs.values() if job.status != "completed"]
     for job in hanging:
         print(f"! job {job.number} hangs")

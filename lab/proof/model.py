@@ -1,4 +1,6 @@
-"""What a proof looks at: nodes, drives, jobs and pools of a fleet, as the API server, ssh and the stand-in of GitHub show them."""
+"""What a proof looks at: nodes, drives, jobs and pools of a fleet, as the API server, ssh and the stand-in of GitHub
+show them.
+"""
 
 from __future__ import annotations
 

@@ -12,7 +12,9 @@ from lab.settings import Fleet, current_fleet
 
 def prove(fleet: Fleet) -> int:
     """Prove the fleet and print its table; returns the exit code."""
-    from lab.proof import world as proof_world  # It needs the Kubernetes client, which the rest of the lab runs without.
+    from lab.proof import (
+        world as proof_world,
+    )  # It needs the Kubernetes client, which the rest of the lab runs without.
 
     path = fleet.directory / "lab.json"
     try:
@@ -21,7 +23,9 @@ def prove(fleet: Fleet) -> int:
     except FileNotFoundError as error:
         print(f"lab: found no {error.filename}, expected a fleet that is up: run `make lab`", file=sys.stderr)
         return 1
-    except Exception as error:  # Whatever the network or the cluster throws is a proof that failed, and is said in one line.
+    except (
+        Exception
+    ) as error:  # Whatever the network or the cluster throws is a proof that failed, and is said in one line.
         print(f"lab: fleet {fleet.name} could not be proved: {type(error).__name__}: {error}", file=sys.stderr)
         return 1
     print(table(proof.rows))

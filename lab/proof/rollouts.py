@@ -1,8 +1,9 @@
 """Roll-outs of the engines while jobs run, one after another: python -m lab.proof.rollouts --rolls 20.
 
-The fleet of LAB_FLEET has to be up and through site.yml. Each engine runs a pipeline that prints the time, which has to be cached after
-each roll-out. Jobs are queued at the stand-in of GitHub all the while. With `--kill`, each roll-out is killed at some step, and the next
-run has to finish it. At the end it says how many jobs failed, and how often a pipeline had to run anew.
+The fleet of LAB_FLEET has to be up and through site.yml. Each engine runs a pipeline that prints the time, which has to
+be cached after each roll-out. Jobs are queued at the stand-in of GitHub all the while. With `--kill`, each roll-out is
+killed at some step, and the next run has to finish it. At the end it says how many jobs failed, and how often a
+pipeline had to run anew.
 """
 
 from __future__ import annotations
@@ -48,7 +49,9 @@ class Load(threading.Thread):
 
     def run(self) -> None:
         for number in itertools.count():
-            self.jobs = {key: job if job.status == "completed" else self.world.look(job) for key, job in self.jobs.items()}
+            self.jobs = {
+                key: job if job.status == "completed" else self.world.look(job) for key, job in self.jobs.items()
+            }
             open_jobs = sum(job.status != "completed" for job in self.jobs.values())
             if self.ending.is_set() and not open_jobs:
                 return
@@ -80,7 +83,16 @@ def begin(kubeconfig: str) -> subprocess.Popen[str]:
         "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
     }
     options = json.dumps({"kubeconfig": kubeconfig, "pools": ["runner"]})
-    command = ["ansible", "localhost", "-i", "localhost,", "-c", "local", "-e", f"ansible_python_interpreter={sys.executable}"]
+    command = [
+        "ansible",
+        "localhost",
+        "-i",
+        "localhost,",
+        "-c",
+        "local",
+        "-e",
+        f"ansible_python_interpreter={sys.executable}",
+    ]
     return subprocess.Popen(
         [*command, "-m", "runnerfleet.baremetal.engine_rollout", "-a", options],
         cwd=ROOT,
@@ -124,7 +136,9 @@ def kill(process: subprocess.Popen[str]) -> None:
 
 
 def printed(client: Any, pod: str, name: str) -> str:
-    """What a pipeline prints in an engine's pod: the time of its one real run. The engine's image has a busybox in /bin."""
+    """What a pipeline prints in an engine's pod: the time of its one real run. The engine's image has a busybox in
+    /bin.
+    """
     line = f'/busybox,sh,-c,"/busybox sleep 1; /busybox date +%s; echo {name}"'
     command = ["dagger", "-c", f"container | with-rootfs $(host | directory /bin) | with-exec -- {line} | stdout"]
     core = kubernetes.client.CoreV1Api(kubernetes.client.ApiClient(client.configuration))  # stream changes its client
@@ -153,25 +167,35 @@ class Engines:
         """What a pipeline prints on each engine, by node and DaemonSet."""
         pods = self.core.list_namespaced_pod(ENGINE_NAMESPACE, label_selector=SELECTOR).items
         return {
-            f"{pod.spec.node_name} {pod.metadata.owner_references[0].name}": printed(self.client, pod.metadata.name, name) for pod in pods
+            f"{pod.spec.node_name} {pod.metadata.owner_references[0].name}": printed(
+                self.client, pod.metadata.name, name
+            )
+            for pod in pods
         }
 
     def steps(self) -> set[str]:
         """The steps that nodes are at."""
-        notes = [(node.metadata.annotations or {}).get(ANNOTATION) for node in self.core.list_node(label_selector=POOL_LABEL).items]
+        notes = [
+            (node.metadata.annotations or {}).get(ANNOTATION)
+            for node in self.core.list_node(label_selector=POOL_LABEL).items
+        ]
         return {json.loads(note)["step"] for note in notes if note}
 
 
 def unproven(outcome: dict[str, Any]) -> list[str]:
     """The nodes of which the module itself could not say that their caches came through."""
-    return [node["node"] for node in outcome.get("rolled", []) for engine in node["engines"] if engine["cache"] != "kept"]
+    return [
+        node["node"] for node in outcome.get("rolled", []) for engine in node["engines"] if engine["cache"] != "kept"
+    ]
 
 
 def main(arguments: Sequence[str]) -> int:
     """Roll as often as asked; the exit code says whether everything came through."""
     parser = argparse.ArgumentParser(prog="python -m lab.proof.rollouts")
     parser.add_argument("--rolls", type=int, default=20)
-    parser.add_argument("--kill", action="store_true", help="kill each roll-out at a step, and let the next run finish it")
+    parser.add_argument(
+        "--kill", action="store_true", help="kill each roll-out at a step, and let the next run finish it"
+    )
     chosen = parser.parse_args(arguments)
     fleet = current_fleet()
     facts = json.loads((fleet.directory / "lab.json").read_text())
@@ -195,15 +219,24 @@ def main(arguments: Sequence[str]) -> int:
         lost = [engine for engine in kept if now.get(engine) != kept[engine]]
         anew, kept = anew + len(lost), now
         problems += [outcome["msg"]] if outcome.get("failed") else []
-        problems += [f"{node}: it is not known whether its cache came through roll {number + 1}" for node in unproven(outcome)]
+        problems += [
+            f"{node}: it is not known whether its cache came through roll {number + 1}" for node in unproven(outcome)
+        ]
         nodes = ", ".join(f"{node['node']} {node['seconds']} s" for node in outcome.get("rolled", []))
         at = f" (killed at {step})" if step else ""
-        print(f"roll {number + 1}{at}: {seconds:.0f} s: {nodes}; not cached afterwards: {', '.join(lost) or 'none'}", flush=True)
+        print(
+            f"roll {number + 1}{at}: {seconds:.0f} s: {nodes}; not cached afterwards: {', '.join(lost) or 'none'}",
+            flush=True,
+        )
     failed = load.end()
     print(
-        f"{chosen.rolls} roll-outs, {len(load.jobs)} jobs, {len(failed)} of them failed; {anew} times a pipeline was not cached afterwards"
+        f"{chosen.rolls} roll-outs, {len(load.jobs)} jobs, {len(failed)} of them failed; {anew} times a pipeline was "
+        "not cached afterwards"
     )
-    for line in [*problems, *(f"job {job.number} ended with {job.conclusion!r}:\n{job.log[-500:]}" for job in failed[:3])]:
+    for line in [
+        *problems,
+        *(f"job {job.number} ended with {job.conclusion!r}:\n{job.log[-500:]}" for job in failed[:3]),
+    ]:
         print(f"! {line}")
     return 1 if problems or failed or anew else 0
 

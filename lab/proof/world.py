@@ -41,7 +41,9 @@ class LiveWorld:
             if "DaemonSet" in owners and pod.spec.node_name in by_name and not pod.metadata.deletion_timestamp:
                 node = by_name[pod.spec.node_name]
                 node.engine = pod.spec.containers[0].image.rpartition("/")[2]
-                node.engine_ready = any(state.type == "Ready" and state.status == "True" for state in pod.status.conditions or [])
+                node.engine_ready = any(
+                    state.type == "Ready" and state.status == "True" for state in pod.status.conditions or []
+                )
         return found
 
     def pools(self) -> list[Pool]:
@@ -69,7 +71,8 @@ class LiveWorld:
         state = f"{CACHE_MOUNT}/{version.group(1)}/state" if version else CACHE_MOUNT
         disk = Disk(state=state)
         found = json.loads(
-            self._ssh(node, f"findmnt --json --target {shlex.quote(state)} --output TARGET,SOURCE,FSTYPE || echo {{}}") or "{}"
+            self._ssh(node, f"findmnt --json --target {shlex.quote(state)} --output TARGET,SOURCE,FSTYPE || echo {{}}")
+            or "{}"
         )
         for mount in found.get("filesystems", []):
             disk.target, disk.filesystem = mount["target"], mount["fstype"]
@@ -77,12 +80,17 @@ class LiveWorld:
         if disk.source.startswith("/dev/"):
             text = self._ssh(
                 node,
-                f"lsblk --noheadings --inverse --list --output PATH {shlex.quote(disk.source)}; readlink -f {shlex.quote(disk.source)}",
+                f"lsblk --noheadings --inverse --list --output PATH {shlex.quote(disk.source)}; readlink -f "
+                f"{shlex.quote(disk.source)}",
             )
             disk.devices = list(dict.fromkeys([disk.source, *text.split()]))
         names = " ".join(map(shlex.quote, drives))
-        resolved = self._ssh(node, f'for drive in {names}; do [ -b "$drive" ] && readlink -f "$drive" || echo; done').split("\n")
-        disk.drives = dict(zip(drives, resolved, strict=False))  # A line each, an empty one for a drive that is not there.
+        resolved = self._ssh(
+            node, f'for drive in {names}; do [ -b "$drive" ] && readlink -f "$drive" || echo; done'
+        ).split("\n")
+        disk.drives = dict(
+            zip(drives, resolved, strict=False)
+        )  # A line each, an empty one for a drive that is not there.
         used = self._ssh(
             node, f"sync --file-system {shlex.quote(state)}; du --summarize --block-size=1 {shlex.quote(state)} || true"
         ).split()
@@ -99,7 +107,13 @@ class LiveWorld:
 
     def queue(self, pool: Pool, script: str) -> Job:
         """Queue a job for a pool's runners."""
-        wanted = {"name": "proof", "repository": pool.repository, "labels": pool.labels, "script": script, "timeout_seconds": 240}
+        wanted = {
+            "name": "proof",
+            "repository": pool.repository,
+            "labels": pool.labels,
+            "script": script,
+            "timeout_seconds": 240,
+        }
         return _job(json.loads(self._call("POST", "/jobs", wanted)))
 
     def look(self, job: Job) -> Job:

@@ -1,4 +1,5 @@
-"""Programs that stand in for what the lab cannot have: the Dagger engine's image, GitHub, and the official runner's image.
+"""Programs that stand in for what the lab cannot have: the Dagger engine's image, GitHub, and the official runner's
+image.
 
 They are Go programs; the engine's alone needs a library, for the database that it leaves.
 `docs/stand-ins.md` says what each does and where it is weaker than the real thing.
@@ -62,7 +63,9 @@ def _fingerprint(engine_version: str) -> str:
 
 
 def build(engine_version: str = DEFAULT_ENGINE_VERSION) -> dict[str, Path]:
-    """Build the programs unless they are cached; returns the file of each. Safe to kill and to call from several processes."""
+    """Build the programs unless they are cached; returns the file of each. Safe to kill and to call from several
+    processes.
+    """
     base = CACHE / "standins"
     target = base / _fingerprint(engine_version)
     with alone(target):
@@ -115,14 +118,16 @@ def images(busybox: Path, engine_version: str = DEFAULT_ENGINE_VERSION) -> dict[
             "docker.io/summerwind/actions-runner",
             ("/usr/local/bin/runner",),
             {**common, "/usr/local/bin/runner": programs["runner"], "/bb/bin/busybox": busybox},
-            # /bb is the root filesystem of the proof's pipeline: it has to be found by its parts, so its links are relative as well.
+            # /bb is the root filesystem of the proof's pipeline: it has to be found by its parts, so its links are
+            # relative as well.
             {**shell_links, **{f"/bb/bin/{name}": "busybox" for name in applets}},
             {**temporary, "/runner": (RUNNER_ID, RUNNER_ID, 0o755), "/home/runner": (RUNNER_ID, RUNNER_ID, 0o755)},
             {"PATH": PATH, "HOME": "/home/runner"},
             user=f"{RUNNER_ID}:{RUNNER_ID}",
             working_directory="/home/runner",
         ),
-        # A process in the lab's network, not a part of the fleet: `--token`, `--state` and `--repositories` are its options.
+        # A process in the lab's network, not a part of the fleet: `--token`, `--state` and `--repositories` are its
+        # options.
         "github": Image(
             "localhost/runnerfleet/github",
             ("/usr/local/bin/github",),

@@ -1,4 +1,5 @@
-"""Which images the preflight asks a mirror for: those that it misses in a registry that holds none. Prints them as JSON.
+"""Which images the preflight asks a mirror for: those that it misses in a registry that holds none. Prints them as
+JSON.
 
 asked_images.py <inventory>    in a checkout, with the environment of the scenario
 """
@@ -41,14 +42,24 @@ def main(inventory: str) -> int:
             "container_runtime_mirror": {"registry": f"127.0.0.1:{server.server_port}", "registry_plain_http": True},
             "preflight_findings_file": str(findings),
         }
-        command = ["ansible-playbook", f"--inventory={inventory}", str(ROOT / "playbooks/preflight.yml"), "-e", json.dumps(given)]
+        command = [
+            "ansible-playbook",
+            f"--inventory={inventory}",
+            str(ROOT / "playbooks/preflight.yml"),
+            "-e",
+            json.dumps(given),
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         server.shutdown()
         if not findings.exists():
             print(done.stdout + done.stderr, file=sys.stderr)
             return 1
         told = json.loads(findings.read_text())
-        print(json.dumps(sorted(item["subject"].partition(" ")[0] for item in told if item["code"] == "mirror_image_missing")))
+        print(
+            json.dumps(
+                sorted(item["subject"].partition(" ")[0] for item in told if item["code"] == "mirror_image_missing")
+            )
+        )
     return 0
 
 

@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Runs the module and notes between which two moments, by the controller's clock, the host read its own. See modules/host_survey.py."""
+"""Runs the module and notes between which two moments, by the controller's clock, the host read its own. See
+modules/host_survey.py.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ class ActionModule(ActionBase):
         return result
 
     def _of_inventory(self, arguments: dict[str, Any], task_vars: dict[str, Any], control_plane: str) -> dict[str, Any]:
-        """What the host's own variables and the roles' defaults ask for: values that cannot be had are told by the report."""
+        """What the host's own variables and the roles' defaults ask for: values that cannot be had are told by the
+        report.
+        """
         defaults = role_values(self._loader, _host_needs.ROLES)
         variables = Variables(task_vars, defaults, self._loader, {})
         values = {name: variables.value(name)[0] for name in _host_needs.NAMES}
@@ -43,6 +47,8 @@ class ActionModule(ActionBase):
         kind = preflight_inventory.kind_of(task_vars["inventory_hostname"], task_vars["groups"], pools, control_plane)
         if kind != "runner":
             values = {**values, "nvme_storage_drives": None, "nvme_storage_select": None}
-        needed: dict[str, Any] = {"kernel_modules": _host_needs.kernel_modules(values, arguments.get("kernel_modules") or ())}
+        needed: dict[str, Any] = {
+            "kernel_modules": _host_needs.kernel_modules(values, arguments.get("kernel_modules") or ())
+        }
         storage = layout(values)
         return {**needed, "paths": list(PATHS), **({"storage": storage} if storage else {})}

@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Merges the surveys of all hosts with checks of the inventory. Runs on the controller only; see modules/preflight_report.py."""
+"""Merges the surveys of all hosts with checks of the inventory. Runs on the controller only; see
+modules/preflight_report.py.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,12 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._pins import
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight import host_rules, node_rules
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight import inventory as preflight_inventory
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight import sizing as preflight_sizing
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.findings import Finding, in_order, summary, table
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.findings import (
+    Finding,
+    in_order,
+    summary,
+    table,
+)
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.hardware import hardware_from
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import (
     _controller,
@@ -84,7 +91,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "findings_file": {"type": "path", "default": ""},
     "survey": {"type": "str", "required": True},
 }
-# Roles that run once over the API, with the variables of one host; and the shared variables that each host reads for itself.
+# Roles that run once over the API, with the variables of one host; and the shared variables that each host reads for
+# itself.
 FLEET_WIDE = (
     SHARED,
     "preflight",
@@ -123,7 +131,13 @@ class ActionModule(ActionBase):
         errors = [finding for finding in findings if finding.severity == "error"]
         if errors:
             told = f"{told} Nothing was changed. The table above and `findings` in this result say what to do."
-        return {**result, "changed": False, "failed": bool(errors), "msg": told, "findings": [finding.as_dict() for finding in findings]}
+        return {
+            **result,
+            "changed": False,
+            "failed": bool(errors),
+            "msg": told,
+            "findings": [finding.as_dict() for finding in findings],
+        }
 
     def _findings(self, options: dict[str, Any], played: list[str], task_vars: dict[str, Any]) -> list[Finding]:
         specs, defaults = role_variables(self._loader)
@@ -136,7 +150,9 @@ class ActionModule(ActionBase):
         leaders = host_variables(groups.get(control_plane, []), specs, defaults, self._loader, task_vars)
         kinds = {name: preflight_inventory.kind_of(name, groups, pools, control_plane) for name in played}
         findings += preflight_inventory.pool_findings(groups, pools, control_plane, options["external_control_plane"])
-        findings += preflight_inventory.place_findings(played, groups, pools, control_plane, "ansible_limit" in task_vars)
+        findings += preflight_inventory.place_findings(
+            played, groups, pools, control_plane, "ansible_limit" in task_vars
+        )
         findings += self._variables(hosts, kinds, specs, options["ignored_variables"])
         pooled = {host for pool in pools for host in groups.get(str(pool.get("group")), ())}
         members = pooled.difference(hosts, leaders)
@@ -158,7 +174,10 @@ class ActionModule(ActionBase):
         if options["mirror_check"] != "none":
             findings += self._mirror_findings(looked, hosts[played[0]], fleet["fleet_mirror"], options)
         read = next(iter(leaders.values()), hosts[played[0]])
-        images = {name: (read if name == _fleet_images.CLUSTER else hosts[played[0]]).value(name)[0] for name in _fleet_images.NAMES}
+        images = {
+            name: (read if name == _fleet_images.CLUSTER else hosts[played[0]]).value(name)[0]
+            for name in _fleet_images.NAMES
+        }
         findings += self._image_findings(looked, images, everyone, fleet, groups, pools, options)
         findings += _plain_http(fleet["fleet_mirror"], hosts[played[0]], everyone.values())
         return findings + self._github_findings(hosts[played[0]], fleet, options["github_check"])
@@ -173,7 +192,9 @@ class ActionModule(ActionBase):
         archs = {architectures[host.survey["arch"]] for host in hosts if host.survey.get("arch") in architectures}
         chosen = {pin: first.value(name)[0] for pin, name in VERSIONS.items()}
         versions = {pin: str(version) for pin, version in chosen.items() if version}
-        return _mirror_check.mirror_findings(mirror, options["artifacts"], versions, archs, options["mirror_check"] == "content")
+        return _mirror_check.mirror_findings(
+            mirror, options["artifacts"], versions, archs, options["mirror_check"] == "content"
+        )
 
     def _image_findings(
         self,
@@ -193,7 +214,9 @@ class ActionModule(ActionBase):
         """
         nodes = []
         for name, variables in everyone.items():
-            given, registries, sandbox, own = (variables.value(f"container_runtime_{key}")[0] for key in IMAGES_OF_A_HOST)
+            given, registries, sandbox, own = (
+                variables.value(f"container_runtime_{key}")[0] for key in IMAGES_OF_A_HOST
+            )
             if isinstance(given, Mapping) and isinstance(registries, list):
                 pool, _nodes = _fleet_sizing.pool_of(name, groups, pools)
                 image = _image_digests.with_digest(str(sandbox or ""), _image_digests.usable(own))
@@ -205,7 +228,11 @@ class ActionModule(ActionBase):
         return findings + self._digests_file(options["image_digests_file"], nodes, looked.images, mirror)
 
     def _digests_file(
-        self, path: str, nodes: Sequence[_registry_check.Host], images: Sequence[_fleet_images.Image], mirror: Mapping[str, Any]
+        self,
+        path: str,
+        nodes: Sequence[_registry_check.Host],
+        images: Sequence[_fleet_images.Image],
+        mirror: Mapping[str, Any],
     ) -> list[Finding]:
         """Write the digests that are behind the tags of all images now, where that is wanted."""
         if not path:
@@ -227,7 +254,9 @@ class ActionModule(ActionBase):
         return _github_check.github_findings(str(url), auth, pools, str(image or ""), ask)
 
     def _fleet(self, first: Variables, specs: dict[str, dict[str, Any]], findings: list[Finding]) -> dict[str, Any]:
-        """The shared variables as the plays will see them. What cannot be used is replaced by its default; its own check tells."""
+        """The shared variables as the plays will see them. What cannot be used is replaced by its default; its own
+        check tells.
+        """
         fleet = {}
         for name, spec in specs[SHARED].items():
             fleet[name] = spec.get("default")
@@ -246,7 +275,10 @@ class ActionModule(ActionBase):
         """Names, types and nested keys of every role's variables, on every host of the play."""
         known = {name: (role, spec) for role, options in specs.items() for name, spec in options.items()}
         names = {name for variables in hosts.values() for name in variables.raw}
-        unknown = {finding.subject: finding for finding in preflight_inventory.unknown_variables(sorted(names), known, specs, ignored)}
+        unknown = {
+            finding.subject: finding
+            for finding in preflight_inventory.unknown_variables(sorted(names), known, specs, ignored)
+        }
         judged: dict[tuple[str, str], list[Finding]] = {}
         told: dict[str, list[Finding]] = {}
         for host, variables in hosts.items():
@@ -259,7 +291,9 @@ class ActionModule(ActionBase):
                 key = (name, repr(value))
                 if key not in judged:
                     role, spec = known[name]
-                    judged[key] = preflight_inventory.value_findings(name, value, spec, "preflight -e fleet" if role == SHARED else role)
+                    judged[key] = preflight_inventory.value_findings(
+                        name, value, spec, "preflight -e fleet" if role == SHARED else role
+                    )
                     judged[key] = judged[key] or preflight_inventory.api_findings(_api_values.problems(name, value))
                     judged[key] += [] if name == CREDENTIAL else preflight_inventory.address_findings(name, value)
                 findings += judged[key]
@@ -273,25 +307,37 @@ class ActionModule(ActionBase):
         """`control_plane`: its hosts' variables, none where it is not ours."""
         return [
             *preflight_inventory.credential_findings(fleet["runner_controller_github_auth"]),
-            *preflight_inventory.flavour_findings(fleet["runner_controller_flavour"] or preflight_inventory.FLAVOURS[0]),
+            *preflight_inventory.flavour_findings(
+                fleet["runner_controller_flavour"] or preflight_inventory.FLAVOURS[0]
+            ),
             *self._endpoint_findings(fleet, control_plane),
         ]
 
     def _runner_pool_findings(self, first: Variables) -> list[Finding]:
-        """Runner pools without a pool of nodes with their engine, and those that share one with whom they should not trust."""
+        """Runner pools without a pool of nodes with their engine, and those that share one with whom they should not
+        trust.
+        """
         entries = first.value("runner_pools_pools")[0]
         named = [entry for entry in entries if isinstance(entry, Mapping)] if isinstance(entries, list) else []
         pools = _fleet_sizing.engine_pools({name: first.value(name)[0] for name in _fleet_sizing.NAMES})
         engines = {pool.name: list(map(str, pool.versions)) for pool in pools}
         default = str(first.value("runner_pools_engine_version")[0] or "")
-        unknown = preflight_inventory.api_findings(_api_values.unknown_engines("runner_pools_pools", named, engines, default))
+        unknown = preflight_inventory.api_findings(
+            _api_values.unknown_engines("runner_pools_pools", named, engines, default)
+        )
         return [*unknown, *_trust.trust_findings(named, engines)]
 
     def _endpoint_findings(self, fleet: dict[str, Any], control_plane: dict[str, Variables]) -> list[Finding]:
-        typed = {name: variables.value(ENDPOINT)[0] for name, variables in control_plane.items() if ENDPOINT in variables.raw}
+        typed = {
+            name: variables.value(ENDPOINT)[0] for name, variables in control_plane.items() if ENDPOINT in variables.raw
+        }
         addresses = {name: str(variables.value("ansible_host")[0] or name) for name, variables in control_plane.items()}
         if typed and all(typed.values()):
-            return [finding for value in typed.values() for finding in preflight_inventory.endpoint_findings(value, addresses, ENDPOINT)]
+            return [
+                finding
+                for value in typed.values()
+                for finding in preflight_inventory.endpoint_findings(value, addresses, ENDPOINT)
+            ]
         return preflight_inventory.endpoint_findings(fleet.get("fleet_api_endpoint"), addresses)
 
     def _host(self, name: str, kind: str, variables: Variables, survey: str) -> host_rules.Host:
@@ -305,7 +351,9 @@ class ActionModule(ActionBase):
             tuple(map(str, listed)) if isinstance(listed, list) else (),
             bool(values["nvme_storage_select"]),
             values,
-            sum(float(period.get("shutdownGracePeriodSeconds", 0)) for period in periods if isinstance(period, Mapping)),
+            sum(
+                float(period.get("shutdownGracePeriodSeconds", 0)) for period in periods if isinstance(period, Mapping)
+            ),
         )
 
     def _host_findings(
@@ -321,7 +369,9 @@ class ActionModule(ActionBase):
             return findings + host_rules.cluster_findings(hosts, path, cluster)
         except (ValueError, OSError) as error:
             found = (
-                str(error) if isinstance(error, _kubeconfig.KubeconfigError) else getattr(error, "strerror", None) or type(error).__name__
+                str(error)
+                if isinstance(error, _kubeconfig.KubeconfigError)
+                else getattr(error, "strerror", None) or type(error).__name__
             )
             hint = f"let fleet_kubeconfig name another file, or remove {path}"
             return [*findings, Finding("kubeconfig_invalid", f"fleet_kubeconfig {path}", found, "a kubeconfig", hint)]
@@ -338,7 +388,10 @@ class ActionModule(ActionBase):
         configs = [variables.value("control_plane_cluster_config")[0] for variables in control_plane.values()]
         masks = _networks.node_masks(configs[0] if configs else {})
         extra = {f"preflight_extra_networks.{name}": network for name, network in options["extra_networks"].items()}
-        cluster = {**{name: fleet[name] for name in _networks.CLUSTER}, "preflight_engine_network": options["engine_network"]}
+        cluster = {
+            **{name: fleet[name] for name in _networks.CLUSTER},
+            "preflight_engine_network": options["engine_network"],
+        }
         networks, findings = _networks.parse({**cluster, **extra}, masks)
         ours = {name: network for name, network in networks.items() if not name.startswith("preflight_extra_networks.")}
         if not options["external_control_plane"]:
@@ -366,8 +419,12 @@ class ActionModule(ActionBase):
                     host.name,
                     host.kind,
                     hardware_from(host.survey["hardware"]),
-                    preflight_sizing.floor_from(preflight_sizing.MINIMUM[host.kind], options["minimum"].get(host.kind) or {}),
-                    preflight_sizing.floor_from(preflight_sizing.RECOMMENDED[host.kind], options["recommended"].get(host.kind) or {}),
+                    preflight_sizing.floor_from(
+                        preflight_sizing.MINIMUM[host.kind], options["minimum"].get(host.kind) or {}
+                    ),
+                    preflight_sizing.floor_from(
+                        preflight_sizing.RECOMMENDED[host.kind], options["recommended"].get(host.kind) or {}
+                    ),
                     _fleet_sizing.node_plan(values, pool, nodes),
                     host.drives,
                 )
@@ -397,13 +454,19 @@ class ActionModule(ActionBase):
             versions["arc_legacy"] = PINS["arc_legacy"]
         pools = _fleet_sizing.engine_pools({name: first.value(name)[0] for name in _fleet_sizing.NAMES})
         versions_of = {pool.name: list(map(str, pool.versions)) for pool in pools}
-        engines = {host.name: versions_of.get(_fleet_sizing.pool_of(host.name, groups, stated)[0], []) for host in hosts}
+        engines = {
+            host.name: versions_of.get(_fleet_sizing.pool_of(host.name, groups, stated)[0], []) for host in hosts
+        }
         surveys: dict[str, dict[str, Any]] = {host.name: dict(host.survey) for host in hosts if host.survey}
         for name, survey in surveys.items():
             packages = variables[name].value("kubernetes_host_packages")[0]
             survey["package_families"] = list(packages) if isinstance(packages, Mapping) else None
         running = {
-            name: {"kubelet": survey.get("kubelet", ""), "api_server": survey.get("api_server", ""), "engines": survey.get("engines", [])}
+            name: {
+                "kubelet": survey.get("kubelet", ""),
+                "api_server": survey.get("api_server", ""),
+                "engines": survey.get("engines", []),
+            }
             for name, survey in surveys.items()
         }
         kubernetes = versions["kubernetes"]
@@ -433,15 +496,21 @@ def _unwritable(variable: str, path: str | Path, error: OSError) -> Finding:
 
 def _plain_http(fleet_mirror: Mapping[str, Any], first: Variables, everyone: Iterable[Variables]) -> list[Finding]:
     """Mirrors without TLS: the fleet's, and those that roles or hosts have of their own."""
-    mirrors: dict[str, Any] = {"fleet_mirror": fleet_mirror} | {f"{role}_mirror": first.value(f"{role}_mirror")[0] for role in MIRRORED}
+    mirrors: dict[str, Any] = {"fleet_mirror": fleet_mirror} | {
+        f"{role}_mirror": first.value(f"{role}_mirror")[0] for role in MIRRORED
+    }
     findings = _mirror_check.plain_http(mirrors)
     for variables in everyone:
-        findings += _mirror_check.plain_http({**mirrors, "container_runtime_mirror": variables.value("container_runtime_mirror")[0]})
+        findings += _mirror_check.plain_http(
+            {**mirrors, "container_runtime_mirror": variables.value("container_runtime_mirror")[0]}
+        )
     return list(dict.fromkeys(findings))
 
 
 def _differences(everyone: dict[str, Variables], specs: dict[str, dict[str, Any]]) -> list[Finding]:
-    """Variables of the whole fleet that hosts have with different values: plays read them from one host, whichever that is."""
+    """Variables of the whole fleet that hosts have with different values: plays read them from one host, whichever that
+    is.
+    """
     findings = []
     for role in FLEET_WIDE:
         for name, spec in specs[role].items():
@@ -457,4 +526,6 @@ def _cluster(hosts: list[host_rules.Host], values: Mapping[str, Any], options: d
     running = [str(host.survey.get("api_server") or "") for host in hosts if host.kind == "control_plane"]
     if options["external_control_plane"] or not running:
         return _image_check.Cluster("", False)
-    return _image_check.Cluster(next(filter(None, running), "") or _fleet_images.kubernetes_version(values), not all(running))
+    return _image_check.Cluster(
+        next(filter(None, running), "") or _fleet_images.kubernetes_version(values), not all(running)
+    )

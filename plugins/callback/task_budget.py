@@ -15,8 +15,9 @@ description:
     This plugin counts them, so that a test can hold a playbook to a budget.
   - At the end of a playbook one line of JSON is appended to a file, with the playbook's name, whether it was a dry run,
     the seconds that it took and the counts of each host.
-  - The counts are V(evaluated) (all tasks of the host itself), V(skipped) among them, V(changed), V(delegated) (evaluated for this
-    host on another one than the controller), V(once) (tasks with C(run_once), which a host runs for all), V(failed) and V(unreachable).
+  - The counts are V(evaluated) (all tasks of the host itself), V(skipped) among them, V(changed), V(delegated)
+    (evaluated for this host on another one than the controller), V(once) (tasks with C(run_once), which a host runs for
+    all), V(failed) and V(unreachable).
 options:
   path:
     description:

@@ -14,22 +14,23 @@ options:
   drives:
     description:
       - The drives to use, each by a path below C(/dev/disk/by-id), by its wwid or by its serial.
-      - Kernel names such as C(/dev/nvme0n1) are refused, because they may mean another drive after the next boot; so is a name that
-        means two drives. A namespace that shows as several devices is one drive.
-      - With O(layout=stripe) and O(stripe_with=lvm), one more drive than before extends the volume group, and one more with
-        O(stripe_with=raid10) takes the place of a lost one.
+      - Kernel names such as C(/dev/nvme0n1) are refused, because they may mean another drive after the next boot; so is
+        a name that means two drives. A namespace that shows as several devices is one drive.
+      - With O(layout=stripe) and O(stripe_with=lvm), one more drive than before extends the volume group, and one more
+        with O(stripe_with=raid10) takes the place of a lost one.
     type: list
     elements: str
   select:
     description:
-      - The drives to use, by a rule instead of by name. Only NVMe namespaces that are proven empty or carry our volumes already count,
-        never the boot drive, never one in use.
-      - Drives that carry our volumes stay the chosen ones. Where they are fewer than O(select.count), nothing else is taken in their
-        place.
+      - The drives to use, by a rule instead of by name. Only NVMe namespaces that are proven empty or carry our volumes
+        already count, never the boot drive, never one in use.
+      - Drives that carry our volumes stay the chosen ones. Where they are fewer than O(select.count), nothing else is
+        taken in their place.
     type: dict
     suboptions:
       count:
-        description: How many drives there must be, exactly. Otherwise every drive is listed with what speaks for and against it.
+        description: How many drives there must be, exactly. Otherwise every drive is listed with what speaks for and
+          against it.
         type: int
         required: true
       min_size:
@@ -46,10 +47,10 @@ options:
         default: ""
   layout:
     description:
-      - V(single) puts all volumes on one drive, V(spread) gives each volume a drive of its own, V(stripe) puts all volumes across all
-        drives, as wide as the smallest allows.
-      - V(auto) is V(single) for one drive and V(spread) for as many drives as volumes. A stripe has to be asked for, since the loss of
-        one drive may lose all of it.
+      - V(single) puts all volumes on one drive, V(spread) gives each volume a drive of its own, V(stripe) puts all
+        volumes across all drives, as wide as the smallest allows.
+      - V(auto) is V(single) for one drive and V(spread) for as many drives as volumes. A stripe has to be asked for,
+        since the loss of one drive may lose all of it.
     type: str
     choices: [auto, single, spread, stripe]
     default: auto
@@ -72,10 +73,10 @@ options:
         required: true
       size:
         description:
-          - Size such as V(200GiB), a share such as V(60%) of the drive or of the stripe, or V(rest). A volume with a drive of its own
-            takes all of it, unless the size is absolute.
-          - A volume whose size grew is extended while it is mounted; on partitions into what lies free right behind its own.
-            A size that there is no room for is refused, and so is a smaller one.
+          - Size such as V(200GiB), a share such as V(60%) of the drive or of the stripe, or V(rest). A volume with a
+            drive of its own takes all of it, unless the size is absolute.
+          - A volume whose size grew is extended while it is mounted; on partitions into what lies free right behind its
+            own. A size that there is no room for is refused, and so is a smaller one.
         type: str
         default: rest
       filesystem:
@@ -103,8 +104,8 @@ options:
         type: str
         default: ""
       binds:
-        description: Directories of the volume that appear elsewhere, such as C(/var/lib/containerd). Data that lies there already moves
-          to the volume once, the old copy stays beside it.
+        description: Directories of the volume that appear elsewhere, such as C(/var/lib/containerd). Data that lies
+          there already moves to the volume once, the old copy stays beside it.
         type: list
         elements: dict
         default: []
@@ -119,16 +120,16 @@ options:
             required: true
   sector_size:
     description:
-      - Sector size in bytes that a drive gets before it is first written, with C(nvme format), as V(4096) for a drive that was delivered
-        with 512. V(0) leaves every drive as it is.
-      - Only for a drive that is proven empty, even if O(wipe) names it, and never for one that carries our volumes already.
-        Where a controller formats all of its namespaces at once it must have only one.
+      - Sector size in bytes that a drive gets before it is first written, with C(nvme format), as V(4096) for a drive
+        that was delivered with 512. V(0) leaves every drive as it is.
+      - Only for a drive that is proven empty, even if O(wipe) names it, and never for one that carries our volumes
+        already. Where a controller formats all of its namespaces at once it must have only one.
     type: int
     choices: [0, 512, 4096]
     default: 0
   wipe:
-    description: Drives, each by a name that O(drives) accepts and that means it alone, whose content may be destroyed. Never covers a
-      drive in use, and never one that carries the wished volumes already.
+    description: Drives, each by a name that O(drives) accepts and that means it alone, whose content may be destroyed.
+      Never covers a drive in use, and never one that carries the wished volumes already.
     type: list
     elements: str
     default: []

@@ -11,7 +11,9 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._pins import artifacts as _artifacts
 
 
-def artifacts(names: Sequence[str], mirror: Mapping[str, Any], versions: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
+def artifacts(
+    names: Sequence[str], mirror: Mapping[str, Any], versions: Mapping[str, str] | None = None
+) -> list[dict[str, Any]]:
     """Addresses and checksums of pinned release files."""
     try:
         return _artifacts(names, mirror, versions or {})

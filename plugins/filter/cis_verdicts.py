@@ -29,13 +29,19 @@ def cis_lines(told: Sequence[Mapping[str, str]]) -> list[str]:
     """See cis_lines.yml."""
     alike: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
     for item in told:
-        alike[item["verdict"], item["number"], item["title"], item["found"], item["expected"], item["reason"]].append(item["host"])
+        alike[item["verdict"], item["number"], item["title"], item["found"], item["expected"], item["reason"]].append(
+            item["host"]
+        )
     lines = []
-    for (verdict, number, title, found, expected, reason), hosts in sorted(alike.items(), key=lambda entry: ORDER.index(entry[0][0])):
+    for (verdict, number, title, found, expected, reason), hosts in sorted(
+        alike.items(), key=lambda entry: ORDER.index(entry[0][0])
+    ):
         if verdict == "pass":
             continue
         why = f". {reason}" if reason else ""
-        lines.append(clean(f"{verdict}: {number} {title}, on {', '.join(hosts)}: found {found}, expected {expected}{why}"))
+        lines.append(
+            clean(f"{verdict}: {number} {title}, on {', '.join(hosts)}: found {found}, expected {expected}{why}")
+        )
     counts = [f"{sum(item['verdict'] == word for item in told)} {word}" for word in reversed(ORDER)]
     return [*lines, ", ".join(counts)]
 

@@ -9,7 +9,9 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.config import config_changes
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.config import engine_config as _engine_config
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.config import (
+    engine_config as _engine_config,
+)
 
 
 def engine_config(
@@ -33,7 +35,9 @@ def engine_config_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -
     """What differs between two contents of engine.json."""
     for config in (before, after):
         if not isinstance(config, Mapping):
-            raise AnsibleFilterError(f"engine_config_changes: found {type(config).__name__}, expected the dictionary of an engine.json")
+            raise AnsibleFilterError(
+                f"engine_config_changes: found {type(config).__name__}, expected the dictionary of an engine.json"
+            )
     return config_changes(before, after)
 
 

@@ -11,12 +11,16 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _job_egress
 
 
-def job_egress(denied: Sequence[str], services: Sequence[str] = (), named: Sequence[Mapping[str, Any]] = ()) -> list[dict[str, Any]]:
+def job_egress(
+    denied: Sequence[str], services: Sequence[str] = (), named: Sequence[Mapping[str, Any]] = ()
+) -> list[dict[str, Any]]:
     """See job_egress.yml."""
     try:
         return _job_egress.job_egress(denied, services, named)
     except ValueError as error:
-        raise AnsibleFilterError(f"networks that jobs may not reach: {error}, expected networks such as 10.0.0.0/8") from error
+        raise AnsibleFilterError(
+            f"networks that jobs may not reach: {error}, expected networks such as 10.0.0.0/8"
+        ) from error
 
 
 class FilterModule:

@@ -11,15 +11,25 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.operator import due
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._kubeconfig import Cluster, KubeconfigError, holder, read, rebuilt
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._kubeconfig import (
+    Cluster,
+    KubeconfigError,
+    holder,
+    read,
+    rebuilt,
+)
 
 
 def kubeconfig_cluster(path: str) -> dict[str, str | int]:
-    """Server and CA of the current cluster of a file, in a kubeconfig's own words, and how many it names; empty for an empty path."""
+    """Server and CA of the current cluster of a file, in a kubeconfig's own words, and how many it names; empty for an
+    empty path.
+    """
     try:
         found = read(path) if path else Cluster(names=0)
     except (KubeconfigError, OSError) as error:
-        raise AnsibleFilterError(f"kubeconfig {path}: found {error}, expected a kubeconfig. Correct fleet_kubeconfig") from error
+        raise AnsibleFilterError(
+            f"kubeconfig {path}: found {error}, expected a kubeconfig. Correct fleet_kubeconfig"
+        ) from error
     data = base64.b64encode(found.authority.encode()).decode()
     return {"server": found.server, "certificate-authority-data": data, "clusters": found.names}
 
@@ -31,7 +41,9 @@ def kubeconfig_due(path: str, hours: int) -> bool:
             return not path
         return due(*holder(path, datetime.now(UTC)), int(hours))
     except (KubeconfigError, OSError) as error:
-        raise AnsibleFilterError(f"kubeconfig {path}: found {error}, expected a kubeconfig. Correct fleet_kubeconfig") from error
+        raise AnsibleFilterError(
+            f"kubeconfig {path}: found {error}, expected a kubeconfig. Correct fleet_kubeconfig"
+        ) from error
 
 
 def rebuilt_kubeconfig(text: str) -> str:
@@ -40,7 +52,9 @@ def rebuilt_kubeconfig(text: str) -> str:
         return rebuilt(text)
     except KubeconfigError as error:
         hint = "a cluster with its CA and a user with certificate and key, as kubeadm writes it"
-        raise AnsibleFilterError(f"/etc/kubernetes/admin.conf of the control plane: found {error}, expected {hint}") from None
+        raise AnsibleFilterError(
+            f"/etc/kubernetes/admin.conf of the control plane: found {error}, expected {hint}"
+        ) from None
 
 
 class FilterModule:
@@ -48,4 +62,8 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """By name."""
-        return {"kubeconfig_cluster": kubeconfig_cluster, "kubeconfig_due": kubeconfig_due, "rebuilt_kubeconfig": rebuilt_kubeconfig}
+        return {
+            "kubeconfig_cluster": kubeconfig_cluster,
+            "kubeconfig_due": kubeconfig_due,
+            "rebuilt_kubeconfig": rebuilt_kubeconfig,
+        }

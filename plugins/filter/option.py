@@ -15,9 +15,11 @@ EXPECTED = {bool: "true or false", int: "a whole number", list: "a list", dict: 
 
 
 def option(value: Any, name: str, default: Any, choices: Sequence[Any] = ()) -> Any:
-    """An option of a playbook by the type of its default, however it arrived: surveys and `-e name=value` know texts only.
+    """An option of a playbook by the type of its default, however it arrived: surveys and `-e name=value` know texts
+    only.
 
-    Nothing and an empty text mean the default. Lists and mappings may come as a YAML or JSON text, a list as lines as well.
+    Nothing and an empty text mean the default. Lists and mappings may come as a YAML or JSON text, a list as lines as
+    well.
     """
     if value is None or (isinstance(value, str) and not value.strip()):
         return default
@@ -28,7 +30,9 @@ def option(value: Any, name: str, default: Any, choices: Sequence[Any] = ()) -> 
         found = None
     if not isinstance(found, kind) or (choices and found not in choices):
         expected = f"one of {', '.join(map(str, choices))}" if choices else EXPECTED[kind]
-        raise AnsibleFilterError(f"{name}: found {str(value)[:100]!r}, expected {expected}. Leave it out for {default!r}")
+        raise AnsibleFilterError(
+            f"{name}: found {str(value)[:100]!r}, expected {expected}. Leave it out for {default!r}"
+        )
     return found
 
 

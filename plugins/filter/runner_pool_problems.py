@@ -10,7 +10,9 @@ from typing import Any
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _api_values
 
 
-def runner_pool_problems(entries: Sequence[Mapping[str, Any]], engines: Mapping[str, Sequence[str]], engine_version: str = "") -> list[str]:
+def runner_pool_problems(
+    entries: Sequence[Mapping[str, Any]], engines: Mapping[str, Sequence[str]], engine_version: str = ""
+) -> list[str]:
     """What is wrong with these runner pools, by the checks of the preflight."""
     return [str(problem) for problem in _api_values.runner_pool_problems(entries, engines, engine_version)]
 

@@ -18,7 +18,9 @@ def serving_addresses(hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, 
     for host in hosts:
         variables = hostvars[host]
         stated = variables.get(NAME)
-        if stated is not None and (not isinstance(stated, list) or not all(isinstance(item, str) and item for item in stated)):
+        if stated is not None and (
+            not isinstance(stated, list) or not all(isinstance(item, str) and item for item in stated)
+        ):
             raise AnsibleFilterError(f"{host}: found {NAME} {str(stated)[:100]!r}, expected a list of addresses")
         usual = variables.get("ansible_host")
         found[str(host)] = [str(item) for item in stated] if stated is not None else [str(usual or host)]

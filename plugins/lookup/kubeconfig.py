@@ -11,15 +11,17 @@ version_added: 0.1.0
 short_description: Path of the fleet's kubeconfig on the controller
 description:
   - Returns the path at which the fleet's kubeconfig lies, the one place from which plays and roles take it.
-  - It is what C(fleet_kubeconfig) names. Where that is not set or not there, it is the file that the play has fetched from the control
-    plane for the time of its run.
-  - In a play on an implicit C(localhost), which is no host of the inventory, the variable is that of the inventory's first host.
+  - It is what C(fleet_kubeconfig) names. Where that is not set or not there, it is the file that the play has fetched
+    from the control plane for the time of its run.
+  - In a play on an implicit C(localhost), which is no host of the inventory, the variable is that of the inventory's
+    first host.
   - There is no other cluster to fall back to. Without a file the lookup ends with an error that says what to set.
 options:
   _terms:
     description:
       - A path that wins over all that. An empty one does not count.
-      - What is no text is refused. Modules of kubernetes.core take a dictionary for a kubeconfig, which may name a program to run.
+      - What is no text is refused. Modules of kubernetes.core take a dictionary for a kubeconfig, which may name a
+        program to run.
     type: list
     elements: path
   missing_ok:
@@ -29,8 +31,8 @@ options:
   purpose:
     description:
       - V(read) is the file to use.
-      - V(write) is where to put a kubeconfig that was fetched from the control plane - what C(fleet_kubeconfig) names, or a file that goes
-        away with the run.
+      - V(write) is where to put a kubeconfig that was fetched from the control plane - what C(fleet_kubeconfig) names,
+        or a file that goes away with the run.
       - V(run) is always the file that goes away with the run.
     type: str
     choices: [read, write, run]

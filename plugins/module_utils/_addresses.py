@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Credentials inside addresses (http://user:password@host): found, and never shown. No I/O. Private to the collection."""
+"""Credentials inside addresses (http://user:password@host): found, and never shown. No I/O. Private to the
+collection.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +18,14 @@ _CREDENTIAL = (
     # As RFC 3986 reads it: up to the last @ before the path.
     re.compile(rf"(?P<before>\b[a-z][a-z0-9+.-]*://)[^\s/?#\"'<>]*@{_HOST}", re.IGNORECASE),
     # A password with a slash that nobody encoded; what is behind the colon of a host is a port.
-    re.compile(rf"(?P<before>\b[a-z][a-z0-9+.-]*://)[^\s/?#@:\"'<>]*:(?!\d{{1,5}}(?:[/?#]|$))[^\s@\"'<>]*@{_HOST}", re.IGNORECASE),
+    re.compile(
+        rf"(?P<before>\b[a-z][a-z0-9+.-]*://)[^\s/?#@:\"'<>]*:(?!\d{{1,5}}(?:[/?#]|$))[^\s@\"'<>]*@{_HOST}",
+        re.IGNORECASE,
+    ),
     # A registry or a proxy without a scheme. What stands before the digest of an image is its tag.
-    re.compile(rf"(?P<before>^|[\s\"'=(\[,])[^\s/?#@:\"'<>=(\[,]+:(?!//)[^\s/@\"'<>]+@(?!sha\d+:){_HOST}", re.IGNORECASE),
+    re.compile(
+        rf"(?P<before>^|[\s\"'=(\[,])[^\s/?#@:\"'<>=(\[,]+:(?!//)[^\s/@\"'<>]+@(?!sha\d+:){_HOST}", re.IGNORECASE
+    ),
 )
 
 
@@ -32,7 +39,9 @@ def hidden(text: str) -> str:
 
 
 def masked(value: Any) -> Any:
-    """The same value with every address in it as `hidden` shows it. A module gives its arguments back, and callbacks keep them."""
+    """The same value with every address in it as `hidden` shows it. A module gives its arguments back, and callbacks
+    keep them.
+    """
     if isinstance(value, Mapping):
         return {hidden(key) if isinstance(key, str) else key: masked(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -43,7 +52,9 @@ def masked(value: Any) -> Any:
 def has_credential(text: str) -> bool:
     """Whether an address in it carries a user name or a password."""
     return "@" in text and any(
-        match.group() != f"{match['before']}{MASK}@" for credential in _CREDENTIAL for match in credential.finditer(text)
+        match.group() != f"{match['before']}{MASK}@"
+        for credential in _CREDENTIAL
+        for match in credential.finditer(text)
     )
 
 

@@ -70,7 +70,11 @@ def effect(value: Any) -> str:
 
 def environment(value: Any) -> str:
     """Names of environment variables in a container."""
-    return "" if _ENVIRONMENT.fullmatch(str(value)) else "a name of letters, digits, -, _ and . that does not begin with a digit"
+    return (
+        ""
+        if _ENVIRONMENT.fullmatch(str(value))
+        else "a name of letters, digits, -, _ and . that does not begin with a digit"
+    )
 
 
 def repository(value: Any) -> str:

@@ -2,9 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Which variables go to the API, to the kubelet or to GitHub as they are, and whether those would take them. Private to the collection.
+"""Which variables go to the API, to the kubelet or to GitHub as they are, and whether those would take them. Private to
+the collection.
 
-What the collection reads itself, such as floors of a machine or drives' sizes, may be written as people do (8GB) and is not here.
+What the collection reads itself, such as floors of a machine or drives' sizes, may be written as people do (8GB) and is
+not here.
 """
 
 from __future__ import annotations
@@ -18,17 +20,32 @@ from typing import Any, Callable
 
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _api_names, _image_digests
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._addresses import credentials_in
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._names import ENGINE_TAINT, POOL_LABEL, POOL_TAINT, ROLE_LABEL
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._quantity import kubernetes, kubernetes_cpu, percentage
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._names import (
+    ENGINE_TAINT,
+    POOL_LABEL,
+    POOL_TAINT,
+    ROLE_LABEL,
+)
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._quantity import (
+    kubernetes,
+    kubernetes_cpu,
+    percentage,
+)
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._secret_names import is_secret_name, names_a_secret
 
 NAME_HINT = "correct it: the API or GitHub would refuse it later"
 DIGEST_HINT = "take it from the file that preflight_image_digests_file names: the roles refuse an entry that is none"
 SECRET_HINT = "keep it in a Secret of the engines' namespace, and name that in dagger_engine_environment_secret"
 QUANTITY_HINT = "write it as Kubernetes does, such as 8Gi, 500M or 1500m: it goes there unchanged"
-OWNERS = {"repository": _api_names.repository, "organization": _api_names.organization, "enterprise": _api_names.enterprise}
+OWNERS = {
+    "repository": _api_names.repository,
+    "organization": _api_names.organization,
+    "enterprise": _api_names.enterprise,
+}
 RESERVABLE = ("cpu", "memory", "ephemeral-storage", "pid")
-SIGNALS = re.compile(r"(memory|nodefs|imagefs|containerfs|pid|allocatableMemory)\.available|(nodefs|imagefs|containerfs)\.inodesFree")
+SIGNALS = re.compile(
+    r"(memory|nodefs|imagefs|containerfs|pid|allocatableMemory)\.available|(nodefs|imagefs|containerfs)\.inodesFree"
+)
 
 
 @dataclass(frozen=True)
@@ -47,7 +64,9 @@ class Problem:
     @property
     def hint(self) -> str:
         """What to do about it."""
-        return self.advice or {"quantity_invalid": QUANTITY_HINT, "environment_secret": SECRET_HINT}.get(self.code, NAME_HINT)
+        return self.advice or {"quantity_invalid": QUANTITY_HINT, "environment_secret": SECRET_HINT}.get(
+            self.code, NAME_HINT
+        )
 
 
 Rule = Callable[[str, Any], Iterator[Problem]]
@@ -90,7 +109,9 @@ def _taints(path: str, value: Any) -> Iterator[Problem]:
     taints = [taint for taint in value or () if isinstance(taint, Mapping)]
     for index, taint in enumerate(taints):
         key, text, effect = taint.get("key"), taint.get("value") or "", taint.get("effect")
-        for expected in filter(None, (_api_names.label_key(key), _api_names.label_value(text), _api_names.effect(effect))):
+        for expected in filter(
+            None, (_api_names.label_key(key), _api_names.label_value(text), _api_names.effect(effect))
+        ):
             yield Problem(f"{path}[{index}]", f"the taint {key}={text}:{effect}", expected)
     for (key, effect), times in Counter((taint.get("key"), taint.get("effect")) for taint in taints).items():
         if times > 1:
@@ -124,7 +145,11 @@ def pool_problems(path: str, pool: Mapping[str, Any]) -> Iterator[Problem]:
     yield from _taints(f"{path}.taints", pool.get("taints"))
     for taint in pool.get("taints") or ():
         if isinstance(taint, Mapping) and taint.get("key") in (POOL_TAINT, ENGINE_TAINT):
-            yield Problem(f"{path}.taints", f"the taint {taint['key']}", "none of that key: it is set by itself, where engine says so")
+            yield Problem(
+                f"{path}.taints",
+                f"the taint {taint['key']}",
+                "none of that key: it is set by itself, where engine says so",
+            )
     engine = pool.get("engine")
     for key, rule in ENGINE_RULES.items():
         if isinstance(engine, Mapping) and engine.get(key) not in (None, ""):
@@ -141,11 +166,21 @@ def _resources(path: str, value: Any) -> Iterator[Problem]:
     for part, known in amounts.items():
         for name, amount in (parts.get(part) or {}).items() if isinstance(parts.get(part) or {}, Mapping) else ():
             where = f"{path}.{part}.{name}"
-            if name not in ("cpu", "memory", "ephemeral-storage") and not name.startswith("hugepages-") and "/" not in name:
-                yield Problem(where, f"the resource {name}", "cpu, memory, ephemeral-storage, hugepages-<size> or one with a domain")
+            if (
+                name not in ("cpu", "memory", "ephemeral-storage")
+                and not name.startswith("hugepages-")
+                and "/" not in name
+            ):
+                yield Problem(
+                    where,
+                    f"the resource {name}",
+                    "cpu, memory, ephemeral-storage, hugepages-<size> or one with a domain",
+                )
                 continue
             if isinstance(amount, float):
-                yield Problem(where, f"the number {amount}", f"a text, such as '{amount}' in quotes", "quantity_invalid")
+                yield Problem(
+                    where, f"the number {amount}", f"a text, such as '{amount}' in quotes", "quantity_invalid"
+                )
                 continue
             problems = list(_amount(where, name, amount))
             yield from problems
@@ -176,12 +211,18 @@ def _reserved(path: str, value: Any) -> Iterator[Problem]:
 def _thresholds(path: str, value: Any) -> Iterator[Problem]:
     for signal, amount in value.items() if isinstance(value, Mapping) else ():
         if not SIGNALS.fullmatch(str(signal)):
-            yield Problem(f"{path}.{signal}", f"the signal {signal}", "one of the kubelet's, such as memory.available or nodefs.available")
+            yield Problem(
+                f"{path}.{signal}",
+                f"the signal {signal}",
+                "one of the kubelet's, such as memory.available or nodefs.available",
+            )
         elif isinstance(amount, str) and amount.endswith("%"):
             try:
                 percentage(amount)
             except ValueError as error:
-                yield Problem(f"{path}.{signal}", repr(amount), str(error).rpartition("expected ")[2], "quantity_invalid")
+                yield Problem(
+                    f"{path}.{signal}", repr(amount), str(error).rpartition("expected ")[2], "quantity_invalid"
+                )
         else:
             yield from _quantity(f"{path}.{signal}", amount)
 
@@ -195,7 +236,9 @@ def _environment(path: str, value: Any) -> Iterator[Problem]:
             yield Problem(f"{path}.{name}", repr(name), expected)
         elif text not in (None, "") and (is_secret_name(str(name)) or names_a_secret(str(text))):
             # It would stand in the DaemonSet, in diffs, in results and in what AWX keeps of them.
-            found = "a secret in plain text, by its name" if is_secret_name(str(name)) else "a value that names a secret"
+            found = (
+                "a secret in plain text, by its name" if is_secret_name(str(name)) else "a value that names a secret"
+            )
             yield Problem(f"{path}.{name}", found, "a reference to a Secret", "environment_secret")
 
 
@@ -212,11 +255,15 @@ def _runner_pool(path: str, entry: Mapping[str, Any]) -> Iterator[Problem]:
     yield from _is(_api_names.object_and_label)(f"{path}.name", entry.get("name"))
     owners = [kind for kind in OWNERS if entry.get(kind)]
     if len(owners) != 1:
-        yield Problem(path, f"{' and '.join(owners) or 'no owner'} for {entry.get('name')}", f"exactly one of {', '.join(OWNERS)}")
+        yield Problem(
+            path, f"{' and '.join(owners) or 'no owner'} for {entry.get('name')}", f"exactly one of {', '.join(OWNERS)}"
+        )
     for kind in owners:
         yield from _is(OWNERS[kind])(f"{path}.{kind}", entry[kind])
     if entry.get("group") and owners == ["repository"]:
-        yield Problem(f"{path}.group", f"the runner group {entry['group']!r}", "none: a repository has no runner groups")
+        yield Problem(
+            f"{path}.group", f"the runner group {entry['group']!r}", "none: a repository has no runner groups"
+        )
     for index, label in enumerate(entry.get("labels") or ()):
         yield from _is(_api_names.runner_label)(f"{path}.labels[{index}]", label)
     if isinstance(entry.get("replicas"), int) and entry["replicas"] < 0:
@@ -252,7 +299,15 @@ RULES: dict[str, Rule] = {
     "dagger_engine_runner_namespace": _is(_api_names.dns_label),
     **{
         f"{name}_image_digests": _digests
-        for name in ("fleet", "cert_manager", "container_runtime", "dagger_engine", "pod_network", "runner_controller", "runner_pools")
+        for name in (
+            "fleet",
+            "cert_manager",
+            "container_runtime",
+            "dagger_engine",
+            "pod_network",
+            "runner_controller",
+            "runner_pools",
+        )
     },
     "fleet_arc_namespace": _is(_api_names.dns_label),
     "fleet_cert_manager_namespace": _is(_api_names.dns_label),
@@ -273,7 +328,9 @@ RULES: dict[str, Rule] = {
 
 
 def problems(name: str, value: Any) -> list[Problem]:
-    """What the API, the kubelet or GitHub would refuse of a variable of this name; nothing for a variable that none of them gets."""
+    """What the API, the kubelet or GitHub would refuse of a variable of this name; nothing for a variable that none of
+    them gets.
+    """
     if value in (None, "") or name not in RULES:
         return []
     return list(RULES[name](name, value))
@@ -293,8 +350,8 @@ def unknown_engines(
 ) -> Iterator[Problem]:
     """Entries of runner_pools_pools whose pool of nodes has no engines, or not of their version.
 
-    `engines`: versions by the name of each pool with engines; `default`: the version of entries that state none, the first of their pool
-    where it is empty.
+    `engines`: versions by the name of each pool with engines; `default`: the version of entries that state none, the
+    first of their pool where it is empty.
     """
     known = f"one of the pools with engines: {', '.join(engines) or 'there is none'}"
     for index, entry in enumerate(entries):
@@ -305,21 +362,34 @@ def unknown_engines(
         if version and version not in engines[pool]:
             where = f"{path}[{index}].engine_version" if entry.get("engine_version") else "runner_pools_engine_version"
             found = f"{version!r} for {entry.get('name')}, whose runners run in pool {pool}"
-            yield Problem(where, found, f"a version of that pool's engines: {', '.join(engines[pool]) or 'it has none'}")
+            yield Problem(
+                where, found, f"a version of that pool's engines: {', '.join(engines[pool]) or 'it has none'}"
+            )
 
 
-def runner_pool_problems(entries: Sequence[Mapping[str, Any]], engines: Mapping[str, Sequence[str]], default: str = "") -> list[Problem]:
+def runner_pool_problems(
+    entries: Sequence[Mapping[str, Any]], engines: Mapping[str, Sequence[str]], default: str = ""
+) -> list[Problem]:
     """All that is wrong with runner pools, by themselves and with the engines that they name; see unknown_engines."""
-    return [*_runner_pools("runner_pools_pools", entries), *unknown_engines("runner_pools_pools", entries, engines, default)]
+    return [
+        *_runner_pools("runner_pools_pools", entries),
+        *unknown_engines("runner_pools_pools", entries, engines, default),
+    ]
 
 
 def engine_problems(pools: Sequence[Mapping[str, Any]]) -> Iterator[Problem]:
-    """What the engines of these pools may not be given, since it is secret. `pools`: as fleet_pools has them, with nothing left out."""
+    """What the engines of these pools may not be given, since it is secret. `pools`: as fleet_pools has them, with
+    nothing left out.
+    """
     for pool in pools:
         engine = pool.get("engine") or {}
         path = f"pool {pool['name']}, engine.environment"
         yield from _environment(path, engine.get("environment"))
         for where in credentials_in(path, engine.get("environment") or {}):
-            yield Problem(where, "a user name or a password inside an address", "a reference to a Secret", "environment_secret")
+            yield Problem(
+                where, "a user name or a password inside an address", "a reference to a Secret", "environment_secret"
+            )
         if engine.get("environment_secret"):
-            yield from _is(_api_names.dns_subdomain)(f"pool {pool['name']}, engine.environment_secret", engine["environment_secret"])
+            yield from _is(_api_names.dns_subdomain)(
+                f"pool {pool['name']}, engine.environment_secret", engine["environment_secret"]
+            )

@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""host:port at which every node reaches the API, typed or made from a host's address. No I/O. Private to the collection."""
+"""host:port at which every node reaches the API, typed or made from a host's address. No I/O. Private to the
+collection.
+"""
 
 from __future__ import annotations
 
@@ -47,8 +49,12 @@ def endpoint_problem(endpoint: str) -> str:
 
 
 def api_endpoint(host: str, port: int = PORT) -> str:
-    """host:port for a machine's address, with brackets around an IPv6 one; ValueError where no other machine reaches it."""
+    """host:port for a machine's address, with brackets around an IPv6 one; ValueError where no other machine reaches
+    it.
+    """
     problem = host_problem(host)
     if problem:
-        raise ValueError(f"the API's endpoint cannot be made of the control plane host's address: {problem}. Expected {EXPECTED}")
+        raise ValueError(
+            f"the API's endpoint cannot be made of the control plane host's address: {problem}. Expected {EXPECTED}"
+        )
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -38,7 +38,9 @@ CHARTS: dict[str, tuple[str, tuple[ChartImage, ...]]] = {
         "flannel",
         (
             ChartImage(("flannel", "image"), "ghcr.io/flannel-io/flannel", "v{version}"),
-            ChartImage(("flannel", "flannel_cni", "image"), "ghcr.io/flannel-io/flannel-cni-plugin", "v{flannel_cni_plugin}"),
+            ChartImage(
+                ("flannel", "flannel_cni", "image"), "ghcr.io/flannel-io/flannel-cni-plugin", "v{flannel_cni_plugin}"
+            ),
         ),
     ),
     "cert-manager": (
@@ -60,13 +62,19 @@ def problems(digests: Mapping[Any, Any]) -> Iterator[tuple[str, str, str]]:
     """Entries that are none: which, what was found and what was expected."""
     for image, digest in digests.items():
         if not _TAGGED.fullmatch(str(image)) or "://" in str(image):
-            yield str(image), f"the image {image!r}", "an image with its tag, as upstream names it, and without a digest"
+            yield (
+                str(image),
+                f"the image {image!r}",
+                "an image with its tag, as upstream names it, and without a digest",
+            )
         if not DIGEST.fullmatch(str(digest)):
             yield str(image), repr(digest), "sha256: and 64 hexadecimal digits in lower case"
 
 
 def checked(digests: Any) -> dict[str, str]:
-    """The digests by image, with the registry written out. ValueError where an entry is none: a typo must not mean "by tag"."""
+    """The digests by image, with the registry written out. ValueError where an entry is none: a typo must not mean "by
+    tag".
+    """
     if not isinstance(digests, Mapping):
         raise ValueError(f"fleet_image_digests must be a dictionary, found {type(digests).__name__}")
     for image, found, expected in problems(digests):
@@ -88,7 +96,9 @@ def has_digest(reference: str) -> bool:
 
 
 def digest_of(reference: str, digests: Mapping[str, str]) -> str:
-    """What the fleet's digests say of an image with a tag; empty where they say nothing. `digests`: as checked() gives them."""
+    """What the fleet's digests say of an image with a tag; empty where they say nothing. `digests`: as checked() gives
+    them.
+    """
     return digests.get(qualified_image(reference), "")
 
 

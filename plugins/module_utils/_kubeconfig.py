@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Which cluster a kubeconfig speaks of: its current context's. One reader for preflight, roles and modules. Private to the collection."""
+"""Which cluster a kubeconfig speaks of: its current context's. One reader for preflight, roles and modules. Private to
+the collection.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,8 @@ except ImportError:
     x509 = None  # type: ignore[assignment]
 
 NOT_SET = (
-    "fleet_kubeconfig: found nothing, expected the path of a kubeconfig on the controller. No cluster is guessed from ~/.kube/config or "
+    "fleet_kubeconfig: found nothing, expected the path of a kubeconfig on the controller. No cluster is guessed from "
+    "~/.kube/config or "
     "the environment. Set fleet_kubeconfig for all hosts of the inventory"
 )
 
@@ -65,7 +68,9 @@ def shown(fingerprint: str) -> str:
 
 
 def parse(text: str, folder: Path | None = None) -> Cluster:
-    """The current cluster of a kubeconfig. `folder`: where paths in it begin; without one, a CA that is a file is not read."""
+    """The current cluster of a kubeconfig. `folder`: where paths in it begin; without one, a CA that is a file is not
+    read.
+    """
     try:
         config = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -89,7 +94,8 @@ def read(path: str) -> Cluster:
 
 
 def rebuilt(text: str) -> str:
-    """A kubeconfig with its current cluster's address and CA and the user's certificate and key, and nothing else of what it was.
+    """A kubeconfig with its current cluster's address and CA and the user's certificate and key, and nothing else of
+    what it was.
 
     One that was fetched from a node may name programs to run, files to read or proxies to go through.
     """
@@ -113,14 +119,18 @@ def rebuilt(text: str) -> str:
 
 
 def holder(path: str, now: datetime) -> tuple[str, float]:
-    """Whom the certificate in a kubeconfig names, and for how many hours yet; an empty name where its user has none in the file."""
+    """Whom the certificate in a kubeconfig names, and for how many hours yet; an empty name where its user has none in
+    the file.
+    """
     config = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     contexts, users = _named(config, "contexts", "context"), _named(config, "users", "user")
     user = users.get(str(contexts.get(str(config.get("current-context")), {}).get("user")), {})
     if x509 is None or not user.get("client-certificate-data"):
         return "", 0.0
     try:
-        certificate = x509.load_pem_x509_certificate(base64.b64decode("".join(str(user["client-certificate-data"]).split()), validate=True))
+        certificate = x509.load_pem_x509_certificate(
+            base64.b64decode("".join(str(user["client-certificate-data"]).split()), validate=True)
+        )
         names = certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
     except (ValueError, binascii.Error):
         raise KubeconfigError("its current user's client-certificate-data are no base64 of a certificate") from None

@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The one rule of fleet_mirror: an upstream address, without its scheme, is appended to the mirror's. Private to the collection."""
+"""The one rule of fleet_mirror: an upstream address, without its scheme, is appended to the mirror's. Private to the
+collection.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,10 @@ def check_mirror(mirror: Any) -> Mapping[str, Any]:
         raise ValueError(f"fleet_mirror has no key {', '.join(map(str, unknown))}; its keys are: {', '.join(KEYS)}")
     secret = next(credentials_in("fleet_mirror", {key: mirror.get(key) for key in ("url", "registry")}), "")
     if secret:
-        raise ValueError(f"{secret} carries a user name or a password, expected none: it would be printed and written to files of hosts")
+        raise ValueError(
+            f"{secret} carries a user name or a password, expected none: it would be printed and written to files of "
+            "hosts"
+        )
     url = mirror.get("url") or ""
     if url and not str(url).startswith(("http://", "https://")):
         raise ValueError(f"fleet_mirror.url must begin with http:// or https://, found {url!r}")
@@ -48,7 +53,9 @@ def qualified_image(reference: str) -> str:
 
 
 def mirrored(reference: str, mirror: Mapping[str, Any]) -> str:
-    """Where a file (http, https), an OCI chart (oci) or an image lies when there is a mirror; unchanged when there is none."""
+    """Where a file (http, https), an OCI chart (oci) or an image lies when there is a mirror; unchanged when there is
+    none.
+    """
     check_mirror(mirror)
     url, registry = str(mirror.get("url") or "").rstrip("/"), str(mirror.get("registry") or "").rstrip("/")
     scheme, separator, address = reference.partition("://")
@@ -87,7 +94,8 @@ def registry_hosts(registries: Sequence[str], mirror: Mapping[str, Any]) -> list
     return [
         {
             "path": f"/etc/containerd/certs.d/{registry}/hosts.toml",
-            "content": f'{HEADER}\nserver = "{base}/{registry}"\ncapabilities = ["pull", "resolve"]\noverride_path = true\n',
+            "content": f'{HEADER}\nserver = "{base}/{registry}"\ncapabilities = ["pull", "resolve"]\noverride_path = '
+            "true\n",
         }
         for registry in registries
     ]

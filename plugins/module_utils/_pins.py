@@ -4,8 +4,9 @@
 
 """Every version and checksum that the collection pins, once. This module util is private to the collection.
 
-Checksums are the sha256 of the release files as upstream publishes them beside each release. Of a version without one here, the sum that is
-published is asked for when the file is (_published_sums.py). `make pins` prints each version beside the newest.
+Checksums are the sha256 of the release files as upstream publishes them beside each release. Of a version without one
+here, the sum that is published is asked for when the file is (_published_sums.py). `make pins` prints each version
+beside the newest.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ PINS: dict[str, str] = {
     "arc_scale_set": "0.15.1",
     "engine": "0.21.11",
     "runner": "2.338.1",
-    # The newest image with the entrypoint that the legacy controller asks for, as far as is known; see docs/versions.md.
+    # The newest image with the entrypoint that the legacy controller asks for, as far as is known; see
+    # docs/versions.md.
     "runner_legacy": "2.335.1",
 }
 
@@ -46,7 +48,9 @@ _GITHUB = "https://github.com/"
 
 @dataclass(frozen=True)
 class Artifact:
-    """A release file: which pin is its version, where upstream has it and its published sum, and its sha256 by version and architecture."""
+    """A release file: which pin is its version, where upstream has it and its published sum, and its sha256 by version
+    and architecture.
+    """
 
     pin: str
     url: str
@@ -144,14 +148,18 @@ def pin(name: str) -> str:
 
 
 def of_kubeadm(kubernetes: str) -> dict[str, str]:
-    """Versions of etcd, coredns and pause that kubeadm of this version deploys by itself; nothing where they are not known."""
+    """Versions of etcd, coredns and pause that kubeadm of this version deploys by itself; nothing where they are not
+    known.
+    """
     if kubernetes.split(".")[:2] != PINS["kubernetes"].split(".")[:2]:
         return {}
     return {name: PINS[name] for name in ("etcd", "coredns", "pause")}
 
 
 def artifacts(names: Sequence[str], mirror: Mapping[str, Any], versions: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Where to fetch each named artifact, and what its sha256 must be or where it is published, for every architecture."""
+    """Where to fetch each named artifact, and what its sha256 must be or where it is published, for every
+    architecture.
+    """
     if isinstance(names, str):
         raise ValueError(f"names of artifacts must be a list, found the string {names!r}")
     unknown_pins = sorted(set(versions) - {artifact.pin for artifact in ARTIFACTS.values()})
@@ -166,8 +174,14 @@ def _resolve(name: str, mirror: Mapping[str, Any], versions: Mapping[str, str]) 
     artifact = ARTIFACTS[name]
     version = str(versions.get(artifact.pin) or pin(artifact.pin))
     if not version[:1].isdigit():
-        raise ValueError(f"the version of {artifact.pin} must begin with a digit (1.2.3, without a v), found {version!r}")
-    return {"name": name, "version": version, "sources": {arch: _source(artifact, version, arch, mirror) for arch in ARCHITECTURES}}
+        raise ValueError(
+            f"the version of {artifact.pin} must begin with a digit (1.2.3, without a v), found {version!r}"
+        )
+    return {
+        "name": name,
+        "version": version,
+        "sources": {arch: _source(artifact, version, arch, mirror) for arch in ARCHITECTURES},
+    }
 
 
 def _source(artifact: Artifact, version: str, arch: str, mirror: Mapping[str, Any]) -> dict[str, str]:

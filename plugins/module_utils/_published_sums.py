@@ -2,10 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The sha256 that upstream publishes beside a release file, for versions whose sum the collection does not pin. Private to the collection.
+"""The sha256 that upstream publishes beside a release file, for versions whose sum the collection does not pin. Private
+to the collection.
 
-It comes from the same place as the file, so it shows that the file arrived whole, and TLS shows from whom; a pinned sum shows more:
-that the file is still the one of the day on which it was pinned.
+It comes from the same place as the file, so it shows that the file arrived whole, and TLS shows from whom; a pinned sum
+shows more: that the file is still the one of the day on which it was pinned.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ def fetch(address: str, file: str, timeout: int) -> str:
         return find(content.decode("utf-8", "replace"), file)
     except Exception as error:
         raise SumError(
-            f"the sha256 that is published at {address} cannot be used: {error}. Set the sum of {file} in fleet_mirror.checksums, "
+            f"the sha256 that is published at {address} cannot be used: {error}. Set the sum of {file} in "
+            "fleet_mirror.checksums, "
             "ask for a version that is pinned, or let this host reach the address"
         ) from error

@@ -51,7 +51,9 @@ def quantity(value: Any) -> Fraction:
 
 
 def kubernetes(value: Any) -> Fraction:
-    """The value of what is handed to the API or to the kubelet as it is. They take fewer forms than people write, and none below zero."""
+    """The value of what is handed to the API or to the kubelet as it is. They take fewer forms than people write, and
+    none below zero.
+    """
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not _API.fullmatch(repr(value) if number else value if isinstance(value, str) else ""):
         raise ValueError(f"found {value!r}, expected {EXPECTED_API}")

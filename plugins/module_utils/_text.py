@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Text that came from elsewhere, before a person reads it: nothing in it may steer a terminal. No I/O. Private to the collection."""
+"""Text that came from elsewhere, before a person reads it: nothing in it may steer a terminal. No I/O. Private to the
+collection.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ MAX_LINE = 400
 
 def printable(text: str) -> str:
     """The text without control characters; those that part words become blanks, and a line's end stays one."""
-    return "".join(char if char.isprintable() or char == "\n" else " " if char.isspace() or char < " " else "" for char in text)
+    return "".join(
+        char if char.isprintable() or char == "\n" else " " if char.isspace() or char < " " else "" for char in text
+    )
 
 
 def clean(text: Any, limit: int = MAX_LINE) -> str:

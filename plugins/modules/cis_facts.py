@@ -11,10 +11,10 @@ author: runnerfleet contributors (@runnerfleet)
 version_added: 0.1.0
 short_description: What a host says of itself that the CIS Kubernetes Benchmark asks for
 description:
-  - Modes and owners of files, the arguments of Kubernetes' own programs as they run, and the texts of the kubelet's configuration. It only
-    looks, in one call.
-  - Nothing of the content of keys, kubeconfigs or the configuration of encryption is returned, of the latter the names of resources and
-    providers alone.
+  - Modes and owners of files, the arguments of Kubernetes' own programs as they run, and the texts of the kubelet's
+    configuration. It only looks, in one call.
+  - Nothing of the content of keys, kubeconfigs or the configuration of encryption is returned, of the latter the names
+    of resources and providers alone.
 options:
   control_plane:
     description:
@@ -51,13 +51,14 @@ kubelet_config:
   elements: str
   returned: always
 authentication:
-  description: The text of the API server's C(--authentication-config). None where there is none, or where it cannot be read.
+  description: The text of the API server's C(--authentication-config). None where there is none, or where it cannot be
+    read.
   type: str
   returned: always
 encryption:
   description:
-    - For each entry of the API server's C(--encryption-provider-config) its resources, and its providers by name. None where there is none,
-      or where it cannot be read, such as YAML on a host whose Python knows none.
+    - For each entry of the API server's C(--encryption-provider-config) its resources, and its providers by name. None
+      where there is none, or where it cannot be read, such as YAML on a host whose Python knows none.
   type: list
   elements: dict
   returned: always
@@ -75,7 +76,12 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host.cis_subjects import API, FILES, KUBELET, PROGRAMS
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host.cis_subjects import (
+    API,
+    FILES,
+    KUBELET,
+    PROGRAMS,
+)
 
 try:
     import yaml
@@ -119,17 +125,24 @@ def arguments(words: Sequence[str]) -> list[str]:
     """Options of a command line, each with its value, which may be the next word."""
     following = [*words[1:], ""]
     valued = ("=" not in word and after and not after.startswith("-") for word, after in zip(words, following))
-    return [f"{word}={after}" if alone else word for word, after, alone in zip(words, following, valued) if word.startswith("--")]
+    return [
+        f"{word}={after}" if alone else word
+        for word, after, alone in zip(words, following, valued)
+        if word.startswith("--")
+    ]
 
 
 def commands(control_plane: bool) -> dict[str, list[str]]:
     """Arguments of root's processes of the programs' names. The first of each counts.
 
-    A job may call its process what it likes, and be root in its container: a kubelet is one of the host's own processes.
+    A job may call its process what it likes, and be root in its container: a kubelet is one of the host's own
+    processes.
     """
     found: dict[str, list[str]] = {}
     here = os.readlink(PROC / "self/ns/pid")
-    for folder in sorted((entry for entry in PROC.iterdir() if entry.name.isdigit()), key=lambda entry: int(entry.name)):
+    for folder in sorted(
+        (entry for entry in PROC.iterdir() if entry.name.isdigit()), key=lambda entry: int(entry.name)
+    ):
         try:
             line = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
             name = os.path.basename(line[0])
@@ -159,7 +172,9 @@ def text(path: str) -> str | None:
 def kubelet_texts(options: Sequence[str]) -> list[str]:
     """What the kubelet reads, by its own arguments."""
     folder = given(options, "config-dir")
-    texts = [text(path) for path in (given(options, "config"), *sorted(glob.glob(f"{folder}/*.conf") if folder else []))]
+    texts = [
+        text(path) for path in (given(options, "config"), *sorted(glob.glob(f"{folder}/*.conf") if folder else []))
+    ]
     return [content for content in texts if content is not None]
 
 
@@ -175,7 +190,10 @@ def encryption(path: str) -> list[dict[str, list[str]]] | None:
             return None
     try:
         return [
-            {"resources": [str(name) for name in entry["resources"]], "providers": [str(next(iter(one))) for one in entry["providers"]]}
+            {
+                "resources": [str(name) for name in entry["resources"]],
+                "providers": [str(next(iter(one))) for one in entry["providers"]],
+            }
             for entry in document["resources"]
         ]
     except (KeyError, TypeError, StopIteration):  # another document
@@ -184,7 +202,9 @@ def encryption(path: str) -> list[dict[str, list[str]]] | None:
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(argument_spec={"control_plane": {"type": "bool", "default": False}}, supports_check_mode=True)
+    module = AnsibleModule(
+        argument_spec={"control_plane": {"type": "bool", "default": False}}, supports_check_mode=True
+    )
     running = commands(module.params["control_plane"])
     server: Sequence[str] = running.get(API, [])
     module.exit_json(

@@ -32,8 +32,9 @@ EXAMPLES = r"""
 RETURN = r"""
 api_servers:
   description:
-    - Peers of a network policy's rule for ingress that connections of the API servers come from. The addresses of the service's endpoints
-      and of the control plane's nodes, and the first two of what each of these has for its pods, those of the tunnel and of the bridge.
+    - Peers of a network policy's rule for ingress that connections of the API servers come from. The addresses of the
+      service's endpoints and of the control plane's nodes, and the first two of what each of these has for its pods,
+      those of the tunnel and of the bridge.
   returned: success
   type: list
   elements: dict
@@ -73,8 +74,14 @@ def main() -> None:
     nodes = look.nodes()
     slices = look.items(SLICES, "EndpointSlice", labelSelector="kubernetes.io/service-name=kubernetes")
     if look.unread or not nodes or not slices:
-        found = "; ".join(look.unread) or f"{len(nodes)} nodes and {len(slices)} EndpointSlices of the service default/kubernetes"
-        module.fail_json(msg=f"The addresses of the cluster are not known: found {found}, expected both. Ask again when the API answers.")
+        found = (
+            "; ".join(look.unread)
+            or f"{len(nodes)} nodes and {len(slices)} EndpointSlices of the service default/kubernetes"
+        )
+        module.fail_json(
+            msg=f"The addresses of the cluster are not known: found {found}, expected both. Ask again when the API "
+            "answers."
+        )
     module.exit_json(
         changed=False,
         api_servers=peers(api_servers(nodes, slices)),

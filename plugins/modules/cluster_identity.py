@@ -11,10 +11,11 @@ author: runnerfleet contributors (@runnerfleet)
 version_added: 0.1.0
 short_description: Prove that a cluster is this fleet's
 description:
-  - Compares the fleet's name and the fingerprint of the cluster's certificate authority with what ConfigMap C(kube-system/runnerfleet)
-    says, and fails where they differ. Every play that speaks to the API does so before anything else.
-  - Fails as well where the environment has variables C(K8S_AUTH_*) or C(HELM_KUBE*), which would lead modules of C(kubernetes.core)
-    to another cluster than the kubeconfig that they are given.
+  - Compares the fleet's name and the fingerprint of the cluster's certificate authority with what ConfigMap
+    C(kube-system/runnerfleet) says, and fails where they differ. Every play that speaks to the API does so before
+    anything else.
+  - Fails as well where the environment has variables C(K8S_AUTH_*) or C(HELM_KUBE*), which would lead modules of
+    C(kubernetes.core) to another cluster than the kubeconfig that they are given.
   - With O(adopt) a cluster that says nothing yet is given the ConfigMap.
 extends_documentation_fragment:
   - runnerfleet.baremetal.cluster
@@ -66,7 +67,13 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _kubeconfig
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.client import CLUSTER_ARGS, api_client
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.identity import NAME, NAMESPACE, Identity, mismatch, overriding
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.identity import (
+    NAME,
+    NAMESPACE,
+    Identity,
+    mismatch,
+    overriding,
+)
 
 PATH = f"/api/v1/namespaces/{NAMESPACE}/configmaps"
 TIMEOUT = 30
@@ -102,7 +109,8 @@ def main() -> None:
     names = overriding(os.environ, path)
     if names:
         module.fail_json(
-            msg=f"environment: found {', '.join(names)}, expected none: they would lead modules to another cluster than {path}. Unset them"
+            msg=f"environment: found {', '.join(names)}, expected none: they would lead modules to another cluster "
+            f"than {path}. Unset them"
         )
     try:
         ours = Identity(module.params["fleet"], _kubeconfig.read(path).fingerprint)
@@ -119,10 +127,16 @@ def main() -> None:
     except Exception as error:  # whatever its transport throws
         reason = getattr(error, "reason", None) or error
         module.fail_json(
-            msg=f"the cluster of {path} did not answer: {type(error).__name__}: {str(reason)[:300]}. Is it up, and reached from here?"
+            msg=f"the cluster of {path} did not answer: {type(error).__name__}: {str(reason)[:300]}. Is it up, and "
+            "reached from here?"
         )
     written = json.dumps(ours.to_object()["data"], indent=2, sort_keys=True) + "\n" if found is None else ""
-    diff = {"before": "", "after": written, "before_header": f"{NAMESPACE}/{NAME}", "after_header": f"{NAMESPACE}/{NAME}"}
+    diff = {
+        "before": "",
+        "after": written,
+        "before_header": f"{NAMESPACE}/{NAME}",
+        "after_header": f"{NAMESPACE}/{NAME}",
+    }
     module.exit_json(changed=found is None, ca=ours.authority, **({"diff": diff} if written else {}))
 
 

@@ -11,11 +11,11 @@ author: runnerfleet contributors (@runnerfleet)
 version_added: 0.1.0
 short_description: Say what keeps a cluster, or a part of it, from being ready
 description:
-  - Lists, a line each, node conditions, pods that are not ready with their reasons, what could not be created, claims that are not bound,
-    webhooks without a pod behind them, and the last warnings among the Events.
+  - Lists, a line each, node conditions, pods that are not ready with their reasons, what could not be created, claims
+    that are not bound, webhooks without a pod behind them, and the last warnings among the Events.
   - Reads only. What the credential may not read is said and does not end the look.
-  - In the C(rescue) of a wait it ends the play with O(failed_wait) and these lines. Before a deployment, O(require_room) ends it where
-    nothing that is deployed could start.
+  - In the C(rescue) of a wait it ends the play with O(failed_wait) and these lines. Before a deployment,
+    O(require_room) ends it where nothing that is deployed could start.
   - Texts of the cluster are data. They lose control characters and passwords in addresses, and are cut to a length.
 extends_documentation_fragment:
   - runnerfleet.baremetal.cluster
@@ -33,7 +33,8 @@ options:
   require_room:
     description:
       - Fail where every node with the labels of O(node_selector) is under disk, memory or process pressure.
-      - With the labels of O(node_selector) on no node at all it fails too. Not in check mode, in which nodes have their labels only later.
+      - With the labels of O(node_selector) on no node at all it fails too. Not in check mode, in which nodes have their
+        labels only later.
     type: bool
     default: false
   node_selector:
@@ -79,7 +80,12 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kubernetes.core.plugins.module_utils.k8s.core import AnsibleK8SModule
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.client import CLUSTER_ARGS, api_client
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.objects import Look
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.problems import clean, node_problems, pressed, problems
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.problems import (
+    clean,
+    node_problems,
+    pressed,
+    problems,
+)
 
 MAX_ERROR = 4000
 
@@ -93,7 +99,9 @@ def no_room(look: Look, selector: dict[str, str]) -> list[str]:
     if not nodes:
         return [f"no node has the labels {labels}" if labels else "the cluster has no node"]
     if pressed(nodes):
-        return [clean(f"node {node['metadata']['name']}: {text}") for node in nodes[:10] for text in node_problems(node)]
+        return [
+            clean(f"node {node['metadata']['name']}: {text}") for node in nodes[:10] for text in node_problems(node)
+        ]
     return []
 
 
@@ -111,20 +119,30 @@ def main() -> None:
     try:
         look = Look(api_client(module))
     except Exception as error:
-        # The client raises whatever its transport does. The first failure is what a reader needs; this one comes after it.
-        module.fail_json(msg=f"{failed}\nThe cluster's API did not answer: {type(error).__name__}: {clean(error)}".strip(), problems=[])
+        # The client raises whatever its transport does. The first failure is what a reader needs; this one comes after
+        # it.
+        module.fail_json(
+            msg=f"{failed}\nThe cluster's API did not answer: {type(error).__name__}: {clean(error)}".strip(),
+            problems=[],
+        )
     if module.params["require_room"] and not module.check_mode:
         lines = no_room(look, module.params["node_selector"] or {})
         if lines:
             hint = (
-                "Expected a node that pods can start on. Free space or memory there, or label a node, and run again; nothing was changed."
+                "Expected a node that pods can start on. Free space or memory there, or label a node, and run "
+                "again; nothing was changed."
             )
             module.fail_json(msg="\n".join(["Nothing that is deployed now could start:", *lines, hint]), problems=lines)
     lines = problems(look.objects(module.params["namespaces"])) if failed or not module.params["require_room"] else []
     if failed:
-        said = ["What the cluster says:", *lines] if lines else ["The cluster shows no pod that is not ready and no warning."]
+        said = (
+            ["What the cluster says:", *lines]
+            if lines
+            else ["The cluster shows no pod that is not ready and no warning."]
+        )
         module.fail_json(
-            msg="\n".join([failed, *said, "Mend what these lines name and run again; nothing needs to be undone."]), problems=lines
+            msg="\n".join([failed, *said, "Mend what these lines name and run again; nothing needs to be undone."]),
+            problems=lines,
         )
     module.exit_json(changed=False, problems=lines, msg=f"{len(lines)} problems")
 

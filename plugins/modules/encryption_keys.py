@@ -11,9 +11,12 @@ author: runnerfleet contributors (@runnerfleet)
 version_added: 0.1.0
 short_description: The keys by which an API server encrypts Secrets at rest
 description:
-  - Makes a key on the control plane itself, once, in a file that root alone reads. It never leaves the host, and is in no result.
-  - With O(state=added) another key comes first, by which the API server encrypts from then on. With O(state=first) all others go.
-  - A file that is none of ours is refused, never replaced. Without its keys nobody reads what is encrypted, so back it up with etcd.
+  - Makes a key on the control plane itself, once, in a file that root alone reads. It never leaves the host, and is in
+    no result.
+  - With O(state=added) another key comes first, by which the API server encrypts from then on. With O(state=first) all
+    others go.
+  - A file that is none of ours is refused, never replaced. Without its keys nobody reads what is encrypted, so back it
+    up with etcd.
 options:
   path:
     description: The file, as C(--encryption-provider-config) names it.
@@ -22,7 +25,8 @@ options:
   state:
     description:
       - V(present) makes a key where there is none.
-      - V(added) puts a new key before those that are there, unless there are two already, of a rotation that was interrupted.
+      - V(added) puts a new key before those that are there, unless there are two already, of a rotation that was
+        interrupted.
       - V(first) keeps the first key alone. To be done once everything is written anew.
     type: str
     choices: [present, added, first]

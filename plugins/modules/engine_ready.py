@@ -11,12 +11,15 @@ author: runnerfleet contributors (@runnerfleet)
 version_added: 0.1.0
 short_description: Wait for the Dagger engines of all engine nodes and let runners in
 description:
-  - Waits until the engine pod of each engine node answers, and then lifts that node's start-up taint C(runnerfleet.dev/engine-not-ready),
-    so that a runner never lands beside a dead engine. All nodes are one call.
-  - Puts the taint back on a node whose engine does not answer when the time is over. The jobs that run there are not touched.
-  - A node in the middle of a roll-out (M(runnerfleet.baremetal.engine_rollout)) is left to that, and returned in RV(rolling).
+  - Waits until the engine pod of each engine node answers, and then lifts that node's start-up taint
+    C(runnerfleet.dev/engine-not-ready), so that a runner never lands beside a dead engine. All nodes are one call.
+  - Puts the taint back on a node whose engine does not answer when the time is over. The jobs that run there are not
+    touched.
+  - A node in the middle of a roll-out (M(runnerfleet.baremetal.engine_rollout)) is left to that, and returned in
+    RV(rolling).
   - A node whose kubelet stopped reporting is not waited for. It is returned in RV(silent).
-  - Never restarts an engine. Pods that still run an older template than their DaemonSet are returned in RV(outdated), with a warning.
+  - Never restarts an engine. Pods that still run an older template than their DaemonSet are returned in RV(outdated),
+    with a warning.
 options:
   versions:
     description: The engine versions that must answer on the nodes of each pool, as a list by the name of the pool.
@@ -113,7 +116,9 @@ def connect(module: AnsibleK8SModule) -> EngineCluster:
     return EngineCluster(api_client(module), sorted(module.params["versions"]), module.params["namespace"])
 
 
-def let_in(module: AnsibleK8SModule, cluster: EngineCluster) -> tuple[list[NodeVerdict], list[str], list[dict[str, Any]]]:
+def let_in(
+    module: AnsibleK8SModule, cluster: EngineCluster
+) -> tuple[list[NodeVerdict], list[str], list[dict[str, Any]]]:
     """Look, lift, and look again until every node answers or the time is over."""
     deadline = time.monotonic() + module.params["timeout"]
     lifted: list[str] = []
@@ -136,7 +141,9 @@ def let_in(module: AnsibleK8SModule, cluster: EngineCluster) -> tuple[list[NodeV
 
 
 def keep_out(cluster: EngineCluster, verdicts: list[NodeVerdict]) -> list[str]:
-    """Keep new runners away from the nodes whose engines do not answer; one that is being written to gets it at the next run."""
+    """Keep new runners away from the nodes whose engines do not answer; one that is being written to gets it at the
+    next run.
+    """
     names = {verdict.name for verdict in verdicts if verdict.awaited and not verdict.tainted}
     nodes = [node for node in cluster.nodes() if node["metadata"]["name"] in names]
     return [node["metadata"]["name"] for node in nodes if cluster.set_taints(node, with_taint(node))]
@@ -157,7 +164,9 @@ def main() -> None:
         barred = [] if module.check_mode else keep_out(cluster, verdicts)
     except Exception as error:
         # The client raises whatever its transport does; a person needs to know that it is the API that did not answer.
-        module.fail_json(msg=f"engine_ready could not speak to the cluster's API: {type(error).__name__}: {str(error)[:500]}")
+        module.fail_json(
+            msg=f"engine_ready could not speak to the cluster's API: {type(error).__name__}: {str(error)[:500]}"
+        )
     waiting = [verdict for verdict in verdicts if verdict.awaited]
     result: dict[str, Any] = {
         "changed": bool(lifted or barred),
@@ -169,23 +178,31 @@ def main() -> None:
         "silent": [verdict.name for verdict in verdicts if verdict.silent],
         "outdated": [verdict.name for verdict in verdicts if verdict.outdated],
         "diff": {
-            key: "".join(f"{name}: {ENGINE_TAINT}\n" for name in sorted(names)) for key, names in (("before", lifted), ("after", barred))
+            key: "".join(f"{name}: {ENGINE_TAINT}\n" for name in sorted(names))
+            for key, names in (("before", lifted), ("after", barred))
         },
     }
     if not verdicts and not module.check_mode:
         found = f"no node with the label {POOL_LABEL} and one of the values {', '.join(cluster.pools)}"
-        module.fail_json(msg=f"Found {found}; expected at least one engine node. Label the nodes first (role node_pools).", **result)
+        module.fail_json(
+            msg=f"Found {found}; expected at least one engine node. Label the nodes first (role node_pools).", **result
+        )
     if waiting and not module.check_mode:
         stuck = {name for verdict in waiting for name in verdict.pods.values()}
         lines = {pod["metadata"]["name"]: cluster.last_line(pod) for pod in pods if pod["metadata"]["name"] in stuck}
         cause = explain(cluster.api, [module.params["namespace"], "kube-system"])
         module.fail_json(msg=f"{complaint(waiting, lines, module.params['timeout'])}\n{cause}", **result)
     if result["rolling"]:
-        module.warn(f"in the middle of a roll-out, finish it with runnerfleet.baremetal.engine_upgrade: {', '.join(result['rolling'])}")
+        module.warn(
+            "in the middle of a roll-out, finish it with runnerfleet.baremetal.engine_upgrade: "
+            f"{', '.join(result['rolling'])}"
+        )
     if result["outdated"]:
         module.warn(
-            f"The engines of {', '.join(result['outdated'])} still run as they were started before the last change. They are not "
-            "restarted under running jobs: runnerfleet.baremetal.engine_upgrade (playbooks/engine_upgrade.yml) rolls them node by node."
+            f"The engines of {', '.join(result['outdated'])} still run as they were started before the last change. "
+            "They are not "
+            "restarted under running jobs: runnerfleet.baremetal.engine_upgrade (playbooks/engine_upgrade.yml) rolls "
+            "them node by node."
         )
     module.exit_json(**result)
 

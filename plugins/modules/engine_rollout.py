@@ -12,15 +12,18 @@ version_added: 0.1.0
 short_description: Start engines anew, node by node, without losing a job or a cache
 description:
   - Rolls the engine pods that run an older template than their DaemonSet. Where nothing differs, nothing is stopped.
-  - On each node, new runners are kept away by the taint C(runnerfleet.dev/engine-not-ready), idle ones are taken off the service's list by
-    their own controller, and busy ones finish their job. When the engines have no client left they are stopped with all the time they need.
-    Once they answer again, their caches are proven, and the taint is lifted.
-  - A cache is proven by its canary, a step that the pod runs after each start. Cached, the cache came through; run anew, it did not.
-    Beside it count the pod's counters of restores, wipes and unclean stops, and the bytes (O(min_kept_percent)). The engine's number of
-    entries is no proof, since it counts open and recent sessions. Where the canary says nothing and nothing speaks for a loss, the roll
-    goes on and warns.
-  - A node whose cache did not come through stops the roll and keeps its taint, until it is named in O(accept_cache_loss).
-  - How far a node is stands in its annotation C(runnerfleet.dev/engine-rollout). A run that was killed is finished by the next one.
+  - On each node, new runners are kept away by the taint C(runnerfleet.dev/engine-not-ready), idle ones are taken off
+    the service's list by their own controller, and busy ones finish their job. When the engines have no client left
+    they are stopped with all the time they need. Once they answer again, their caches are proven, and the taint is
+    lifted.
+  - A cache is proven by its canary, a step that the pod runs after each start. Cached, the cache came through; run
+    anew, it did not. Beside it count the pod's counters of restores, wipes and unclean stops, and the bytes
+    (O(min_kept_percent)). The engine's number of entries is no proof, since it counts open and recent sessions. Where
+    the canary says nothing and nothing speaks for a loss, the roll goes on and warns.
+  - A node whose cache did not come through stops the roll and keeps its taint, until it is named in
+    O(accept_cache_loss).
+  - How far a node is stands in its annotation C(runnerfleet.dev/engine-rollout). A run that was killed is finished by
+    the next one.
 options:
   runner_namespace:
     description: Namespace of the runners. Whatever runs there on a node is waited for.
@@ -28,7 +31,8 @@ options:
     default: arc-runners
   drain_only:
     description:
-      - Only wait until the jobs on O(nodes), which must be named, have ended, so that the machines can be worked on. No engine is stopped.
+      - Only wait until the jobs on O(nodes), which must be named, have ended, so that the machines can be worked on. No
+        engine is stopped.
       - The nodes keep new runners away until M(runnerfleet.baremetal.engine_ready) sees their engines answer.
     type: bool
     default: false
@@ -47,12 +51,13 @@ options:
     default: true
   restart_older_than:
     description:
-      - Also start anew every engine that was created before this time, as C(2026-01-31T12:00:00Z). The same time in a second run
-        finishes the first one.
+      - Also start anew every engine that was created before this time, as C(2026-01-31T12:00:00Z). The same time in a
+        second run finishes the first one.
     type: str
     default: ""
   intended:
-    description: In check mode, the DaemonSets as they will be, which a dry run could not change. What they would make stale is planned too.
+    description: In check mode, the DaemonSets as they will be, which a dry run could not change. What they would make
+      stale is planned too.
     type: list
     elements: dict
     default: []
@@ -61,7 +66,8 @@ options:
     type: int
     default: 7200
   end_jobs:
-    description: Whether the runner pods of a node that is still in use after O(drain_timeout) are deleted. Jobs fail, the cache is kept.
+    description: Whether the runner pods of a node that is still in use after O(drain_timeout) are deleted. Jobs fail,
+      the cache is kept.
     type: bool
     default: false
   start_timeout:
@@ -71,7 +77,8 @@ options:
   min_kept_percent:
     description:
       - Share of the bytes that must be left after the stop. Engines collect garbage when they stop, a sweep at most.
-      - It is taken of half of the bytes from before, since an engine may count a cache twice and no longer does so after its next start.
+      - It is taken of half of the bytes from before, since an engine may count a cache twice and no longer does so
+        after its next start.
     type: int
     default: 80
   proof_timeout:
@@ -80,7 +87,8 @@ options:
     default: 120
   request:
     description:
-      - What the engines are asked to do when they start again, in an annotation of their node from right before the stop until they answer.
+      - What the engines are asked to do when they start again, in an annotation of their node from right before the
+        stop until they answer.
       - V(checkpoint) takes one, V(restore) goes back to O(checkpoint), and that this came about is what has to be seen.
     type: str
     choices: [none, checkpoint, restore]
@@ -118,11 +126,12 @@ planned:
   returned: always
   type: list
   elements: str
-  sample: ["runner-1: engine pod dagger-engine-runner-0-21-8-x7k2p: metadata.annotations.runnerfleet.dev/engine-config changed"]
+  sample: ["runner-1: engine pod dagger-engine-runner-0-21-8-x7k2p: metadata.annotations.runnerfleet.dev/engine-config
+  changed"]
 rolled:
   description:
-    - The nodes that were rolled or drained. For each engine its C(cache), V(kept) or V(not known) with a C(reason), and the figures
-      before and after.
+    - The nodes that were rolled or drained. For each engine its C(cache), V(kept) or V(not known) with a C(reason), and
+      the figures before and after.
   returned: always
   type: list
   elements: dict
@@ -130,7 +139,8 @@ rolled:
     - node: runner-1
       seconds: 21.4
       engines:
-        - {daemonset: dagger-engine-runner-0-21-8, exit_code: 0, cache: kept, before: {bytes: 73400}, after: {bytes: 73400, canary: 1}}
+        - {daemonset: dagger-engine-runner-0-21-8, exit_code: 0, cache: kept, before: {bytes: 73400},
+          after: {bytes: 73400, canary: 1}}
 lost:
   description: Nodes whose cache did not come through, in this run or an earlier one.
   returned: always
@@ -176,7 +186,9 @@ def run(module: AnsibleK8SModule, cluster: EngineCluster) -> dict[str, Any]:
     limits = Limits(**{name: params[option] for name, option in LIMITS.items()}, interval=INTERVAL)
     plans = look(cluster, params, params["intended"] if module.check_mode else [])
     at_once = rollout.at_once(params["max_unavailable"], len(plans))
-    known = [item.node for item in plans if item.progress and item.progress.lost and item.node in params["accept_cache_loss"]]
+    known = [
+        item.node for item in plans if item.progress and item.progress.lost and item.node in params["accept_cache_loss"]
+    ]
     if known and not module.check_mode:
         for node in known:
             cluster.mark(node, None)
@@ -194,10 +206,15 @@ def run(module: AnsibleK8SModule, cluster: EngineCluster) -> dict[str, Any]:
     }
     if lost:
         reasons = "; ".join(f"{item.node}: {item.progress.problem}" for item in lost if item.progress)
-        return {**result, "changed": bool(known), "msg": f"A cache was lost in an earlier roll, nothing is rolled: {reasons}. {ADVICE}"}
+        return {
+            **result,
+            "changed": bool(known),
+            "msg": f"A cache was lost in an earlier roll, nothing is rolled: {reasons}. {ADVICE}",
+        }
     if params["request"] == "restore" and (missing := without_checkpoint(cluster, todo, params["checkpoint"])):
         raise ValueError(
-            f"checkpoint: expected {params['checkpoint'] or 'a good one'} on each engine: {'; '.join(missing)}. Nothing is stopped"
+            f"checkpoint: expected {params['checkpoint'] or 'a good one'} on each engine: {'; '.join(missing)}. "
+            "Nothing is stopped"
         )
     if module.check_mode:
         return result
@@ -234,7 +251,9 @@ def main() -> None:
         result = {"msg": f"{error}"}
     except Exception as error:
         # The client raises whatever its transport does; a person needs to know that it is the API that did not answer.
-        result = {"msg": f"the API of the cluster did not answer as expected: {type(error).__name__}: {str(error)[:500]}"}
+        result = {
+            "msg": f"the API of the cluster did not answer as expected: {type(error).__name__}: {str(error)[:500]}"
+        }
     if "msg" in result:
         module.fail_json(**result)
     if result["silent"]:
@@ -242,7 +261,10 @@ def main() -> None:
     for item in result["rolled"]:
         for engine in item["engines"]:
             if engine["cache"] == "not known":
-                module.warn(f"{item['node']}: {engine['daemonset']}: it is not known whether its cache came through: {engine['reason']}")
+                module.warn(
+                    f"{item['node']}: {engine['daemonset']}: it is not known whether its cache came through: "
+                    f"{engine['reason']}"
+                )
     module.exit_json(**result)
 
 

@@ -11,11 +11,14 @@ author: runnerfleet contributors (@runnerfleet)
 version_added: 0.1.0
 short_description: What the cluster has room for, before engines are deployed
 description:
-  - Says how much memory each engine of a pool can have, so that the runners of the plan fit beside it on the smallest machine of the pool.
-  - Counts what the machines' kubelets leave to pods (allocatable), less 256 MiB for what else runs on each node, less the runners, shared
-    by the versions of the pool, in steps of 256 MiB and never less than 2 GiB.
-  - An amount that engines have already is kept while it fits and is at least 90 % of what is possible, since another one means a restart.
-  - Names the DaemonSets of ours that no pool asks for and that no machine runs, which can go without stopping an engine.
+  - Says how much memory each engine of a pool can have, so that the runners of the plan fit beside it on the smallest
+    machine of the pool.
+  - Counts what the machines' kubelets leave to pods (allocatable), less 256 MiB for what else runs on each node, less
+    the runners, shared by the versions of the pool, in steps of 256 MiB and never less than 2 GiB.
+  - An amount that engines have already is kept while it fits and is at least 90 % of what is possible, since another
+    one means a restart.
+  - Names the DaemonSets of ours that no pool asks for and that no machine runs, which can go without stopping an
+    engine.
   - Names the service account that earlier releases gave to engines, and its rights, once no engine uses it.
   - Changes nothing. All pools are one call.
 options:
@@ -24,7 +27,8 @@ options:
     type: dict
     required: true
   hosts:
-    description: How many hosts the inventory has in each pool, by its name. The runners of a pool are shared by so many.
+    description: How many hosts the inventory has in each pool, by its name. The runners of a pool are shared by so
+      many.
     type: dict
     required: true
   runners:
@@ -74,18 +78,21 @@ memory:
   type: dict
   sample: {runner: 22528Mi}
 leftover:
-  description: DaemonSets of ours, of pools or versions that nobody states any more, without a machine that would run their engines.
+  description: DaemonSets of ours, of pools or versions that nobody states any more, without a machine that would run
+    their engines.
   returned: success
   type: list
   elements: str
   sample: [dagger-engine-old-0-21-10]
 secrets:
-  description: Those of O(secrets) that are there, with a checksum of what they hold, which is another one when that changes.
+  description: Those of O(secrets) that are there, with a checksum of what they hold, which is another one when that
+    changes.
   returned: success
   type: dict
   sample: {engine-environment: 6f1ed002ab559585}
 unused_access:
-  description: The service account of earlier releases and its rights, as objects to delete. None while an engine's pod still uses it.
+  description: The service account of earlier releases and its rights, as objects to delete. None while an engine's pod
+    still uses it.
   returned: success
   type: list
   elements: dict
@@ -109,7 +116,12 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kubernetes.core.plugins.module_utils.k8s.core import AnsibleK8SModule
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.client import CLUSTER_ARGS, api_client
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.api import EngineCluster
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.memory import MIB, engine_memory, leftover, memory_now
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.memory import (
+    MIB,
+    engine_memory,
+    leftover,
+    memory_now,
+)
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._names import POOL_LABEL
 
 
@@ -149,13 +161,17 @@ def main() -> None:
     module = AnsibleK8SModule(module_class=AnsibleModule, argument_spec=spec, supports_check_mode=True)
     params = module.params
     try:
-        cluster = EngineCluster(api_client(module), sorted(params["versions"]), params["namespace"], params["runner_namespace"])
+        cluster = EngineCluster(
+            api_client(module), sorted(params["versions"]), params["namespace"], params["runner_namespace"]
+        )
         found = look(cluster, params)
     except ValueError as error:
         module.fail_json(msg=f"runners: {error}")
     except Exception as error:
         # The client raises whatever its transport does; a person needs to know that it is the API that did not answer.
-        module.fail_json(msg=f"the API of the cluster did not answer as expected: {type(error).__name__}: {str(error)[:500]}")
+        module.fail_json(
+            msg=f"the API of the cluster did not answer as expected: {type(error).__name__}: {str(error)[:500]}"
+        )
     module.exit_json(changed=False, **found)
 
 

@@ -14,7 +14,8 @@ description:
   - Asks the cluster and each engine's metrics, and changes nothing. All nodes are one call.
 options:
   nodes:
-    description: Names of the nodes to look at, all of the pools when empty. Where none of them carries an engine, that is an error.
+    description: Names of the nodes to look at, all of the pools when empty. Where none of them carries an engine, that
+      is an error.
     type: list
     elements: str
     default: []
@@ -40,10 +41,10 @@ EXAMPLES = r"""
 RETURN = r"""
 engines:
   description:
-    - One entry an engine, and one for a node that has none. C(figures) has what the metrics say of C(clients), C(bytes),
-      C(canary) (1 where the step that the pod runs after each start was cached, 0 where it ran anew), C(persisted_bytes) and
-      C(persisted_results) of the last clean stop, C(clean), C(wipes), C(restores), C(missed), C(checkpoints), C(checkpoint_bytes),
-      C(checkpoint_time), C(size) and C(free).
+    - One entry an engine, and one for a node that has none. C(figures) has what the metrics say of C(clients),
+      C(bytes), C(canary) (1 where the step that the pod runs after each start was cached, 0 where it ran anew),
+      C(persisted_bytes) and C(persisted_results) of the last clean stop, C(clean), C(wipes), C(restores), C(missed),
+      C(checkpoints), C(checkpoint_bytes), C(checkpoint_time), C(size) and C(free).
   returned: success
   type: list
   elements: dict
@@ -81,7 +82,10 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kubernetes.core.plugins.module_utils.k8s.core import AnsibleK8SModule
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.client import CLUSTER_ARGS, api_client
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.api import EngineCluster
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.rollout_plan import RolloutError, wanted_revisions
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.rollout_plan import (
+    RolloutError,
+    wanted_revisions,
+)
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.status import checkpoints, engines, table
 
 
@@ -116,14 +120,17 @@ def main() -> None:
         module.fail_json(msg=f"{error}. Run again in a moment")
     except Exception as error:
         # The client raises whatever its transport does; a person needs to know that it is the API that did not answer.
-        module.fail_json(msg=f"the API of the cluster did not answer as expected: {type(error).__name__}: {str(error)[:500]}")
+        module.fail_json(
+            msg=f"the API of the cluster did not answer as expected: {type(error).__name__}: {str(error)[:500]}"
+        )
     wanted = module.params["nodes"]
     if wanted:
         there = sorted({entry["node"] for entry in found})
         found = [entry for entry in found if entry["node"] in wanted]
         if not found:
             module.fail_json(
-                msg=f"nodes: found {', '.join(wanted)}, expected some that carry an engine, which are {', '.join(there) or 'none'}"
+                msg=f"nodes: found {', '.join(wanted)}, expected some that carry an engine, which are "
+                f"{', '.join(there) or 'none'}"
             )
     module.exit_json(changed=False, engines=found, lines=table(found), checkpoints=checkpoints(found))
 

@@ -11,10 +11,11 @@ author: runnerfleet contributors (@runnerfleet)
 version_added: 0.1.0
 short_description: Puts lost nodes out of the cluster, and says what they knew
 description:
-  - Has a ValidatingAdmissionPolicy deny every write by the certificates of these nodes, and by the tokens of pods on them, so that neither
-    a Node of that name nor a request for a certificate is made with them any more. A name that is not listed any more is let go.
-  - Then denies what they have asked for, deletes bootstrap tokens that were made for them, and deletes their Node objects. The tokens of
-    pods on them end with the pods, which the cluster deletes after the Node.
+  - Has a ValidatingAdmissionPolicy deny every write by the certificates of these nodes, and by the tokens of pods on
+    them, so that neither a Node of that name nor a request for a certificate is made with them any more. A name that is
+    not listed any more is let go.
+  - Then denies what they have asked for, deletes bootstrap tokens that were made for them, and deletes their Node
+    objects. The tokens of pods on them end with the pods, which the cluster deletes after the Node.
   - Kubernetes revokes no certificate. Until its own ends, a node may still read what the API lets every node read.
 options:
   names:
@@ -60,7 +61,8 @@ deleted:
   returned: success
   sample: [runner-3]
 knew:
-  description: For each node that was deleted, the Secrets that its pods were given, and the accounts whose tokens they had.
+  description: For each node that was deleted, the Secrets that its pods were given, and the accounts whose tokens they
+    had.
   type: dict
   returned: success
   sample: {runner-3: {secrets: [arc-runners/registry], accounts: [kube-flannel/flannel]}}
@@ -84,7 +86,8 @@ def run(cluster: Requests, names: list[str], check_mode: bool) -> dict[str, Any]
     changed = cluster.apply(policies.expelled(names), dry=check_mode) if names or before else False
     if changed is None:
         raise CredentialError(
-            "the cluster has no ValidatingAdmissionPolicy (admissionregistration.k8s.io/v1): found an API without that kind, expected "
+            "the cluster has no ValidatingAdmissionPolicy (admissionregistration.k8s.io/v1): found an API without that "
+            "kind, expected "
             "Kubernetes 1.30 or newer. Nothing was done"
         )
     gone = sorted(there)
@@ -110,9 +113,13 @@ def main() -> None:
         result = run(Requests(api_client(module)), sorted(set(module.params["names"])), module.check_mode)
     except (CredentialError, ValueError) as error:
         module.fail_json(msg=str(error))
-    except Exception as error:  # whatever the client's transport throws: a person needs to know that it is the API that did not answer
+    except (
+        Exception
+    ) as error:  # whatever the client's transport throws: a person needs to know that it is the API that did not answer
         reason = getattr(error, "reason", None) or error
-        module.fail_json(msg=f"the API of the cluster did not answer as expected: {type(error).__name__}: {str(reason)[:500]}")
+        module.fail_json(
+            msg=f"the API of the cluster did not answer as expected: {type(error).__name__}: {str(reason)[:500]}"
+        )
     module.exit_json(**result)
 
 

@@ -13,17 +13,19 @@ author: runnerfleet contributors (@runnerfleet)
 version_added: 0.1.0
 short_description: Show which pools and runner sizes fit each machine
 description:
-  - Compares machines with every pool of C(fleet_pools) and with the control plane, and says how many runners of each size of
-    C(runner_pools_pools) fit beside the engine, and what runs out first.
-  - The machines are those of the play, as M(runnerfleet.baremetal.host_survey) saw them, or typed by hand, so that a purchase can be
-    planned.
-  - Prints one table, changes nothing, and runs on the controller, once for all hosts. It fails only where a machine did not answer.
+  - Compares machines with every pool of C(fleet_pools) and with the control plane, and says how many runners of each
+    size of C(runner_pools_pools) fit beside the engine, and what runs out first.
+  - The machines are those of the play, as M(runnerfleet.baremetal.host_survey) saw them, or typed by hand, so that a
+    purchase can be planned.
+  - Prints one table, changes nothing, and runs on the controller, once for all hosts. It fails only where a machine did
+    not answer.
 extends_documentation_fragment:
   - runnerfleet.baremetal.attributes
   - runnerfleet.baremetal.attributes.info_module
 options:
   hardware:
-    description: Machines by name, each with C(vcpus), C(memory_bytes) and C(drives), as M(runnerfleet.baremetal.node_sizing) takes them.
+    description: Machines by name, each with C(vcpus), C(memory_bytes) and C(drives), as
+      M(runnerfleet.baremetal.node_sizing) takes them.
     type: dict
     default: {}
   survey:

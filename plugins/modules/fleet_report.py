@@ -11,8 +11,10 @@ author: runnerfleet contributors (@runnerfleet)
 version_added: 0.1.0
 short_description: What a fleet is, in one pass over its API
 description:
-  - Lists nodes, engines, runner deployments and runners with five requests, however large the fleet is, and returns the few facts of each.
-  - The result holds no times, so that it is the same for a fleet that did not change. Kinds that a cluster does not have are empty lists.
+  - Lists nodes, engines, runner deployments and runners with five requests, however large the fleet is, and returns the
+    few facts of each.
+  - The result holds no times, so that it is the same for a fleet that did not change. Kinds that a cluster does not
+    have are empty lists.
 extends_documentation_fragment:
   - runnerfleet.baremetal.cluster
   - runnerfleet.baremetal.attributes
@@ -45,7 +47,8 @@ fleet:
   type: dict
   sample:
     nodes:
-      - {name: runner-1, pool: runner, roles: [runner], ready: true, schedulable: true, taints: ["runnerfleet.dev/pool=runner:NoSchedule"],
+      - {name: runner-1, pool: runner, roles: [runner], ready: true, schedulable: true,
+        taints: ["runnerfleet.dev/pool=runner:NoSchedule"],
          kubelet: v1.36.6, runtime: containerd://2.3.7, os: Debian GNU/Linux 13 (trixie), arch: amd64}
     engines: [{name: dagger-engine-x7k2p, node: runner-1, image: "registry.dagger.io/engine:v0.21.11", ready: true}]
     runner_deployments: [{name: medium, pool: runner, scope: example-org, labels: [medium], desired: 2, available: 2}]
@@ -106,7 +109,9 @@ def main() -> None:
         )
     except Exception as error:
         # The client raises whatever its transport does; a person needs to know that it is the API that did not answer.
-        module.fail_json(msg=f"the API of the cluster did not answer as expected: {type(error).__name__}: {str(error)[:500]}")
+        module.fail_json(
+            msg=f"the API of the cluster did not answer as expected: {type(error).__name__}: {str(error)[:500]}"
+        )
     module.exit_json(changed=False, fleet=fleet, msg=fleet_report.line(fleet))
 
 

@@ -11,11 +11,14 @@ author: runnerfleet contributors (@runnerfleet)
 version_added: 0.1.0
 short_description: Fetch a Helm chart whose version and sum are known
 description:
-  - Fetches the archive of a chart over http, https or from an OCI registry, or takes a file, and writes it into a directory.
-  - Fails where the archive is not the chart of that name and version, or where its sha256 is not one that is known. Sums come from
-    C(fleet_mirror.checksums), from the collection's pins, or from what the cluster remembers of the first time (O(recorded)).
+  - Fetches the archive of a chart over http, https or from an OCI registry, or takes a file, and writes it into a
+    directory.
+  - Fails where the archive is not the chart of that name and version, or where its sha256 is not one that is known.
+    Sums come from C(fleet_mirror.checksums), from the collection's pins, or from what the cluster remembers of the
+    first time (O(recorded)).
   - Of a chart without a known sum TLS says from whom it is. Over plain http, such as from a mirror, it is refused.
-  - May put files of its own in the place of some of the chart's, after the sum was compared, such as a template that grants too much.
+  - May put files of its own in the place of some of the chart's, after the sum was compared, such as a template that
+    grants too much.
   - Writes nothing but that file, in check mode as well, since a dry run compares what the chart would make.
 extends_documentation_fragment:
   - runnerfleet.baremetal.attributes
@@ -42,7 +45,8 @@ options:
     type: str
     default: ""
   replace:
-    description: Content of files to put in the place of the chart's, by their path in it. Fails where the chart has no such file.
+    description: Content of files to put in the place of the chart's, by their path in it. Fails where the chart has no
+      such file.
     type: dict
     default: {}
   directory:
@@ -131,20 +135,23 @@ def main() -> None:
         written = helm_charts.with_files(content, given["replace"]) if given["replace"] else content
     except (OSError, ValueError) as error:
         module.fail_json(
-            msg=f"The chart {clean(chart)} cannot be used: {clean(error, 1600)}. Look at its address and at its version, "
+            msg=f"The chart {clean(chart)} cannot be used: {clean(error, 1600)}. Look at its address and at its "
+            "version, "
             "and at fleet_mirror where there is one. Nothing was deployed."
         )
     sha256 = hashlib.sha256(content).hexdigest()
     for one in known:
         if one.sha256 != sha256:
             module.fail_json(
-                msg=f"The chart {name} {version} from {clean(source)} has the sha256 {sha256}, expected {one.sha256} ({one.origin}). "
+                msg=f"The chart {name} {version} from {clean(source)} has the sha256 {sha256}, expected {one.sha256} "
+                f"({one.origin}). "
                 "Nothing was deployed. Replace it by upstream's; if it was packaged anew on purpose, "
                 f"set fleet_mirror.checksums['{clean(helm_charts.key(chart, version))}'] to its sum."
             )
     if not known:
         module.warn(
-            f"No sum of the chart {name} {version} is known. It was taken as it came, with sha256 {sha256}, which is compared from now on."
+            f"No sum of the chart {name} {version} is known. It was taken as it came, with sha256 {sha256}, which is "
+            "compared from now on."
         )
     path = os.path.join(given["directory"], f"{name}-{version}.tgz")
     Path(path).write_bytes(written)

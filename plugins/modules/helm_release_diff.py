@@ -11,10 +11,12 @@ author: runnerfleet contributors (@runnerfleet)
 version_added: 0.1.0
 short_description: Show what a Helm release would change
 description:
-  - Compares the manifest of the deployed release with what the chart makes of the values, object by object. Needs no plugin of helm.
-  - Changes nothing. C(changed) says that the release would differ, so that the difference is shown. The deployment itself is another task.
-  - Contents of Secrets, values of environment variables that are called a secret and passwords in addresses are shown as C(***).
-    Custom resource definitions are shown by the sum of their content.
+  - Compares the manifest of the deployed release with what the chart makes of the values, object by object. Needs no
+    plugin of helm.
+  - Changes nothing. C(changed) says that the release would differ, so that the difference is shown. The deployment
+    itself is another task.
+  - Contents of Secrets, values of environment variables that are called a secret and passwords in addresses are shown
+    as C(***). Custom resource definitions are shown by the sum of their content.
   - The chart is rendered as C(helm template) does, so what it would look up in the cluster is empty.
 extends_documentation_fragment:
   - runnerfleet.baremetal.attributes
@@ -96,7 +98,10 @@ import json
 
 from ansible.module_utils.basic import missing_required_lib
 from ansible_collections.kubernetes.core.plugins.module_utils.helm import AnsibleHelmModule
-from ansible_collections.kubernetes.core.plugins.module_utils.helm_args_common import HELM_AUTH_ARG_SPEC, HELM_AUTH_MUTUALLY_EXCLUSIVE
+from ansible_collections.kubernetes.core.plugins.module_utils.helm_args_common import (
+    HELM_AUTH_ARG_SPEC,
+    HELM_AUTH_MUTUALLY_EXCLUSIVE,
+)
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._helm.diff import manifest_diff, yaml
 
 
@@ -111,7 +116,9 @@ def main() -> None:
         "values": {"type": "dict", "default": {}},
         "kube_version": {"type": "str"},
     }
-    module = AnsibleHelmModule(argument_spec=spec, supports_check_mode=True, mutually_exclusive=HELM_AUTH_MUTUALLY_EXCLUSIVE)
+    module = AnsibleHelmModule(
+        argument_spec=spec, supports_check_mode=True, mutually_exclusive=HELM_AUTH_MUTUALLY_EXCLUSIVE
+    )
     if yaml is None:
         module.fail_json(msg=missing_required_lib("PyYAML"))
     helm, name, given = module.get_helm_binary(), module.params["release_name"], module.params
@@ -119,7 +126,17 @@ def main() -> None:
     if code and "not found" not in said:
         module.fail_json(msg=f"The release {name} could not be read: {said.strip()[-1500:]}")
     # Values go in by stdin: they may hold what must not be seen among the processes.
-    command = [helm, "template", name, given["chart"], "--namespace", given["release_namespace"], "--no-hooks", "--values", "-"]
+    command = [
+        helm,
+        "template",
+        name,
+        given["chart"],
+        "--namespace",
+        given["release_namespace"],
+        "--no-hooks",
+        "--values",
+        "-",
+    ]
     command += ["--kube-version", given["kube_version"]] if given["kube_version"] else []
     code, after, said = module.run_helm_command(command, fails_on_error=False, data=json.dumps(given["values"] or {}))
     if code:

@@ -12,9 +12,10 @@ version_added: 0.1.0
 short_description: Install pinned release files on a host
 description:
   - Downloads release files, checks the sha256 of all of them, and only then puts them in place, each by one rename.
-  - Where the sum of a file is not known beforehand, the one that is published beside it is asked for, over TLS. It is remembered, so that
-    a later run asks for nothing.
-  - Remembers what it installed in O(state_file). A later run downloads nothing as long as the files are still the ones that were installed.
+  - Where the sum of a file is not known beforehand, the one that is published beside it is asked for, over TLS. It is
+    remembered, so that a later run asks for nothing.
+  - Remembers what it installed in O(state_file). A later run downloads nothing as long as the files are still the ones
+    that were installed.
 extends_documentation_fragment:
   - runnerfleet.baremetal.attributes
 attributes:
@@ -41,16 +42,16 @@ options:
         required: true
       sources:
         description:
-          - By architecture (V(amd64), V(arm64)), a dictionary with C(url), C(upstream), and either C(sha256) with C(sum_from) or C(sums),
-            the address of the published sum.
+          - By architecture (V(amd64), V(arm64)), a dictionary with C(url), C(upstream), and either C(sha256) with
+            C(sum_from) or C(sums), the address of the published sum.
         type: dict
         required: true
   destinations:
     description:
       - Where each artifact goes, by its name.
       - Each is a dictionary with C(path) (a file, or a directory when C(unpack) is true), C(mode) (default V(0755)),
-        C(unpack) (default V(false)) and C(members) (patterns of archive members; by default every program in the archive).
-        Members are installed under their base names.
+        C(unpack) (default V(false)) and C(members) (patterns of archive members; by default every program in the
+        archive). Members are installed under their base names.
     type: dict
     required: true
   state_file:
@@ -59,9 +60,11 @@ options:
     default: /var/lib/runnerfleet/artifacts.json
   verify:
     description:
-      - Read every installed file, and not only those whose size or time differ from what is remembered. A file that is a release of its own
-        is compared with the sum that was given here, one out of an archive with what this host remembers.
-      - It finds what somebody changed in passing. Root on the host can answer as it likes, so it does not measure a host.
+      - Read every installed file, and not only those whose size or time differ from what is remembered. A file that is
+        a release of its own is compared with the sum that was given here, one out of an archive with what this host
+        remembers.
+      - It finds what somebody changed in passing. Root on the host can answer as it likes, so it does not measure a
+        host.
     type: bool
     default: false
   timeout:
@@ -88,7 +91,8 @@ RETURN = r"""
 installed:
   description:
     - What was, or in check mode would be, installed, with the reason.
-    - C(sum_from) says where the sum came from, V(pinned), V(fleet_mirror.checksums), or the address where it is published.
+    - C(sum_from) says where the sum came from, V(pinned), V(fleet_mirror.checksums), or the address where it is
+      published.
   returned: always
   type: list
   elements: dict
@@ -114,7 +118,11 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host.apply_
     with_sum,
     write_state,
 )
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host.plan_artifacts import Wanted, difference, wanted
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host.plan_artifacts import (
+    Wanted,
+    difference,
+    wanted,
+)
 
 
 def looking(want: Wanted, verify: bool) -> Callable[[str, Mapping[str, Any]], str]:
@@ -147,7 +155,13 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     return {
         "changed": bool(pending),
         "installed": [
-            {"name": want.name, "version": want.version, "path": want.path, "reason": reasons[want.name], "sum_from": hidden(want.sum_from)}
+            {
+                "name": want.name,
+                "version": want.version,
+                "path": want.path,
+                "reason": reasons[want.name],
+                "sum_from": hidden(want.sum_from),
+            }
             for want in pending
         ],
         "diff": {

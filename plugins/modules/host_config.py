@@ -12,8 +12,9 @@ version_added: 0.1.0
 short_description: Bring files, kernel settings, swap and systemd units of a host into one state
 description:
   - Does in one call what a loop of file, sysctl, modprobe and systemd tasks does in many.
-  - Everything is compared with what is effective on the host, not with what an earlier task reported. A unit is restarted when it was
-    started before one of its files changed, so that a run that was killed between the two is made good by the next one.
+  - Everything is compared with what is effective on the host, not with what an earlier task reported. A unit is
+    restarted when it was started before one of its files changed, so that a run that was killed between the two is made
+    good by the next one.
 extends_documentation_fragment:
   - runnerfleet.baremetal.attributes
 attributes:
@@ -44,7 +45,8 @@ options:
       secret: {description: Keep the content out of the diff., type: bool, default: false}
   prune:
     description:
-      - Patterns of paths. A file that matches, that the collection wrote (by its first line) and that is not in O(files) is removed.
+      - Patterns of paths. A file that matches, that the collection wrote (by its first line) and that is not in
+        O(files) is removed.
     type: list
     elements: path
     default: []
@@ -63,14 +65,14 @@ options:
     elements: str
     default: []
   sysctls:
-    description: Kernel parameters to set now and at boot, in either notation of sysctl.d, such as C(net.ipv4.ip_forward),
-      C(net/ipv4/conf/bond0.101/rp_filter) or C(net.ipv4.conf.bond0/101.rp_filter).
+    description: Kernel parameters to set now and at boot, in either notation of sysctl.d, such as
+      C(net.ipv4.ip_forward), C(net/ipv4/conf/bond0.101/rp_filter) or C(net.ipv4.conf.bond0/101.rp_filter).
     type: dict
     default: {}
   swap_off:
     description:
-      - Turn swap off, now and at boot. Entries of fstab are commented out, C(swap.target) is masked, and services, timers, swap units and
-        init scripts that turn swap on are stopped and disabled.
+      - Turn swap off, now and at boot. Entries of fstab are commented out, C(swap.target) is masked, and services,
+        timers, swap units and init scripts that turn swap on are stopped and disabled.
       - What calls swapon from C(rc.local), cron or a udev rule is refused, since a person has to take it out.
     type: bool
     default: false
@@ -141,8 +143,17 @@ def run(module: AnsibleModule) -> dict[str, Any]:
 
 def main() -> None:
     """Entry point."""
-    path, text, flag = {"type": "path", "required": True}, {"type": "str", "required": True}, {"type": "bool", "default": False}
-    file = {"path": path, "content": text, "mode": {"type": "str", "default": "0644"}, "secret": {**flag, "no_log": False}}
+    path, text, flag = (
+        {"type": "path", "required": True},
+        {"type": "str", "required": True},
+        {"type": "bool", "default": False},
+    )
+    file = {
+        "path": path,
+        "content": text,
+        "mode": {"type": "str", "default": "0644"},
+        "secret": {**flag, "no_log": False},
+    }
     unit = {
         "name": text,
         "enabled": flag,

@@ -13,7 +13,8 @@ short_description: Look at a host that is about to become a node
 description:
   - Reads what M(runnerfleet.baremetal.preflight_report) judges, in one call. It changes nothing and judges nothing.
   - Kernel files are read directly, so a host needs Python and nothing else.
-  - On the controller an action plugin of the same name adds when it asked and when the answer was there, so that clocks can be compared.
+  - On the controller an action plugin of the same name adds when it asked and when the answer was there, so that clocks
+    can be compared.
 extends_documentation_fragment:
   - runnerfleet.baremetal.attributes
   - runnerfleet.baremetal.attributes.info_module
@@ -29,17 +30,20 @@ options:
     elements: str
     default: []
   paths:
-    description: Places whose filesystems are measured. Of one that does not exist yet, the nearest directory above it is.
+    description: Places whose filesystems are measured. Of one that does not exist yet, the nearest directory above it
+      is.
     type: list
     elements: path
     default: []
   storage:
-    description: Options of M(runnerfleet.baremetal.nvme_layout). What it would refuse on this host is in the result, by the same code.
+    description: Options of M(runnerfleet.baremetal.nvme_layout). What it would refuse on this host is in the result, by
+      the same code.
     type: dict
   control_plane_group:
     description:
-      - The inventory group of the control plane's hosts. Where it is given, the action plugin fills in O(paths), O(storage) and what the
-        chosen filesystems, layout, proxy and pod network add to O(kernel_modules), from the host's variables and the roles' defaults.
+      - The inventory group of the control plane's hosts. Where it is given, the action plugin fills in O(paths),
+        O(storage) and what the chosen filesystems, layout, proxy and pod network add to O(kernel_modules), from the
+        host's variables and the roles' defaults.
     type: str
 """
 
@@ -71,7 +75,8 @@ survey:
     hostname: runner-1
     inhibit_delays: {/etc/systemd/logind.conf.d/unattended-upgrades-logind-maxdelay.conf: "30"}
     kernel: 6.12.0
-    filesystems: [{path: /var/lib/kubelet, device: "8:1", size: 53687091200, available: 41875931136, inodes: 3276800, inodes_free: 3011003}]
+    filesystems: [{path: /var/lib/kubelet, device: "8:1", size: 53687091200, available: 41875931136, inodes: 3276800,
+    inodes_free: 3011003}]
     kernel_modules_missing: []
     kernel_modules_forbidden: {sctp: "/etc/modprobe.d/hardening.conf: install sctp /bin/true"}
     kubelet: 1.36.6
@@ -121,7 +126,9 @@ def text(path: str) -> str:
 
 
 def addresses() -> list[str]:
-    """The host's address toward elsewhere, of each family. Connecting a datagram socket chooses it and sends nothing."""
+    """The host's address toward elsewhere, of each family. Connecting a datagram socket chooses it and sends
+    nothing.
+    """
     found = []
     for family, elsewhere in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
         try:
@@ -143,7 +150,14 @@ def cluster_ca() -> str:
 
 def member() -> bool:
     """Whether a cluster was begun or joined here, even by a run that was interrupted: its ports are then its own."""
-    names = ("kubelet.conf", "bootstrap-kubelet.conf", "admin.conf", "pki/ca.crt", "manifests/etcd.yaml", "manifests/kube-apiserver.yaml")
+    names = (
+        "kubelet.conf",
+        "bootstrap-kubelet.conf",
+        "admin.conf",
+        "pki/ca.crt",
+        "manifests/etcd.yaml",
+        "manifests/kube-apiserver.yaml",
+    )
     return any(os.path.exists(os.path.join(KUBERNETES, name)) for name in names)
 
 
@@ -187,7 +201,9 @@ def kubelet(module: AnsibleModule) -> str:
 
 def inhibit_delays() -> dict[str, str]:
     """InhibitDelayMaxSec as each file of logind's configuration sets it, by path."""
-    paths = [path for folder in LOGIND for path in (f"{folder}/logind.conf", *glob.glob(f"{folder}/logind.conf.d/*.conf"))]
+    paths = [
+        path for folder in LOGIND for path in (f"{folder}/logind.conf", *glob.glob(f"{folder}/logind.conf.d/*.conf"))
+    ]
     found = {path: preflight_survey.parse_key_values(text(path)).get("InhibitDelayMaxSec", "") for path in paths}
     return {path: value for path, value in found.items() if value}
 
@@ -196,11 +212,15 @@ def survey(module: AnsibleModule) -> dict[str, Any]:
     """Everything at once."""
     epoch = time.time()
     system = preflight_survey.parse_key_values(text("/etc/os-release"))
-    listening = preflight_survey.parse_listening(text("/proc/net/tcp")) | preflight_survey.parse_listening(text("/proc/net/tcp6"))
+    listening = preflight_survey.parse_listening(text("/proc/net/tcp")) | preflight_survey.parse_listening(
+        text("/proc/net/tcp6")
+    )
     modules_missing = probe_kernel.missing(module, module.params["kernel_modules"])
     return {
         "addresses": addresses(),
-        "api_server": preflight_survey.parse_image_version(text(KUBERNETES + "/manifests/kube-apiserver.yaml"), "kube-apiserver"),
+        "api_server": preflight_survey.parse_image_version(
+            text(KUBERNETES + "/manifests/kube-apiserver.yaml"), "kube-apiserver"
+        ),
         "arch": platform.machine(),
         "cgroup_version": 2 if os.path.exists("/sys/fs/cgroup/cgroup.controllers") else 1,
         "cluster_ca": cluster_ca(),
@@ -220,7 +240,8 @@ def survey(module: AnsibleModule) -> dict[str, Any]:
         "listening": sorted(listening),
         "machine_id": text("/etc/machine-id").strip(),
         "member": member(),
-        "networks": preflight_survey.parse_routes(text("/proc/net/route")) + preflight_survey.parse_inet6(text("/proc/net/if_inet6")),
+        "networks": preflight_survey.parse_routes(text("/proc/net/route"))
+        + preflight_survey.parse_inet6(text("/proc/net/if_inet6")),
         "os": system.get("ID", ""),
         "os_family": Distribution(module).get_distribution_facts().get("os_family", ""),
         "os_version": system.get("VERSION_ID", ""),
@@ -228,7 +249,9 @@ def survey(module: AnsibleModule) -> dict[str, Any]:
         "product_uuid": text("/sys/class/dmi/id/product_uuid").strip().lower(),
         "storage": storage(module),
         "swap_bytes": preflight_survey.parse_meminfo(text("/proc/meminfo")).get("SwapTotal", 0),
-        "swap_sources": [{"name": source.name, "why": source.why, "fixed": not source.links} for source in probe_swap.sources()],
+        "swap_sources": [
+            {"name": source.name, "why": source.why, "fixed": not source.links} for source in probe_swap.sources()
+        ],
     }
 
 
@@ -236,7 +259,13 @@ def main() -> None:
     """Gather and return."""
     names = {"type": "list", "elements": "str", "default": []}
     paths = {"type": "list", "elements": "path", "default": []}
-    spec = {"drives": names, "kernel_modules": names, "paths": paths, "storage": {"type": "dict"}, "control_plane_group": {"type": "str"}}
+    spec = {
+        "drives": names,
+        "kernel_modules": names,
+        "paths": paths,
+        "storage": {"type": "dict"},
+        "control_plane_group": {"type": "str"},
+    }
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     module.exit_json(changed=False, survey=survey(module))
 

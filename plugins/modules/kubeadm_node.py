@@ -11,10 +11,12 @@ author: runnerfleet contributors (@runnerfleet)
 version_added: 0.1.0
 short_description: Makes a host a control plane or a node of one cluster, once
 description:
-  - Judges to which cluster a host belongs, and runs C(kubeadm init) or C(kubeadm join) only where the host belongs to none.
-  - A run that was killed at any point is finished by the next one. What another cluster or another tool has set up is refused, never reset.
-  - C(kubeadm reset) is not used, because it unmounts and empties what lies below C(/var/lib/kubelet). What an unfinished join has
-    written is removed file by file.
+  - Judges to which cluster a host belongs, and runs C(kubeadm init) or C(kubeadm join) only where the host belongs to
+    none.
+  - A run that was killed at any point is finished by the next one. What another cluster or another tool has set up is
+    refused, never reset.
+  - C(kubeadm reset) is not used, because it unmounts and empties what lies below C(/var/lib/kubelet). What an
+    unfinished join has written is removed file by file.
 options:
   state:
     description:
@@ -73,7 +75,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 state:
-  description: One of V(absent), V(member), V(half) (an earlier run did not end), V(stale) (its Node object is gone), V(foreign).
+  description: One of V(absent), V(member), V(half) (an earlier run did not end), V(stale) (its Node object is gone),
+    V(foreign).
   type: str
   returned: always
   sample: member
@@ -111,7 +114,12 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host import plan_membership as membership
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host.apply_membership import Kubeadm, change, gather, lock
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host.apply_membership import (
+    Kubeadm,
+    change,
+    gather,
+    lock,
+)
 
 
 def main() -> None:
@@ -143,7 +151,9 @@ def main() -> None:
         if wanted != "gathered" and verdict.action == "refuse":
             problem = verdict.reason
         elif wanted != "gathered" and verdict.action != "keep":
-            result.update(changed=True, diff={"before": {"membership": verdict.state}, "after": {"membership": "member"}})
+            result.update(
+                changed=True, diff={"before": {"membership": verdict.state}, "after": {"membership": "member"}}
+            )
             problem = change(module, found, verdict, kubeadm) if acts else None
             result.update(errors=kubeadm.errors)
     except ValueError as error:

@@ -11,10 +11,11 @@ author: runnerfleet contributors (@runnerfleet)
 version_added: 0.1.0
 short_description: Prove that the cluster holds network policies
 description:
-  - Asks the API server to connect to a pod of which a policy opens one port and no other. The proof is that this one answers and that
-    another one does not, on which the pod's own node finds it ready.
+  - Asks the API server to connect to a pod of which a policy opens one port and no other. The proof is that this one
+    answers and that another one does not, on which the pod's own node finds it ready.
   - The pod must not run on the node of an API server, since no policy holds what comes from a pod's own node.
-  - Where both answer, policies are not held, and it fails or warns as O(required) says. Where none does, nothing is known.
+  - Where both answer, policies are not held, and it fails or warns as O(required) says. Where none does, nothing is
+    known.
   - Reads only.
 options:
   namespace:
@@ -79,23 +80,38 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kubernetes.core.plugins.module_utils.k8s.core import AnsibleK8SModule
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.client import CLUSTER_ARGS, api_client
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.network_policies import HELD, OPEN, Look, verdict
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.network_policies import (
+    HELD,
+    OPEN,
+    Look,
+    verdict,
+)
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.objects import explain
 
 INTERVAL = 1
 TIMEOUT = 30
 PATIENCE_OF_A_LOOK = 1  # The client tries four times.
 NOT_HELD = (
-    "The pod network takes network policies and does not hold them: a pod was reached that a policy puts out of reach. So runners, and "
-    "machines with a route to the pods, reach what they must not, as the webhook of the runner controller, which gives out registrations. "
+    "The pod network takes network policies and does not hold them: a pod was reached that a policy puts out of reach. "
+    "So runners, and "
+    "machines with a route to the pods, reach what they must not, as the webhook of the runner controller, which gives "
+    "out registrations. "
 )
-WITH_OURS = "Expected kube-network-policies to hold them (DaemonSet kube-flannel/kube-network-policies): read the logs of its pods."
+WITH_OURS = (
+    "Expected kube-network-policies to hold them (DaemonSet kube-flannel/kube-network-policies): read the "
+    "logs of its pods."
+)
 WITH_THEIRS = "Use a pod network that holds them, or set pod_network_policies to false to have this said no more."
 
 
 def get(api: Any, path: str, timeout: float) -> Any:
     """What the API answers to a GET."""
-    options = {"auth_settings": ["BearerToken"], "_preload_content": False, "_return_http_data_only": True, "_request_timeout": timeout}
+    options = {
+        "auth_settings": ["BearerToken"],
+        "_preload_content": False,
+        "_return_http_data_only": True,
+        "_request_timeout": timeout,
+    }
     return api.call_api(path, "GET", header_params={"Accept": "application/json, */*"}, **options)
 
 
@@ -152,14 +168,18 @@ def main() -> None:
         found = prove(api, params)
     except Exception as error:
         # The client raises whatever its transport does; a person needs to know that it is the API that did not answer.
-        module.fail_json(msg=f"network_policy_proof could not speak to the cluster's API: {type(error).__name__}: {str(error)[:500]}")
+        module.fail_json(
+            msg=f"network_policy_proof could not speak to the cluster's API: {type(error).__name__}: {str(error)[:500]}"
+        )
     told = ""
     if found == OPEN:
         told = NOT_HELD + (WITH_OURS if params["required"] else WITH_THEIRS)
     elif found != HELD:
         told = (
-            f"Whether network policies are held is not known: the pod {params['namespace']}/{params['pod']} did not answer the API server "
-            f"within {params['timeout']} seconds, expected its port {params['open_port']} to.\n{explain(api, [params['namespace']])}"
+            f"Whether network policies are held is not known: the pod {params['namespace']}/{params['pod']} did not "
+            "answer the API server "
+            f"within {params['timeout']} seconds, expected its port {params['open_port']} "
+            f"to.\n{explain(api, [params['namespace']])}"
         )
     if told and params["required"]:
         module.fail_json(msg=told, verdict=found)

@@ -12,13 +12,14 @@ version_added: 0.1.0
 short_description: How long kubelets' certificates last, and which ones they serve with
 description:
   - Runs once for all nodes, on the controller.
-  - Approves what kubelets ask for to serve logs, exec and metrics with, where it names the node and addresses that the inventory has for
-    it, and nothing else. What names anything else is left undecided, and told.
-  - Has a MutatingAdmissionPolicy limit the life of kubelets' client certificates, which renew themselves. Kubernetes before 1.36 does not
-    have that kind by default; there nothing is limited, and the result says so.
+  - Approves what kubelets ask for to serve logs, exec and metrics with, where it names the node and addresses that the
+    inventory has for it, and nothing else. What names anything else is left undecided, and told.
+  - Has a MutatingAdmissionPolicy limit the life of kubelets' client certificates, which renew themselves. Kubernetes
+    before 1.36 does not have that kind by default; there nothing is limited, and the result says so.
 options:
   addresses:
-    description: Addresses of each node, as the inventory has them, by the node's name. A host name is resolved on the controller.
+    description: Addresses of each node, as the inventory has them, by the node's name. A host name is resolved on the
+      controller.
     type: dict
     required: true
   client_seconds:
@@ -111,7 +112,11 @@ def run(cluster: Requests, given: dict[str, Any], seconds: int, wait: int, check
         return {"changed": bool(limited), "approved": [], "left": [], "silent": [], "limited": limited is not None}
     approved, left = cluster.approve_serving(known)
     done, deadline, silent = set(approved), time.monotonic() + wait, set()
-    while wait and (silent := cluster.unserved(set(known) - done, datetime.now(timezone.utc))) and time.monotonic() < deadline:
+    while (
+        wait
+        and (silent := cluster.unserved(set(known) - done, datetime.now(timezone.utc)))
+        and time.monotonic() < deadline
+    ):
         time.sleep(POLL_SECONDS)
         approved, left = cluster.approve_serving(known)
         done |= set(approved)
@@ -132,20 +137,34 @@ def main() -> None:
         module.fail_json(msg=missing_required_lib("cryptography"), exception=credentials.CRYPTOGRAPHY_ERROR)
     params = module.params
     if params["client_seconds"] < 600:
-        module.fail_json(msg=f"client_seconds: found {params['client_seconds']}, expected at least 600, the least that the API takes")
+        module.fail_json(
+            msg=f"client_seconds: found {params['client_seconds']}, expected at least 600, the least that the API takes"
+        )
     try:
-        result = run(Requests(api_client(module)), params["addresses"], params["client_seconds"], params["wait"], module.check_mode)
-    except Exception as error:  # whatever the client's transport throws: a person needs to know that it is the API that did not answer
+        result = run(
+            Requests(api_client(module)),
+            params["addresses"],
+            params["client_seconds"],
+            params["wait"],
+            module.check_mode,
+        )
+    except (
+        Exception
+    ) as error:  # whatever the client's transport throws: a person needs to know that it is the API that did not answer
         reason = getattr(error, "reason", None) or error
-        module.fail_json(msg=f"the API of the cluster did not answer as expected: {type(error).__name__}: {str(reason)[:500]}")
+        module.fail_json(
+            msg=f"the API of the cluster did not answer as expected: {type(error).__name__}: {str(reason)[:500]}"
+        )
     for line in result["left"][:10]:
         module.warn(
-            f"{line}. Its request to serve logs, exec and metrics was left undecided. If that address is the node's, add it to "
+            f"{line}. Its request to serve logs, exec and metrics was left undecided. If that address is the node's, "
+            "add it to "
             "node_join_addresses of the host; otherwise see who asks"
         )
     if result["silent"]:
         module.warn(
-            f"new nodes have not asked for a certificate to serve with within {params['wait']} s: {', '.join(result['silent'][:10])}. They "
+            f"new nodes have not asked for a certificate to serve with within {params['wait']} s: "
+            f"{', '.join(result['silent'][:10])}. They "
             "answer neither logs nor exec until a later run of join.yml approves it. See `journalctl -u kubelet` there"
         )
     module.exit_json(**result)

@@ -11,17 +11,20 @@ author: runnerfleet contributors (@runnerfleet)
 version_added: 0.1.0
 short_description: Says who is a node, and gives a joining host a credential for its own name alone
 description:
-  - Runs once for all hosts, on the controller. The cluster's Node objects decide who is a node, whatever a host says of itself.
-  - A bootstrap token is for one host and lives for minutes. No certificate is approved because of a group; the one that is asked for with
-    a host's token is approved where it is for that host's name and nothing else, and denied where it is for anything else.
+  - Runs once for all hosts, on the controller. The cluster's Node objects decide who is a node, whatever a host says of
+    itself.
+  - A bootstrap token is for one host and lives for minutes. No certificate is approved because of a group; the one that
+    is asked for with a host's token is approved where it is for that host's name and nothing else, and denied where it
+    is for anything else.
 options:
   state:
     description:
       - V(gathered) tells which of the hosts have a Node object.
-      - V(present) makes a token for each host that has none, in place of those that an earlier run left behind. Where the cluster would
-        approve a joining machine's request by itself, kubeadm's binding C(kubeadm:node-autoapprove-bootstrap) is deleted first, and no
-        token is made where that does not end it.
-      - V(approved) approves what the hosts ask for with their tokens, for as long as there are such tokens. To be run beside the joins.
+      - V(present) makes a token for each host that has none, in place of those that an earlier run left behind. Where
+        the cluster would approve a joining machine's request by itself, kubeadm's binding
+        C(kubeadm:node-autoapprove-bootstrap) is deleted first, and no token is made where that does not end it.
+      - V(approved) approves what the hosts ask for with their tokens, for as long as there are such tokens. To be run
+        beside the joins.
       - V(absent) deletes the tokens, and fails where a host asked for something that was not its own.
     type: str
     choices: [gathered, present, approved, absent]
@@ -68,7 +71,8 @@ taken:
   description: For each host that has a Node object, why it gets no token if it says that it has not joined.
   type: dict
   returned: when O(state) is V(gathered) or V(present)
-  sample: {runner-1: "the cluster has a node runner-1 (since 2026-11-02T10:00:00Z), and this host says that it has not joined: ..."}
+  sample: {runner-1: "the cluster has a node runner-1 (since 2026-11-02T10:00:00Z),
+  and this host says that it has not joined: ..."}
 expelled:
   description: For each host that is put out, what that means.
   type: dict
@@ -99,7 +103,11 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.client import CLUSTER_ARGS, api_client
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host.plan_membership import check_node_name
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nodes import credentials, policies
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nodes.requests import CredentialError, Requests, approve_until
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nodes.requests import (
+    CredentialError,
+    Requests,
+    approve_until,
+)
 
 
 def gathered(cluster: Requests, names: list[str], expelled: list[str]) -> dict[str, Any]:
@@ -112,7 +120,9 @@ def gathered(cluster: Requests, names: list[str], expelled: list[str]) -> dict[s
     }
 
 
-def present(cluster: Requests, told: dict[str, Any], names: list[str], seconds: int, check_mode: bool) -> dict[str, Any]:
+def present(
+    cluster: Requests, told: dict[str, Any], names: list[str], seconds: int, check_mode: bool
+) -> dict[str, Any]:
     """A token for each host that has no Node object, and may be a node."""
     free = [name for name in names if name not in told["taken"] and name not in told["expelled"]]
     if check_mode or not free:
@@ -165,9 +175,13 @@ def main() -> None:
         result = run(module, Requests(api_client(module)))
     except (CredentialError, ValueError) as error:
         result = {"msg": str(error)}
-    except Exception as error:  # whatever the client's transport throws: a person needs to know that it is the API that did not answer
+    except (
+        Exception
+    ) as error:  # whatever the client's transport throws: a person needs to know that it is the API that did not answer
         reason = getattr(error, "reason", None) or error
-        result = {"msg": f"the API of the cluster did not answer as expected: {type(error).__name__}: {str(reason)[:500]}"}
+        result = {
+            "msg": f"the API of the cluster did not answer as expected: {type(error).__name__}: {str(reason)[:500]}"
+        }
     if "msg" in result:
         module.fail_json(**{key: value for key, value in result.items() if key != "tokens"})
     module.exit_json(**result)

@@ -11,9 +11,11 @@ author: runnerfleet contributors (@runnerfleet)
 version_added: 0.1.0
 short_description: Labels and taints of the nodes of all pools, in one call
 description:
-  - Gives every node of a pool the pool's labels and taints, and removes those that were set from here and are no longer wanted.
-  - Labels are applied server-side under the field manager C(runnerfleet). Labels and taints that were not set from here stay,
-    among them the start-up taint C(runnerfleet.dev/engine-not-ready), which is lifted by what makes the engine ready.
+  - Gives every node of a pool the pool's labels and taints, and removes those that were set from here and are no longer
+    wanted.
+  - Labels are applied server-side under the field manager C(runnerfleet). Labels and taints that were not set from here
+    stay, among them the start-up taint C(runnerfleet.dev/engine-not-ready), which is lifted by what makes the engine
+    ready.
   - Lists the nodes once and writes only to nodes that differ. Nodes that are in no pool are left alone.
 options:
   pools:
@@ -24,8 +26,8 @@ options:
     suboptions:
       name:
         description:
-          - Name of the pool. Its nodes get the label C(node-restriction.kubernetes.io/runnerfleet-pool=<name>), which a kubelet cannot
-            set on itself, and C(node-role.kubernetes.io/<name>) for people.
+          - Name of the pool. Its nodes get the label C(node-restriction.kubernetes.io/runnerfleet-pool=<name>), which a
+            kubelet cannot set on itself, and C(node-role.kubernetes.io/<name>) for people.
         type: str
         required: true
       nodes:
@@ -57,11 +59,13 @@ options:
             required: true
             choices: [NoSchedule, PreferNoSchedule, NoExecute]
       engine:
-        description: Whether an engine runs on each node, so that the taint C(runnerfleet.dev/pool=<name>:NoSchedule) keeps others away.
+        description: Whether an engine runs on each node, so that the taint C(runnerfleet.dev/pool=<name>:NoSchedule)
+          keeps others away.
         type: bool
         default: false
   allow_missing:
-    description: Whether nodes that are not in the cluster are passed over instead of failing. A dry run always passes them over.
+    description: Whether nodes that are not in the cluster are passed over instead of failing. A dry run always passes
+      them over.
     type: bool
     default: false
   threads:
@@ -150,15 +154,31 @@ class Cluster:
         """Own exactly these labels. The uid keeps the request from creating a node that was deleted meanwhile."""
         meta = {"name": plan.node, "uid": plan.uid, "labels": plan.labels}
         body = {"apiVersion": "v1", "kind": "Node", "metadata": meta}
-        self._call("PATCH", f"/{plan.node}", body, "application/apply-patch+yaml", [("fieldManager", FIELD_MANAGER), ("force", "true")])
+        self._call(
+            "PATCH",
+            f"/{plan.node}",
+            body,
+            "application/apply-patch+yaml",
+            [("fieldManager", FIELD_MANAGER), ("force", "true")],
+        )
 
     def set_taints(self, plan: Plan) -> None:
-        """Replace the list of taints and the note of those that are ours, if nobody has written to the node meanwhile."""
+        """Replace the list of taints and the note of those that are ours, if nobody has written to the node
+        meanwhile.
+        """
         meta = {"resourceVersion": plan.resource_version, "annotations": {CLAIMS: plan.claims or None}}
         body = {"metadata": meta, "spec": {"taints": plan.taints or None}}
-        self._call("PATCH", f"/{plan.node}", body, "application/merge-patch+json", [("fieldManager", f"{FIELD_MANAGER}-taints")])
+        self._call(
+            "PATCH",
+            f"/{plan.node}",
+            body,
+            "application/merge-patch+json",
+            [("fieldManager", f"{FIELD_MANAGER}-taints")],
+        )
 
-    def _call(self, method: str, path: str, body: Any = None, kind: str = "application/json", query: Any = ()) -> dict[str, Any]:
+    def _call(
+        self, method: str, path: str, body: Any = None, kind: str = "application/json", query: Any = ()
+    ) -> dict[str, Any]:
         answer = self.client.call_api(
             f"/api/v1/nodes{path}",
             method,
@@ -174,7 +194,9 @@ class Cluster:
 
 
 def converge(cluster: Cluster, plan: Plan, wanted: Wanted) -> str | None:
-    """Carry out the plan of one node; returns why it could not be done. A write by others in between means to look again."""
+    """Carry out the plan of one node; returns why it could not be done. A write by others in between means to look
+    again.
+    """
     for _try in range(TRIES):
         try:
             if plan.taints is not None:
@@ -184,7 +206,8 @@ def converge(cluster: Cluster, plan: Plan, wanted: Wanted) -> str | None:
             return None
         except Exception as error:
             if getattr(error, "status", None) != 409:
-                return f"{plan.node}: {getattr(error, 'reason', None) or error}: {getattr(error, 'body', None) or ''}".rstrip(": ")[:500]
+                reason, body = getattr(error, "reason", None) or error, getattr(error, "body", None) or ""
+                return f"{plan.node}: {reason}: {body}".rstrip(": ")[:500]
         plan = plan_node(cluster.node(plan.node), wanted)
         if plan.empty:
             return None
@@ -198,7 +221,8 @@ def run(params: dict[str, Any], check_mode: bool, cluster: Cluster) -> dict[str,
     missing = sorted(set(wanted) - set(present))
     if missing and not (params["allow_missing"] or check_mode):
         msg = (
-            f"not in the cluster: {', '.join(missing)}. Found {len(present)} nodes, expected every host of a pool to have joined. "
+            f"not in the cluster: {', '.join(missing)}. Found {len(present)} nodes, expected every host of a pool to "
+            "have joined. "
             "Join them (the play join), take them out of the inventory, or allow missing nodes"
         )
         return {"msg": msg, "missing": missing}
@@ -208,11 +232,18 @@ def run(params: dict[str, Any], check_mode: bool, cluster: Cluster) -> dict[str,
         "changed": bool(plans),
         "changed_nodes": [plan.node for plan in plans],
         "missing": missing,
-        "diff": {"before": {plan.node: plan.before for plan in plans}, "after": {plan.node: plan.after for plan in plans}},
+        "diff": {
+            "before": {plan.node: plan.before for plan in plans},
+            "after": {plan.node: plan.after for plan in plans},
+        },
     }
     if not check_mode:
         with ThreadPoolExecutor(max(1, min(params["threads"], 20))) as pool:
-            problems = [problem for problem in pool.map(lambda plan: converge(cluster, plan, wanted[plan.node]), plans) if problem]
+            problems = [
+                problem
+                for problem in pool.map(lambda plan: converge(cluster, plan, wanted[plan.node]), plans)
+                if problem
+            ]
         if problems:
             result["msg"] = f"{len(problems)} of {len(plans)} nodes could not be written: " + "; ".join(problems[:10])
     return result
@@ -233,11 +264,15 @@ def main() -> None:
         result = {"msg": str(error)}
     except Exception as error:
         # The client raises whatever its transport does; a person needs to know that it is the API that did not answer.
-        result = {"msg": f"the API of the cluster did not answer as expected: {type(error).__name__}: {str(error)[:500]}"}
+        result = {
+            "msg": f"the API of the cluster did not answer as expected: {type(error).__name__}: {str(error)[:500]}"
+        }
     if "msg" in result:
         module.fail_json(**result)
     if result["missing"] and module.check_mode:
-        module.warn(f"not in the cluster yet, so their labels and taints cannot be compared: {', '.join(result['missing'])}")
+        module.warn(
+            f"not in the cluster yet, so their labels and taints cannot be compared: {', '.join(result['missing'])}"
+        )
     module.exit_json(**result)
 
 

@@ -23,7 +23,8 @@ options:
     choices: [runner, support, control_plane]
     required: true
   hardware:
-    description: A machine to judge in place of this host, such as one that is not bought yet. Takes RV(hardware) as well.
+    description: A machine to judge in place of this host, such as one that is not bought yet. Takes RV(hardware) as
+      well.
     type: dict
     suboptions:
       vcpus: {description: CPUs that are online., type: int, required: true}
@@ -45,20 +46,24 @@ options:
       memory_limit_bytes: {description: Limit of a cgroup around the machine., type: raw}
   drives:
     description:
-      - The drives that will be used, each by a path below C(/dev/disk/by-id), by its wwid or by its serial. Only these count then.
-      - Without it every NVMe drive counts that is neither the boot drive nor in use by something else than this collection.
+      - The drives that will be used, each by a path below C(/dev/disk/by-id), by its wwid or by its serial. Only these
+        count then.
+      - Without it every NVMe drive counts that is neither the boot drive nor in use by something else than this
+        collection.
     type: list
     elements: str
     default: []
   minimum:
     description:
-      - Floors in place of those of the role. Less is an error. Memory may be 8 % less, since firmware and kernel keep some of it.
-      - For a runner 2 vCPUs and 8 GB (Dagger's documented minimum) and 100 GB of NVMe (what Dagger's RKE2 guide asks of a node), for
-        support 1 vCPU and 2 GB, for a control plane 2 vCPUs and 2 GB.
+      - Floors in place of those of the role. Less is an error. Memory may be 8 % less, since firmware and kernel keep
+        some of it.
+      - For a runner 2 vCPUs and 8 GB (Dagger's documented minimum) and 100 GB of NVMe (what Dagger's RKE2 guide asks of
+        a node), for support 1 vCPU and 2 GB, for a control plane 2 vCPUs and 2 GB.
     type: dict
     default: {}
     suboptions: &floor
-      {vcpus: {description: vCPUs., type: int}, memory: {description: Memory., type: raw}, nvme: {description: All NVMe drives., type: raw}}
+      {vcpus: {description: vCPUs., type: int}, memory: {description: Memory., type: raw},
+      nvme: {description: All NVMe drives., type: raw}}
   recommended:
     description:
       - Floors in place of those of the role. Less is a warning.
@@ -86,7 +91,8 @@ options:
           memory: {description: Memory of one runner., type: raw, required: true}
           max: {description: How many may run on the node at once., type: int, default: 1}
       reserved:
-        description: Sum of what is reserved for the system and for Kubernetes. Requests of other pods of every node belong here too.
+        description: Sum of what is reserved for the system and for Kubernetes. Requests of other pods of every node
+          belong here too.
         type: dict
         default: {}
         suboptions: *pod
@@ -96,7 +102,8 @@ options:
         default: {}
         suboptions:
           memory: {description: Memory that stays free. Bytes or a share such as V(5%)., type: raw, default: 100Mi}
-      max_pods: {description: "Pods that kubelet takes. The node's own are 3: kube-proxy, CNI, engine.", type: int, default: 110}
+      max_pods: {description: "Pods that kubelet takes. The node's own are 3: kube-proxy, CNI, engine.", type: int,
+      default: 110}
   subject: {description: What findings call the machine. Without it the hostname., type: str}
   fail_on:
     description: The least severity that fails the task.
@@ -148,7 +155,8 @@ findings:
   type: list
   elements: dict
   sample:
-    - {code: vcpus_below_minimum, severity: error, subject: runner-1, found: 1 vCPUs online and usable, expected: at least 2 for runner,
+    - {code: vcpus_below_minimum, severity: error, subject: runner-1, found: 1 vCPUs online and usable,
+      expected: at least 2 for runner,
        hint: "give runner-1 more vCPUs, or lower the minimum if you know better"}
 hardware:
   description: The machine that was judged, in the shape of O(hardware).
@@ -161,8 +169,8 @@ allocatable:
   type: dict
   sample: {cpu_millis: 3500, memory_bytes: 15598616576, pods: 110}
 capacity:
-  description: How many runners of each size alone fit beside the engine (C(fits)), what is left when the whole plan runs, and what runs out
-    first when there is more of the same (C(bottleneck)). Null without O(plan).
+  description: How many runners of each size alone fit beside the engine (C(fits)), what is left when the whole plan
+    runs, and what runs out first when there is more of the same (C(bottleneck)). Null without O(plan).
   returned: always
   type: dict
   sample:
@@ -224,13 +232,19 @@ def main() -> None:
     params, role = module.params, module.params["role"]
     try:
         minimum = preflight_sizing.floor_from(preflight_sizing.MINIMUM[role], params["minimum"], "minimum")
-        recommended = preflight_sizing.floor_from(preflight_sizing.RECOMMENDED[role], params["recommended"], "recommended")
+        recommended = preflight_sizing.floor_from(
+            preflight_sizing.RECOMMENDED[role], params["recommended"], "recommended"
+        )
         plan = preflight_sizing.plan_from(params["plan"]) if params["plan"] is not None else None
-        hardware = hardware_from(params["hardware"]) if params["hardware"] else gather(module.run_command, params["drives"])
+        hardware = (
+            hardware_from(params["hardware"]) if params["hardware"] else gather(module.run_command, params["drives"])
+        )
     except ValueError as error:
         module.fail_json(msg=str(error))
     subject = params["subject"] or platform.node()
-    findings = in_order(preflight_sizing.sizing_findings(subject, role, hardware, minimum, recommended, plan, params["drives"]))
+    findings = in_order(
+        preflight_sizing.sizing_findings(subject, role, hardware, minimum, recommended, plan, params["drives"])
+    )
     bad = ("error", "warning") if params["fail_on"] == "warning" else ("error",)
     result = {
         "changed": False,

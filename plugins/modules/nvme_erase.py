@@ -11,14 +11,16 @@ author: runnerfleet contributors (@runnerfleet)
 version_added: 0.1.0
 short_description: Erases drives that leave
 description:
-  - On a drive that leaves lie layers, source code, and what jobs left in the cache; on that of the kubelet's directory also its key.
+  - On a drive that leaves lie layers, source code, and what jobs left in the cache; on that of the kubelet's directory
+    also its key.
   - Erases the drives that are named, and no others. One that is in use in any way is refused, and then none is erased.
-  - An NVMe drive is erased by itself, by its cryptographic erase where it has one. Any other is written with zeros from end to end, which
-    leaves what its controller keeps in reserve.
+  - An NVMe drive is erased by itself, by its cryptographic erase where it has one. Any other is written with zeros from
+    end to end, which leaves what its controller keeps in reserve.
   - What the planner sees is compared once more, while nobody else can open the drive. It is read again after that.
 options:
   drives:
-    description: The drives, each by a name that means it alone (a link in C(/dev/disk/by-id), wwid or serial). Naming it is the consent.
+    description: The drives, each by a name that means it alone (a link in C(/dev/disk/by-id), wwid or serial). Naming
+      it is the consent.
     type: list
     elements: str
     required: true
@@ -60,7 +62,8 @@ def main() -> None:
     """Run the module."""
     names = {"type": "list", "elements": "str"}
     module = AnsibleModule(
-        argument_spec={"drives": {**names, "required": True}, "keep": {**names, "default": []}}, supports_check_mode=True
+        argument_spec={"drives": {**names, "required": True}, "keep": {**names, "default": []}},
+        supports_check_mode=True,
     )
     eraser, erased = Eraser(Drives(module.run_command)), []
     planned, refusals = eraser.plan(module.params["drives"], module.params["keep"])
@@ -72,7 +75,9 @@ def main() -> None:
                 eraser.erase(erasure)
             erased.append(erasure.text)
     except BAD_ANSWER as error:
-        module.fail_json(msg=f"{error}. Erased before that: {', '.join(erased) or 'nothing'}", changed=bool(erased), erased=erased)
+        module.fail_json(
+            msg=f"{error}. Erased before that: {', '.join(erased) or 'nothing'}", changed=bool(erased), erased=erased
+        )
     diff = {"before": {"drives": [erasure.text for erasure in planned]}, "after": {"drives": []}}
     module.exit_json(changed=bool(planned), erased=erased, diff=diff)
 

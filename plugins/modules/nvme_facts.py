@@ -10,14 +10,15 @@ module: nvme_facts
 short_description: List NVMe namespaces, and why each can or cannot be used
 version_added: 0.1.0
 description:
-  - Lists every NVMe namespace of a host with what identifies it, its size, sector formats and health, and judges it by the same
-    rules as M(runnerfleet.baremetal.nvme_layout). It writes nothing.
+  - Lists every NVMe namespace of a host with what identifies it, its size, sector formats and health, and judges it by
+    the same rules as M(runnerfleet.baremetal.nvme_layout). It writes nothing.
 extends_documentation_fragment:
   - runnerfleet.baremetal.attributes
   - runnerfleet.baremetal.attributes.info_module
 options:
   drives:
-    description: Drives that must be there, listed even if they are not NVMe, by a path below C(/dev/disk/by-id), wwid or serial.
+    description: Drives that must be there, listed even if they are not NVMe, by a path below C(/dev/disk/by-id), wwid
+      or serial.
     type: list
     elements: str
     default: []
@@ -47,9 +48,10 @@ drives:
     - C(state) is V(free) for a drive that is proven empty, V(ours) for one that carries volumes of ours, and V(taken)
       for any other. C(usable) is true for the first two.
     - Each entry of C(reasons) begins with V(boot), V(mounted), V(swap), V(holder), V(partitions), V(signature),
-      V(opened exclusively), V(multipath path), V(unknown bytes), V(read-only), V(no usable size), V(no name of its own),
-      V(cannot be opened) or V(cannot be read), the details follow a colon.
-    - A namespace that shows as several devices is one drive; the devices that are not used are listed as V(multipath path).
+      V(opened exclusively), V(multipath path), V(unknown bytes), V(read-only), V(no usable size), V(no name of its
+      own), V(cannot be opened) or V(cannot be read), the details follow a colon.
+    - A namespace that shows as several devices is one drive; the devices that are not used are listed as V(multipath
+      path).
     - C(asked_as) has the names in O(drives) that mean this drive, C(consented) is true where O(consent) names it.
     - C(health) and C(formats) are null where nvme-cli cannot tell, C(note) says why.
   returned: success
@@ -93,7 +95,13 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme import probe_controller
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.apply_stripe import Stripes
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.model import MARK, OTHER_PATH, UNREAD, Drive, ours
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.model import (
+    MARK,
+    OTHER_PATH,
+    UNREAD,
+    Drive,
+    ours,
+)
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.plan_selection import reasons
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.probe_drives import BAD_ANSWER, Drives
 
@@ -137,7 +145,15 @@ def look(host: Stripes, sysfs: Path, name: str = "") -> dict[str, Any]:
     told = shown(replace(drive, blocked=(*drive.blocked, *problems)), carried)
     more = probe_controller.ask(host.drives.run, told["node"]) if sysfs.name.startswith("nvme") else {}
     links = host.drives.drive_of(sysfs.name).links
-    return {"links": links, "health": None, "formats": None, "note": "", **probe_controller.identity(sysfs), **more, **told}
+    return {
+        "links": links,
+        "health": None,
+        "formats": None,
+        "note": "",
+        **probe_controller.identity(sysfs),
+        **more,
+        **told,
+    }
 
 
 def other_way(name: str) -> dict[str, Any]:
@@ -169,7 +185,9 @@ def main() -> None:
         module.fail_json(msg="\n".join([*problems, *(f"consent: {problem}" for problem in unmeant)]))
     namespaces, ways = host.drives.namespaces()
     seen = [look(host, sysfs) for sysfs in namespaces]
-    seen += [look(host, sysfs, name) for sysfs, name in dict(named).items() if sysfs.name not in {n.name for n in namespaces}]
+    seen += [
+        look(host, sysfs, name) for sysfs, name in dict(named).items() if sysfs.name not in {n.name for n in namespaces}
+    ]
     seen += [other_way(name) for name in ways]
     for told in seen:
         told["asked_as"] = [name for sysfs, name in named if f"/dev/{sysfs.name}" == told["node"]]

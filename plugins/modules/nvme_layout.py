@@ -10,14 +10,15 @@ module: nvme_layout
 short_description: Partition, format and mount NVMe drives without touching what they hold
 version_added: 0.1.0
 description:
-  - Brings drives, by name or by a rule, to a wished set of volumes, each a filesystem with a mount unit and bind mounts, on GPT
-    partitions, in a striped volume group or on an md array.
-  - A drive is written only when it is proven empty, by a low-level probe, its first and last MiB and samples between them, its
-    partitions, holders, mounts and swap, and an exclusive open, in the same process right before the first write.
-    What is not understood counts as data.
-  - Every partition it makes carries a name that begins with C(runnerfleet-), its volume group the tag C(runnerfleet), its array that
-    name. On a later run only these are adopted, wherever they lie.
-  - Volumes are mounted by UUID before containerd and kubelet start. Mount points cannot be written to while they are not mounted.
+  - Brings drives, by name or by a rule, to a wished set of volumes, each a filesystem with a mount unit and bind
+    mounts, on GPT partitions, in a striped volume group or on an md array.
+  - A drive is written only when it is proven empty, by a low-level probe, its first and last MiB and samples between
+    them, its partitions, holders, mounts and swap, and an exclusive open, in the same process right before the first
+    write. What is not understood counts as data.
+  - Every partition it makes carries a name that begins with C(runnerfleet-), its volume group the tag C(runnerfleet),
+    its array that name. On a later run only these are adopted, wherever they lie.
+  - Volumes are mounted by UUID before containerd and kubelet start. Mount points cannot be written to while they are
+    not mounted.
 extends_documentation_fragment:
   - runnerfleet.baremetal.attributes
   - runnerfleet.baremetal.nvme
@@ -69,7 +70,8 @@ plan:
   sample:
     - {action: partition, target: eui.0025388b710116a3, text: "partition as GPT: runnerfleet-engine 1788.0 GiB"}
 destructive:
-  description: Drives that hold something and would be overwritten, what was found on them, and whether O(wipe) names them.
+  description: Drives that hold something and would be overwritten, what was found on them, and whether O(wipe) names
+    them.
   returned: always
   type: list
   elements: dict
@@ -94,7 +96,13 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.apply_mounts import Host
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.diff import describe
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.layout import OPTIONS, RULES, make_plan, missing_tools, volumes_of
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.layout import (
+    OPTIONS,
+    RULES,
+    make_plan,
+    missing_tools,
+    volumes_of,
+)
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.probe_drives import Drives
 
 

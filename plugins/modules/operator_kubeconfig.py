@@ -11,10 +11,10 @@ author: runnerfleet contributors (@runnerfleet)
 version_added: 0.1.0
 short_description: A kubeconfig for whoever runs the plays, made on a control plane
 description:
-  - Signs a certificate for the user C(runnerfleet), with C(kubeadm kubeconfig user), so that the administrator's own kubeconfig stays where
-    it is.
-  - The user is in a group of its own, which a ClusterRoleBinding C(runnerfleet-operators) makes an administrator. Roles and bindings that
-    charts bring can be made by nobody less.
+  - Signs a certificate for the user C(runnerfleet), with C(kubeadm kubeconfig user), so that the administrator's own
+    kubeconfig stays where it is.
+  - The user is in a group of its own, which a ClusterRoleBinding C(runnerfleet-operators) makes an administrator. Roles
+    and bindings that charts bring can be made by nobody less.
   - Who deletes that binding ends every kubeconfig that was made before, for good. The next one is for another group.
   - Each call signs another certificate. Nothing of it stays on the control plane.
 options:
@@ -93,7 +93,9 @@ class Administrator:
     def call(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
         """One call; an empty answer where there is no such object. RuntimeError with what the API says."""
         place = urlsplit(self.server)
-        connection = http.client.HTTPSConnection(str(place.hostname), place.port or 443, timeout=TIMEOUT, context=self.context)
+        connection = http.client.HTTPSConnection(
+            str(place.hostname), place.port or 443, timeout=TIMEOUT, context=self.context
+        )
         data = None if body is None else json.dumps(body)
         connection.request(method, path, data, {"Content-Type": "application/json"})
         answer = connection.getresponse()

@@ -13,11 +13,12 @@ author: runnerfleet contributors (@runnerfleet)
 version_added: 0.1.0
 short_description: Report everything that is wrong with a fleet, at once
 description:
-  - Merges what M(runnerfleet.baremetal.host_survey) saw on every host of the play with checks of the inventory itself - groups, pools,
-    names and types of variables, credential, networks, kubeconfig and mirror.
-  - Compares each machine with what is planned for it, as M(runnerfleet.baremetal.node_sizing) does, and all versions with the matrix of
-    docs/versions.md.
-  - Prints one table, errors first, and fails if there is an error. It changes nothing and runs on the controller, once for all hosts.
+  - Merges what M(runnerfleet.baremetal.host_survey) saw on every host of the play with checks of the inventory itself -
+    groups, pools, names and types of variables, credential, networks, kubeconfig and mirror.
+  - Compares each machine with what is planned for it, as M(runnerfleet.baremetal.node_sizing) does, and all versions
+    with the matrix of docs/versions.md.
+  - Prints one table, errors first, and fails if there is an error. It changes nothing and runs on the controller, once
+    for all hosts.
   - Only variables of the collection's roles are read, and values of secrets are never told.
 extends_documentation_fragment:
   - runnerfleet.baremetal.attributes
@@ -28,7 +29,8 @@ options:
     type: str
     required: true
   minimum:
-    description: Floors by kind of host (C(control_plane), C(support), C(runner)), each with C(vcpus), C(memory) and C(nvme).
+    description: Floors by kind of host (C(control_plane), C(support), C(runner)), each with C(vcpus), C(memory) and
+      C(nvme).
     type: dict
     default: {}
   recommended:
@@ -49,12 +51,14 @@ options:
     elements: str
     default: []
   mirror_check:
-    description: Whether files, charts and images of C(fleet_mirror) are verified by content, by presence, or not at all.
+    description: Whether files, charts and images of C(fleet_mirror) are verified by content, by presence, or not at
+      all.
     type: str
     choices: [content, presence, none]
     default: content
   github_check:
-    description: Whether GitHub is asked, with the fleet's credential, whether it takes that and how long it gives jobs to the runners.
+    description: Whether GitHub is asked, with the fleet's credential, whether it takes that and how long it gives jobs
+      to the runners.
     type: bool
     default: false
   artifacts:
@@ -75,7 +79,8 @@ options:
     type: float
     default: 30
   image_digests_file:
-    description: A file on the controller to write C(fleet_image_digests) to, of what is behind the tags of all images. Empty asks nobody.
+    description: A file on the controller to write C(fleet_image_digests) to, of what is behind the tags of all images.
+      Empty asks nobody.
     type: path
     default: ""
   findings_file:

@@ -11,11 +11,13 @@ author: runnerfleet contributors (@runnerfleet)
 version_added: 0.1.0
 short_description: Has the API server encrypt all Secrets by the key that is first now
 description:
-  - Waits until the API server has read its keys again, which it does within a minute, and then writes each Secret as it is.
+  - Waits until the API server has read its keys again, which it does within a minute, and then writes each Secret as it
+    is.
   - What changes meanwhile is written by whoever changes it. Contents pass through this module and are in no result.
 options:
   keys:
-    description: The sha256 of the file of keys that the API server has to have read (M(runnerfleet.baremetal.encryption_keys)).
+    description: The sha256 of the file of keys that the API server has to have read
+      (M(runnerfleet.baremetal.encryption_keys)).
     type: str
     required: true
   timeout:
@@ -60,11 +62,16 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nodes.reque
 
 SECRETS = "/api/v1/secrets"
 POLL_SECONDS = 2
-# By the sha256 of its content the API server says which file of keys it uses: alpha in Kubernetes 1.36, and there since 1.34.
-_USED = re.compile(r'^apiserver_encryption_config_controller_last_config_info\{[^}]*\bhash="sha256:([0-9a-f]{64})"[^}]*\} 1$', re.M)
+# By the sha256 of its content the API server says which file of keys it uses: alpha in Kubernetes 1.36, and there since
+# 1.34.
+_USED = re.compile(
+    r'^apiserver_encryption_config_controller_last_config_info\{[^}]*\bhash="sha256:([0-9a-f]{64})"[^}]*\} 1$', re.M
+)
 _LATE = (
-    "the API server did not read its keys again within {timeout} s: found that it uses {used}, expected {keys} (sha256 of the file). "
-    "Secrets are as they were, and both keys stay in the file. See whether it is of Kubernetes 1.34 or newer and runs with "
+    "the API server did not read its keys again within {timeout} s: found that it uses {used}, expected {keys} (sha256 "
+    "of the file). "
+    "Secrets are as they were, and both keys stay in the file. See whether it is of Kubernetes 1.34 or newer and runs "
+    "with "
     "--encryption-provider-config-automatic-reload=true, and run again"
 )
 
@@ -80,7 +87,12 @@ class Rewriter:
     def metrics(self) -> str:
         """What the API server says of itself."""
         answer = self.api.call_api(
-            "/metrics", "GET", auth_settings=["BearerToken"], _preload_content=False, _return_http_data_only=True, _request_timeout=30
+            "/metrics",
+            "GET",
+            auth_settings=["BearerToken"],
+            _preload_content=False,
+            _return_http_data_only=True,
+            _request_timeout=30,
         )
         return bytes(answer.data).decode(errors="replace")
 

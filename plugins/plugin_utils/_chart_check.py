@@ -4,7 +4,8 @@
 
 """Whether a chart is where the roles will fetch it, and which images it deploys. Private to the collection.
 
-It is fetched by the roles' own code and rendered by helm, so that values of the inventory have their say. Upstream is not asked.
+It is fetched by the roles' own code and rendered by helm, so that values of the inventory have their say. Upstream is
+not asked.
 """
 
 from __future__ import annotations
@@ -40,7 +41,9 @@ HELM_TIMEOUT = 60
 
 @dataclass(frozen=True)
 class Place:
-    """Where a chart comes from. `key`: which key of fleet_mirror leads there, empty for a file; `upstream`: no mirror stands in for it."""
+    """Where a chart comes from. `key`: which key of fleet_mirror leads there, empty for a file; `upstream`: no mirror
+    stands in for it.
+    """
 
     address: str
     key: str = ""
@@ -62,11 +65,18 @@ def question(chart: Chart, fleet_mirror: Mapping[str, Any]) -> Question | None:
         return None
     registry = registry_of(chart.mirror, f"{chart.role}_mirror", fleet_mirror)
     name, tag = helm_charts.key(chart.address, chart.version), f"v{chart.version}".replace("+", "_")
-    return Question(registry, CHART, name, chart.address.removeprefix("oci://"), tag, _variables(chart)) if registry else None
+    return (
+        Question(registry, CHART, name, chart.address.removeprefix("oci://"), tag, _variables(chart))
+        if registry
+        else None
+    )
 
 
-def look(chart: Chart, fleet_mirror: Mapping[str, Any], kubernetes: str, render: bool) -> tuple[list[Finding], list[Image]]:
-    """What is wrong with a chart, and the images that it deploys. Those of a chart that cannot be looked at are not known.
+def look(
+    chart: Chart, fleet_mirror: Mapping[str, Any], kubernetes: str, render: bool
+) -> tuple[list[Finding], list[Image]]:
+    """What is wrong with a chart, and the images that it deploys. Those of a chart that cannot be looked at are not
+    known.
 
     `kubernetes`: version of the cluster that it is rendered for. `render`: whether images matter.
     """
@@ -86,7 +96,12 @@ def look(chart: Chart, fleet_mirror: Mapping[str, Any], kubernetes: str, render:
         with tempfile.TemporaryDirectory(prefix="runnerfleet-chart-") as directory:
             asked = helm_fetch.Helm(helm, _run)
             archive, _source = helm_fetch.fetch(
-                where.address if not where.key else chart.address, chart.version, chart.mirror, directory, asked, TIMEOUT
+                where.address if not where.key else chart.address,
+                chart.version,
+                chart.mirror,
+                directory,
+                asked,
+                TIMEOUT,
             )
             wrong = helm_charts.identity_error(helm_charts.archive_identity(archive), chart.name, chart.version)
             if wrong:
@@ -123,8 +138,20 @@ def _run(command: Sequence[str], stdin: str = "") -> tuple[int, str, str]:
 
 
 def _rendered(chart: Chart, helm: str, path: Path, kubernetes: str) -> tuple[list[Finding], list[Image]]:
-    """The images of what helm makes of the chart. Values go in by stdin: they may hold what must not be seen among the processes."""
-    command = [helm, "template", chart.release, str(path), "--namespace", chart.namespace, "--skip-tests", "--values", "-"]
+    """The images of what helm makes of the chart. Values go in by stdin: they may hold what must not be seen among the
+    processes.
+    """
+    command = [
+        helm,
+        "template",
+        chart.release,
+        str(path),
+        "--namespace",
+        chart.namespace,
+        "--skip-tests",
+        "--values",
+        "-",
+    ]
     command += ["--kube-version", f"v{kubernetes}"] if kubernetes else []
     code, manifest, said = _run(command, json.dumps(_plain(chart.values), default=str))
     try:
@@ -134,7 +161,11 @@ def _rendered(chart: Chart, helm: str, path: Path, kubernetes: str) -> tuple[lis
         said = f"its manifest is no YAML ({type(error).__name__})"
     expected = f"a manifest of the chart with {chart.role}_values, whose images can be asked for"
     hint = f"correct {chart.role}_values, or {chart.role}_version: the chart would be deployed with the same values"
-    return [Finding("chart_not_rendered", _subject(chart), clean(f"helm template ended with {code}: {said}"), expected, hint)], []
+    return [
+        Finding(
+            "chart_not_rendered", _subject(chart), clean(f"helm template ended with {code}: {said}"), expected, hint
+        )
+    ], []
 
 
 def _plain(value: Any) -> Any:
@@ -160,10 +191,19 @@ def _said(chart: Chart, fleet_mirror: Mapping[str, Any], key: str) -> str:
 
 def _missing(chart: Chart, fleet_mirror: Mapping[str, Any], where: Place, found: str) -> Finding:
     if where.key:
-        hint = f"put upstream's chart there, or correct {chart.role}_chart, {chart.role}_version or {_said(chart, fleet_mirror, where.key)}"
+        hint = (
+            f"put upstream's chart there, or correct {chart.role}_chart, {chart.role}_version or "
+            f"{_said(chart, fleet_mirror, where.key)}"
+        )
     else:
         hint = f"put the chart there, or correct {chart.role}_chart or {chart.role}_version"
-    return Finding("mirror_chart_missing", _subject(chart), found, f"the chart {chart.name} {chart.version} at {where.address}", hint)
+    return Finding(
+        "mirror_chart_missing",
+        _subject(chart),
+        found,
+        f"the chart {chart.name} {chart.version} at {where.address}",
+        hint,
+    )
 
 
 def _unreachable(chart: Chart, fleet_mirror: Mapping[str, Any], error: BaseException) -> Finding:
@@ -173,6 +213,12 @@ def _unreachable(chart: Chart, fleet_mirror: Mapping[str, Any], error: BaseExcep
 
 
 def _unknown(chart: Chart) -> Finding:
-    hint = f"see that the mirror has the images of this chart, or fetches them; {chart.role}_mirror can bring the chart from it too"
-    found, expected = "it comes from upstream, which is not asked", "a chart from the mirror, whose images can be asked for"
+    hint = (
+        f"see that the mirror has the images of this chart, or fetches them; {chart.role}_mirror can bring the "
+        "chart from it too"
+    )
+    found, expected = (
+        "it comes from upstream, which is not asked",
+        "a chart from the mirror, whose images can be asked for",
+    )
     return Finding("images_unknown", _subject(chart), found, expected, hint)

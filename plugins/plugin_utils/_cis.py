@@ -27,9 +27,12 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host.cis_su
 
 PASS, FAIL, ACCEPTED, UNREAD = "pass", "fail", "accepted", "not read"
 FILES = "files"
-PROVIDERS = "providers of Secrets"  # a key beside the API server's flags: what its configuration of encryption has for them
+PROVIDERS = (
+    "providers of Secrets"  # a key beside the API server's flags: what its configuration of encryption has for them
+)
 UNREADABLE = object()  # a file that an argument names, and that could not be read
-# What a kubelet does where its configuration is silent (v1beta1), and what it did before there was one, where it is given none.
+# What a kubelet does where its configuration is silent (v1beta1), and what it did before there was one, where it is
+# given none.
 KUBELET_DEFAULTS: dict[str, Any] = {
     "authentication": {"anonymous": {"enabled": False}},
     "authorization": {"mode": "Webhook"},
@@ -64,7 +67,12 @@ KUBELET_FLAGS = {
 }
 # What a program does where an argument is not there.
 FLAG_DEFAULTS: dict[str, dict[str, str]] = {
-    API: {"anonymous-auth": "true", "authorization-mode": "AlwaysAllow", "profiling": "true", "service-account-lookup": "true"},
+    API: {
+        "anonymous-auth": "true",
+        "authorization-mode": "AlwaysAllow",
+        "profiling": "true",
+        "service-account-lookup": "true",
+    },
     MANAGER: {"bind-address": "0.0.0.0", "profiling": "true"},
     SCHEDULER: {"bind-address": "0.0.0.0", "profiling": "true"},
 }
@@ -133,14 +141,19 @@ def _at_least(least: int) -> Callable[[Any], bool]:
 
 def _strong(found: Any) -> bool:
     names = list(found) if isinstance(found, (list, tuple)) else str(found or "").split(",")
-    return bool(names) and all(str(name).startswith(_STRONG) and not any(weak in str(name) for weak in _WEAK) for name in names)
+    return bool(names) and all(
+        str(name).startswith(_STRONG) and not any(weak in str(name) for weak in _WEAK) for name in names
+    )
 
 
 def _files(most: int) -> Callable[[Any], bool]:
     """Each file has no permission beyond these, and is root's."""
 
     def judge(found: Any) -> bool:
-        return all(_mode(file) & ~most == 0 and (file.get("owner"), file.get("group")) == ("root", "root") for file in found.values())
+        return all(
+            _mode(file) & ~most == 0 and (file.get("owner"), file.get("group")) == ("root", "root")
+            for file in found.values()
+        )
 
     return judge
 
@@ -157,7 +170,9 @@ def _file(number: str, title: str, pattern: str, most: int, accepted: str = "") 
 
 
 _FOR = "for "
-_LIMITED = "answers without a name are limited to health and to the ConfigMap of joining machines (--authentication-config)"
+_LIMITED = (
+    "answers without a name are limited to health and to the ConfigMap of joining machines (--authentication-config)"
+)
 CONTROL_PLANE: tuple[Item, ...] = (
     *(
         _file(number, f"manifest of {name}", f"{MANIFESTS}/{name}.yaml", 0o600)
@@ -200,7 +215,14 @@ CONTROL_PLANE: tuple[Item, ...] = (
         "EventRateLimit",
         "kubelets limit their own events, and the API's priorities keep one flow from the others",
     ),
-    Item("1.2.10", "not everything is admitted", API, "enable-admission-plugins", _lacks("AlwaysAdmit"), "without AlwaysAdmit"),
+    Item(
+        "1.2.10",
+        "not everything is admitted",
+        API,
+        "enable-admission-plugins",
+        _lacks("AlwaysAdmit"),
+        "without AlwaysAdmit",
+    ),
     Item(
         "1.2.11",
         "images are pulled anew for each pod",
@@ -208,11 +230,33 @@ CONTROL_PLANE: tuple[Item, ...] = (
         "enable-admission-plugins",
         _has("AlwaysPullImages"),
         "AlwaysPullImages",
-        "the fleet's images need no credential, and jobs would wait for gigabytes that their node has; a pool is a trust domain",
+        "the fleet's images need no credential, and jobs would wait for gigabytes that their node has; a pool is a "
+        "trust domain",
     ),
-    Item("1.2.12", "pods have accounts", API, "disable-admission-plugins", _lacks("ServiceAccount"), "without ServiceAccount"),
-    Item("1.2.13", "namespaces that go take nothing new", API, "disable-admission-plugins", _lacks("NamespaceLifecycle"), "without it"),
-    Item("1.2.14", "nodes write what is theirs", API, "enable-admission-plugins", _has("NodeRestriction"), "NodeRestriction"),
+    Item(
+        "1.2.12",
+        "pods have accounts",
+        API,
+        "disable-admission-plugins",
+        _lacks("ServiceAccount"),
+        "without ServiceAccount",
+    ),
+    Item(
+        "1.2.13",
+        "namespaces that go take nothing new",
+        API,
+        "disable-admission-plugins",
+        _lacks("NamespaceLifecycle"),
+        "without it",
+    ),
+    Item(
+        "1.2.14",
+        "nodes write what is theirs",
+        API,
+        "enable-admission-plugins",
+        _has("NodeRestriction"),
+        "NodeRestriction",
+    ),
     Item("1.2.15", "no profiling", API, "profiling", _is("false"), "false"),
     Item("1.2.16", "an audit log", API, "audit-log-path", _set, "set"),
     Item("1.2.17", "days of the audit log", API, "audit-log-maxage", _at_least(30), "30 or more"),
@@ -257,7 +301,14 @@ CONTROL_PLANE: tuple[Item, ...] = (
     Item("2.4", "a certificate for its peers", ETCD, "peer-cert-file", _set, "set"),
     Item("2.5", "peers are known by their certificate", ETCD, "peer-client-cert-auth", _is("true"), "true"),
     Item("2.6", "no certificates of its own making for peers", ETCD, "peer-auto-tls", _unset_or("false"), "not true"),
-    Item("2.7", "a CA of its own", ETCD, "trusted-ca-file", lambda found: "/etcd/" in str(found), "another one than the cluster's"),
+    Item(
+        "2.7",
+        "a CA of its own",
+        ETCD,
+        "trusted-ca-file",
+        lambda found: "/etcd/" in str(found),
+        "another one than the cluster's",
+    ),
     Item("3.2.1", "an audit policy", API, "audit-policy-file", _set, "set"),
 )
 NODE: tuple[Item, ...] = (
@@ -269,7 +320,8 @@ NODE: tuple[Item, ...] = (
         "configuration of the kubelet",
         "/var/lib/kubelet/config.yaml",
         0o600,
-        "a join closes it; on a node that joined before that was so, it is readable for all in a directory that root alone enters",
+        "a join closes it; on a node that joined before that was so, it is readable for all in a directory that root "
+        "alone enters",
     ),
     Item("4.2.1", "nobody without a name", KUBELET, "authentication.anonymous.enabled", _is("false"), "false"),
     Item("4.2.2", "the API decides who may", KUBELET, "authorization.mode", _is("webhook"), "Webhook"),
@@ -277,13 +329,32 @@ NODE: tuple[Item, ...] = (
     Item("4.2.4", "no port without a login", KUBELET, "readOnlyPort", _is("0"), "0"),
     # Nothing, and 0 as kubeadm writes it, are the kubelet's four hours.
     Item(
-        "4.2.5", "streams that idle end", KUBELET, "streamingConnectionIdleTimeout", lambda found: not str(found).startswith("-"), "not off"
+        "4.2.5",
+        "streams that idle end",
+        KUBELET,
+        "streamingConnectionIdleTimeout",
+        lambda found: not str(found).startswith("-"),
+        "not off",
     ),
     Item("4.2.6", "rules of the kernel are kept", KUBELET, "makeIPTablesUtilChains", _is("true"), "true"),
-    Item("4.2.8", "events are kept", KUBELET, "eventRecordQPS", lambda found: _unset(found) or str(found).isdigit(), "0 or more"),
+    Item(
+        "4.2.8",
+        "events are kept",
+        KUBELET,
+        "eventRecordQPS",
+        lambda found: _unset(found) or str(found).isdigit(),
+        "0 or more",
+    ),
     Item("4.2.9", "a certificate to serve with", KUBELET, "tlsCertFile", _set, "set, or serverTLSBootstrap"),
     Item("4.2.10", "its certificate is renewed", KUBELET, "rotateCertificates", _is("true"), "true"),
-    Item("4.2.11", "it serves with one of the cluster, which is renewed", KUBELET, "serverTLSBootstrap", _is("true"), "true"),
+    Item(
+        "4.2.11",
+        "it serves with one of the cluster, which is renewed",
+        KUBELET,
+        "serverTLSBootstrap",
+        _is("true"),
+        "true",
+    ),
     Item("4.2.12", "ciphers with forward secrecy", KUBELET, "tlsCipherSuites", _strong, "ECDHE with GCM or CHACHA20"),
     Item("4.2.13", "a limit of processes in a pod", KUBELET, "podPidsLimit", _at_least(1), "set"),
     Item("4.2.14", "system calls are filtered", KUBELET, "seccompDefault", _is("true"), "true"),
@@ -307,9 +378,13 @@ def _check(accepted: Mapping[str, str]) -> None:
         if number not in numbers:
             pair = next((known for known in numbers if number in _pair(known)), "")
             hint = f"it is a part of {pair}" if pair else "docs/cis.md says what is not read"
-            raise ValueError(f"cis_report_accepted: found {str(number)[:100]!r}, expected a number as the report has it; {hint}")
+            raise ValueError(
+                f"cis_report_accepted: found {str(number)[:100]!r}, expected a number as the report has it; {hint}"
+            )
         if not isinstance(reason, str) or not reason.strip():
-            raise ValueError(f"cis_report_accepted[{number!r}]: found {reason!r}, expected the reason why it is accepted")
+            raise ValueError(
+                f"cis_report_accepted[{number!r}]: found {reason!r}, expected the reason why it is accepted"
+            )
 
 
 def _pair(number: str) -> tuple[str, ...]:
@@ -324,13 +399,17 @@ def _judge(host: str, item: Item, seen: Mapping[str, Mapping[str, Any]], accepte
         found: Any = (settings or {}).get(item.key) or {}
         if not found:
             return Verdict(host, item.number, item.title, UNREAD, f"no {item.key}", item.expected)
-        told = ", ".join(sorted({f"{file.get('mode')} {file.get('owner')}:{file.get('group')}" for file in found.values()}))
+        told = ", ".join(
+            sorted({f"{file.get('mode')} {file.get('owner')}:{file.get('group')}" for file in found.values()})
+        )
     elif settings is None:
         return Verdict(host, item.number, item.title, UNREAD, f"no {item.component} on this host", item.expected)
     else:
         found = settings.get(item.key)
         if found is UNREADABLE:
-            return Verdict(host, item.number, item.title, UNREAD, f"{item.key} in a file that could not be read", item.expected)
+            return Verdict(
+                host, item.number, item.title, UNREAD, f"{item.key} in a file that could not be read", item.expected
+            )
         told = f"{item.key} {'not set' if found is None else found}"
     if item.judge(found):
         return Verdict(host, item.number, item.title, PASS, told[:200], item.expected)
@@ -376,8 +455,12 @@ def _authentication(flags: Mapping[str, Any], text: Any) -> dict[str, Any]:
     if not isinstance(anonymous, Mapping):
         return {"anonymous-auth": UNREADABLE} if anonymous is UNREADABLE else {}
     conditions = anonymous.get("conditions")
-    paths = [str(one.get("path")) for one in conditions if isinstance(one, Mapping)] if isinstance(conditions, list) else []
-    return {"anonymous-auth": "false" if anonymous.get("enabled") is False else _FOR + ", ".join(paths) if paths else "true"}
+    paths = (
+        [str(one.get("path")) for one in conditions if isinstance(one, Mapping)] if isinstance(conditions, list) else []
+    )
+    return {
+        "anonymous-auth": "false" if anonymous.get("enabled") is False else _FOR + ", ".join(paths) if paths else "true"
+    }
 
 
 def _providers(flags: Mapping[str, Any], entries: Any) -> Any:
@@ -387,8 +470,14 @@ def _providers(flags: Mapping[str, Any], entries: Any) -> Any:
     if not isinstance(entries, list):
         return UNREADABLE
     for entry in entries:
-        resources, providers = (entry.get("resources"), entry.get("providers")) if isinstance(entry, Mapping) else (None, None)
-        if isinstance(resources, list) and isinstance(providers, list) and {"secrets", "*.", "*.*"} & set(map(str, resources)):
+        resources, providers = (
+            (entry.get("resources"), entry.get("providers")) if isinstance(entry, Mapping) else (None, None)
+        )
+        if (
+            isinstance(resources, list)
+            and isinstance(providers, list)
+            and {"secrets", "*.", "*.*"} & set(map(str, resources))
+        ):
             return ",".join(map(str, providers))
     return None
 
@@ -403,7 +492,9 @@ def _document(text: Any) -> Mapping[Any, Any]:
 
 def _kubelet(flags: Mapping[str, Any], texts: Sequence[Any]) -> dict[str, Any]:
     """What a kubelet does: its file, what is laid over it in their order, and its arguments."""
-    merged = copy.deepcopy(KUBELET_DEFAULTS if flags.get("config") or texts else {**KUBELET_DEFAULTS, **KUBELET_WITHOUT})
+    merged = copy.deepcopy(
+        KUBELET_DEFAULTS if flags.get("config") or texts else {**KUBELET_DEFAULTS, **KUBELET_WITHOUT}
+    )
     for text in texts:
         _lay_over(merged, _document(text))
     found = {**_flat(merged), **{KUBELET_FLAGS[flag]: value for flag, value in flags.items() if flag in KUBELET_FLAGS}}

@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the plays need of the controller itself, an execution environment or a workstation. Private to the collection."""
+"""What the plays need of the controller itself, an execution environment or a workstation. Private to the
+collection.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ CONTROLLER = "the controller"
 
 @dataclass(frozen=True)
 class Tools:
-    """What is there: versions, empty for what is not; `helm_error` where there is a program that does not say its version."""
+    """What is there: versions, empty for what is not; `helm_error` where there is a program that does not say its
+    version.
+    """
 
     core: str
     kubernetes_core: str
@@ -38,8 +42,13 @@ def gather(helm: str) -> Tools:
     path, version, problem = shutil.which(helm), "", ""
     if path:
         try:
-            done = subprocess.run([path, "version", "--template", "{{.Version}}"], capture_output=True, text=True, timeout=30, check=False)
-            version, problem = done.stdout.strip().lstrip("v"), "" if done.returncode == 0 else done.stderr.strip()[:200] or "no answer"
+            done = subprocess.run(
+                [path, "version", "--template", "{{.Version}}"], capture_output=True, text=True, timeout=30, check=False
+            )
+            version, problem = (
+                done.stdout.strip().lstrip("v"),
+                "" if done.returncode == 0 else done.stderr.strip()[:200] or "no answer",
+            )
         except (OSError, subprocess.SubprocessError) as error:
             problem = type(error).__name__
     return Tools(core_version, _collection(), _package("kubernetes"), version, problem)
@@ -69,11 +78,21 @@ def findings(tools: Tools, helm: str) -> list[Finding]:
     found = []
     if _number(tools.core) < CORE:
         found.append(
-            Finding("core_too_old", CONTROLLER, f"ansible-core {tools.core}", "2.19 or later", "install a newer ansible-core there")
+            Finding(
+                "core_too_old",
+                CONTROLLER,
+                f"ansible-core {tools.core}",
+                "2.19 or later",
+                "install a newer ansible-core there",
+            )
         )
     if not tools.kubernetes_core:
         hint = "ansible-galaxy collection install kubernetes.core"
-        found.append(Finding("collection_missing", CONTROLLER, "no collection kubernetes.core", "the one that galaxy.yml names", hint))
+        found.append(
+            Finding(
+                "collection_missing", CONTROLLER, "no collection kubernetes.core", "the one that galaxy.yml names", hint
+            )
+        )
     if not tools.python_client:
         hint = "pip install kubernetes, for the Python that runs ansible-playbook"
         found.append(Finding("python_client_missing", CONTROLLER, "no Python package kubernetes", "31 or later", hint))
@@ -82,8 +101,14 @@ def findings(tools: Tools, helm: str) -> list[Finding]:
         hint = "install helm 3 there, or say with fleet_helm_binary where it is"
         found.append(Finding("helm_missing", CONTROLLER, what, "helm 3.0 or later", hint))
     elif _number(tools.helm) < HELM:
-        found.append(Finding("helm_unsupported", CONTROLLER, f"helm {tools.helm}", "3.0 or later", "install a newer helm"))
-    elif _number(tools.helm) >= (4, 0) and tools.kubernetes_core not in ("", "unknown") and _number(tools.kubernetes_core) < HELM_4_CORE:
+        found.append(
+            Finding("helm_unsupported", CONTROLLER, f"helm {tools.helm}", "3.0 or later", "install a newer helm")
+        )
+    elif (
+        _number(tools.helm) >= (4, 0)
+        and tools.kubernetes_core not in ("", "unknown")
+        and _number(tools.kubernetes_core) < HELM_4_CORE
+    ):
         beside = f"helm {tools.helm} beside kubernetes.core {tools.kubernetes_core}"
         hint = "install kubernetes.core 6.5.0 or later, or helm 3"
         found.append(Finding("helm_unsupported", CONTROLLER, beside, "helm 3, or kubernetes.core 6.5.0 or later", hint))

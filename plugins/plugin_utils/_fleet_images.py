@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The images that a fleet will pull and the charts that it will deploy, from its roles' variables. No I/O. Private to the collection."""
+"""The images that a fleet will pull and the charts that it will deploy, from its roles' variables. No I/O. Private to
+the collection.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,8 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 @dataclass(frozen=True)
 class Image:
-    """An image by its upstream name. `variable`: what chooses it. `pools`: whose nodes pull it, where that is known; None: any host.
+    """An image by its upstream name. `variable`: what chooses it. `pools`: whose nodes pull it, where that is known;
+    None: any host.
 
     `by_tag`: it cannot be named by its digest, which is compared instead.
     """
@@ -108,7 +111,8 @@ def kubernetes_version(values: Mapping[str, Any]) -> str:
 
 
 def kubeadm_images(values: Mapping[str, Any], version: str, initialises: bool) -> list[Image]:
-    """What kubeadm of this version has nodes pull, as its own `config images list` says; of a running cluster only what every node pulls.
+    """What kubeadm of this version has nodes pull, as its own `config images list` says; of a running cluster only what
+    every node pulls.
 
     Its other parts are left out where it is not known which versions of them it deploys.
     """
@@ -121,7 +125,10 @@ def kubeadm_images(values: Mapping[str, Any], version: str, initialises: bool) -
     leaders = frozenset({CONTROL_PLANE})
     found = []
     if initialises:
-        found += [Image(f"{repository}/kube-{part}:{tag}", variable, leaders) for part in ("apiserver", "controller-manager", "scheduler")]
+        found += [
+            Image(f"{repository}/kube-{part}:{tag}", variable, leaders)
+            for part in ("apiserver", "controller-manager", "scheduler")
+        ]
         found += [Image(f"{repository}/pause:{known['pause']}", variable, leaders)] if known else []
         etcd_tag = etcd.get("imageTag") or known.get("etcd")
         if etcd_tag and not _section(config, "etcd", "external"):
@@ -160,7 +167,9 @@ def network_images(values: Mapping[str, Any]) -> list[Image]:
         reference = f"{values['pod_network_policies_image']}:v{values['pod_network_policies_version']}"
         found.append(Image(_named(values, "pod_network", reference), "pod_network_policies_image"))
     if values.get("pod_network_canary_image"):
-        found.append(Image(_named(values, "pod_network", str(values["pod_network_canary_image"])), "pod_network_canary_image"))
+        found.append(
+            Image(_named(values, "pod_network", str(values["pod_network_canary_image"])), "pod_network_canary_image")
+        )
     return found
 
 
@@ -177,11 +186,15 @@ def engine_images(values: Mapping[str, Any]) -> list[Image]:
 
 
 def runner_images(values: Mapping[str, Any]) -> list[Image]:
-    """The image of each pool's runners, and of the engine whose client they get. An entry without an engine is told elsewhere."""
+    """The image of each pool's runners, and of the engine whose client they get. An entry without an engine is told
+    elsewhere.
+    """
     try:
         common = {"versions": values.get("runner_pools_engine_versions")}
         pools = {
-            pool.name: list(map(str, pool.versions)) for pool in pools_from(values.get("runner_pools_engine_pools"), common) if pool.engine
+            pool.name: list(map(str, pool.versions))
+            for pool in pools_from(values.get("runner_pools_engine_pools"), common)
+            if pool.engine
         }
     except ValueError:
         return []
@@ -194,7 +207,9 @@ def runner_images(values: Mapping[str, Any]) -> list[Image]:
             continue
         own = f"runner_pools_pools: {entry.get('name')}.image" if entry.get("image") else "runner_pools_image"
         on = frozenset({pool})
-        found.append(Image(_named(values, "runner_pools", str(entry.get("image") or values["runner_pools_image"])), own, on))
+        found.append(
+            Image(_named(values, "runner_pools", str(entry.get("image") or values["runner_pools_image"])), own, on)
+        )
         engine = _named(values, "runner_pools", f"{values['runner_pools_engine_image']}:v{version}")
         found.append(Image(engine, "runner_pools_engine_image", on))
     return found
@@ -228,14 +243,19 @@ def charts(values: Mapping[str, Any]) -> list[Chart]:
 
 
 def default_images(chart: Chart) -> tuple[list[Image], bool]:
-    """What a chart that nobody looked at is known to deploy, and whether that is all: the images that its values may name by a digest."""
+    """What a chart that nobody looked at is known to deploy, and whether that is all: the images that its values may
+    name by a digest.
+    """
     found = []
     for image, reference in _image_digests.chart_images(chart.name, chart.version, {}):
         section: Any = chart.values
         for key in image.path:
             section = section.get(key) if isinstance(section, Mapping) else None
         stated = section if isinstance(section, Mapping) else {}
-        name, tag = stated.get("repository") or image.name, stated.get("tag") or reference.removeprefix(f"{image.name}:")
+        name, tag = (
+            stated.get("repository") or image.name,
+            stated.get("tag") or reference.removeprefix(f"{image.name}:"),
+        )
         digest = f"@{stated['digest']}" if stated.get("digest") else ""
         found.append(Image(f"{name}:{tag}{digest}", f"{chart.role}_chart, {chart.role}_values"))
     return found, len(found) == len(_image_digests.CHARTS.get(chart.name, ("", (None,)))[1])
@@ -255,7 +275,9 @@ def manifest_images(manifest: str, variable: str) -> list[Image]:
             pool = (pod.get("nodeSelector") or {}).get(POOL_LABEL)
             pools = frozenset({str(pool)}) if pool else None
             containers = [*(pod.get("initContainers") or ()), *pod["containers"]]
-            found += [Image(str(container["image"]), variable, pools) for container in containers if container.get("image")]
+            found += [
+                Image(str(container["image"]), variable, pools) for container in containers if container.get("image")
+            ]
     return found
 
 

@@ -30,7 +30,8 @@ MAX_PODS = 110  # kubelet's default
 
 
 def engine_pools(values: Mapping[str, Any]) -> list[Pool]:
-    """The pools with engines, as role dagger_engine sees them; none where fleet_pools cannot be read, which its own check tells.
+    """The pools with engines, as role dagger_engine sees them; none where fleet_pools cannot be read, which its own
+    check tells.
 
     `values` holds dagger_engine_pools, and dagger_engine_<key> for each key that a pool may state itself.
     """
@@ -51,12 +52,14 @@ def pool_of(host: str, groups: Mapping[str, Sequence[str]], pools: Sequence[Mapp
 
 
 def node_plan(values: Mapping[str, Any], pool: str, nodes: int) -> Plan:
-    """What must fit on one node of a pool: its engines, and its share of the pool's runners. `nodes`: how many the pool has.
+    """What must fit on one node of a pool: its engines, and its share of the pool's runners. `nodes`: how many the pool
+    has.
 
     `values` holds NAMES. ValueError names the variable with a quantity that is none.
     """
     reserved = [
-        (f"kubernetes_host_{owner}_reserved", values.get(f"kubernetes_host_{owner}_reserved") or {}) for owner in ("kube", "system")
+        (f"kubernetes_host_{owner}_reserved", values.get(f"kubernetes_host_{owner}_reserved") or {})
+        for owner in ("kube", "system")
     ]
     wanted: dict[str, Any] = {
         "reserved": {
@@ -83,5 +86,7 @@ def _engines(pool: Pool, values: Mapping[str, Any]) -> dict[str, Any]:
         same = engine.get(key) == values.get(f"dagger_engine_{key}")
         return f"dagger_engine_{key}" if same else f"fleet_pools, pool {pool.name}: engine.{key}"
 
-    memory = count * at(stated("memory"), to_bytes, engine["memory"]) if engine.get("memory") else count * LEAST + OVERHEAD
+    memory = (
+        count * at(stated("memory"), to_bytes, engine["memory"]) if engine.get("memory") else count * LEAST + OVERHEAD
+    )
     return {"cpu": f"{count * at(stated('cpu'), to_millicpu, engine.get('cpu'))}m", "memory": memory}

@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Asks GitHub, once from the controller, what it will say to the runner controller and to its runners. Private to the collection."""
+"""Asks GitHub, once from the controller, what it will say to the runner controller and to its runners. Private to the
+collection.
+"""
 
 from __future__ import annotations
 
@@ -27,9 +29,11 @@ APP = {"app_id", "installation_id", "private_key"}
 
 
 def github_findings(url: str, auth: Any, pools: Any, image: str, ask: bool) -> list[Finding]:
-    """What is wrong with the credential and the address by themselves and, where GitHub is to be asked, everything that it says.
+    """What is wrong with the credential and the address by themselves and, where GitHub is to be asked, everything that
+    it says.
 
-    `auth` has one of the forms of runner_controller_github_auth; what stands in a Secret of the cluster is not known here.
+    `auth` has one of the forms of runner_controller_github_auth; what stands in a Secret of the cluster is not known
+    here.
     """
     given = {key: str(value) for key, value in auth.items() if value not in (None, "")}
     told, signed = github.credential_findings(given), ""
@@ -81,7 +85,9 @@ def _app_token(base: str, installation: str, signed: str) -> tuple[str, Finding 
 
 
 def _signed(app_id: str, private_key: str) -> str:
-    """A JSON web token of the App, good for some minutes. ValueError without a reason, which might show the key, where that is none."""
+    """A JSON web token of the App, good for some minutes. ValueError without a reason, which might show the key, where
+    that is none.
+    """
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import padding, rsa
@@ -103,10 +109,18 @@ def _encoded(content: bytes) -> bytes:
 
 
 def _ask(url: str, token: str, method: str = "GET") -> github.Reply:
-    """One request. It follows nobody elsewhere, and takes no other credential than this one; what went wrong never holds it."""
-    headers = {"Authorization": f"Bearer {token}", "Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"}
+    """One request. It follows nobody elsewhere, and takes no other credential than this one; what went wrong never
+    holds it.
+    """
+    headers = {
+        "Authorization": f"Bearer {token}",
+        "Accept": "application/vnd.github+json",
+        "X-GitHub-Api-Version": "2022-11-28",
+    }
     try:
-        with urls.open_url(url, method=method, headers=headers, timeout=TIMEOUT, follow_redirects="none", use_netrc=False) as answer:
+        with urls.open_url(
+            url, method=method, headers=headers, timeout=TIMEOUT, follow_redirects="none", use_netrc=False
+        ) as answer:
             body = json.loads(answer.read(1 << 20))
             return github.Reply(answer.status, body if isinstance(body, dict) else {})
     except urllib.error.HTTPError as error:
@@ -115,5 +129,9 @@ def _ask(url: str, token: str, method: str = "GET") -> github.Reply:
         return github.Reply(error.code, {}, limited=limited)
     except OSError as error:
         return github.Reply(0, {}, problem=str(getattr(error, "reason", "") or error))
-    except (HTTPException, ValueError, urls.ConnectionError) as error:  # whose text may be the header that they could not send
+    except (
+        HTTPException,
+        ValueError,
+        urls.ConnectionError,
+    ) as error:  # whose text may be the header that they could not send
         return github.Reply(0, {}, problem=f"no answer that can be read ({type(error).__name__})")

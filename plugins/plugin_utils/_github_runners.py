@@ -32,7 +32,9 @@ _HEADER = re.compile(r"[!-~]+")
 
 @dataclass(frozen=True, order=True)
 class Question:
-    """Whose runners are asked for (`repos/o/r`, `orgs/o`, `enterprises/e`), and which version; none where the image does not tell it."""
+    """Whose runners are asked for (`repos/o/r`, `orgs/o`, `enterprises/e`), and which version; none where the image
+    does not tell it.
+    """
 
     owner: str
     version: str
@@ -41,7 +43,9 @@ class Question:
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back: the status of HTTP, or 0 and why there is none; `limited` where it was refused for too many requests."""
+    """What came back: the status of HTTP, or 0 and why there is none; `limited` where it was refused for too many
+    requests.
+    """
 
     status: int
     body: Mapping[str, Any]
@@ -67,7 +71,9 @@ def api(url: str) -> str:
 def no_address(url: str) -> Finding:
     """An address of GitHub that is none."""
     hint = "correct it, or fleet_github_url, which it is made of"
-    return Finding("variable_invalid", URL, repr(url), "https://github.com, or the http or https address of a server", hint)
+    return Finding(
+        "variable_invalid", URL, repr(url), "https://github.com, or the http or https address of a server", hint
+    )
 
 
 def of_github(base: str) -> bool:
@@ -82,34 +88,55 @@ def version_of(image: str) -> str:
 
 
 def questions(pools: Iterable[Any], image: str) -> list[Question]:
-    """One for each owner and version of the runner pools. An entry that the preflight refuses for another reason asks nothing."""
+    """One for each owner and version of the runner pools. An entry that the preflight refuses for another reason asks
+    nothing.
+    """
     found = set()
     for pool in pools:
         owners = [kind for kind in OWNERS if isinstance(pool, Mapping) and pool.get(kind)]
         if len(owners) != 1 or OWNERS[owners[0]](pool[owners[0]]):
             continue
         used = str(pool.get("image") or image)
-        found.add(Question(f"{_SCOPES[owners[0]]}/{quote(str(pool[owners[0]]))}", version_of(used), bool(UPDATING.search(used))))
+        found.add(
+            Question(
+                f"{_SCOPES[owners[0]]}/{quote(str(pool[owners[0]]))}", version_of(used), bool(UPDATING.search(used))
+            )
+        )
     return sorted(found)
 
 
 def private_repositories(pools: Iterable[Any]) -> list[str]:
-    """Repositories (`repos/o/r`) of entries that are not stated to run jobs of forks, so that they have to be private."""
-    good = (pool for pool in pools if isinstance(pool, Mapping) and [kind for kind in OWNERS if pool.get(kind)] == ["repository"])
-    stated = {str(pool["repository"]) for pool in good if not pool.get("forks") and not OWNERS["repository"](pool["repository"])}
+    """Repositories (`repos/o/r`) of entries that are not stated to run jobs of forks, so that they have to be
+    private.
+    """
+    good = (
+        pool
+        for pool in pools
+        if isinstance(pool, Mapping) and [kind for kind in OWNERS if pool.get(kind)] == ["repository"]
+    )
+    stated = {
+        str(pool["repository"])
+        for pool in good
+        if not pool.get("forks") and not OWNERS["repository"](pool["repository"])
+    }
     return sorted(f"{_SCOPES['repository']}/{quote(name)}" for name in stated)
 
 
 def judge_repository(path: str, reply: Reply) -> list[Finding]:
-    """Whether everybody may propose what runs there. Any other answer than that it is public says nothing: not all credentials may look."""
+    """Whether everybody may propose what runs there. Any other answer than that it is public says nothing: not all
+    credentials may look.
+    """
     if reply.status != HTTPStatus.OK or reply.body.get("private") is not False:
         return []
     found = "a public repository, in which anybody may open a pull request whose jobs run on this fleet"
     hint = (
-        "say forks: true for its entry and give it a pool of nodes of its own; or let GitHub run workflows of forks only when somebody "
+        "say forks: true for its entry and give it a pool of nodes of its own; or let GitHub run workflows of forks "
+        "only when somebody "
         "has approved them. See docs/security.md"
     )
-    return [Finding("repository_public", f"runner_pools_pools: {path}", found, "a private repository, or forks: true", hint)]
+    return [
+        Finding("repository_public", f"runner_pools_pools: {path}", found, "a private repository, or forks: true", hint)
+    ]
 
 
 def credential_findings(auth: Mapping[str, Any]) -> list[Finding]:
@@ -119,23 +146,35 @@ def credential_findings(auth: Mapping[str, Any]) -> list[Finding]:
         if auth.get(key) and not re.fullmatch("[0-9]+", str(auth[key])):
             found.append(_refused(f".{key}", "no number", "the number that GitHub shows"))
     if auth.get("token") and not _HEADER.fullmatch(str(auth["token"])):
-        found.append(_refused(".token", "a token with white space, a line break or a letter that no token has", "the token alone"))
+        found.append(
+            _refused(
+                ".token", "a token with white space, a line break or a letter that no token has", "the token alone"
+            )
+        )
     return found
 
 
 def refusal(reply: Reply, app: bool) -> Finding | None:
     """Why a credential is none that this GitHub takes, where that is what the reply says."""
     if reply.status == HTTPStatus.UNAUTHORIZED:
-        expected = "an App of that app_id with that private_key, and a clock that is right" if app else "a token that is valid"
+        expected = (
+            "an App of that app_id with that private_key, and a clock that is right" if app else "a token that is valid"
+        )
         return _refused("", "a credential that GitHub does not take (HTTP 401)", expected)
     if app and reply.status == HTTPStatus.NOT_FOUND:
-        return _refused(".installation_id", "no such installation of the App (HTTP 404)", "an installation of the App that app_id names")
+        return _refused(
+            ".installation_id",
+            "no such installation of the App (HTTP 404)",
+            "an installation of the App that app_id names",
+        )
     return None
 
 
 def no_key() -> Finding:
     """An App's key that is none."""
-    return _refused(".private_key", "no RSA key in PEM, or one with a password", "the App's private key as GitHub gave it")
+    return _refused(
+        ".private_key", "no RSA key in PEM, or one with a password", "the App's private key as GitHub gave it"
+    )
 
 
 def no_token(reply: Reply) -> Finding | None:
@@ -168,7 +207,13 @@ def judge(question: Question, reply: Reply, base: str, now: datetime) -> list[Fi
         hint = "let it administer the owner's self-hosted runners, and allow it for the organization's single sign-on"
         expected = "a credential that may register runners there"
         return [
-            Finding("github_access_denied", f"{CREDENTIAL} at {question.owner}", "HTTP 403: it may not ask for runners", expected, hint)
+            Finding(
+                "github_access_denied",
+                f"{CREDENTIAL} at {question.owner}",
+                "HTTP 403: it may not ask for runners",
+                expected,
+                hint,
+            )
         ]
     if reply.status == HTTPStatus.NOT_FOUND:
         if not of_github(base):
@@ -176,7 +221,11 @@ def judge(question: Question, reply: Reply, base: str, now: datetime) -> list[Fi
             return [Finding("github_dates_unknown", f"{URL} {base}", found, "dates of the runner's version", hint)]
         hint = "correct the owner in runner_pools_pools, or let the credential see it"
         expected = "an owner that the credential sees"
-        return [Finding("github_owner_unknown", f"runner_pools_pools: {question.owner}", "HTTP 404 Not Found", expected, hint)]
+        return [
+            Finding(
+                "github_owner_unknown", f"runner_pools_pools: {question.owner}", "HTTP 404 Not Found", expected, hint
+            )
+        ]
     return _dates(question, reply.body, now) if question.version else []
 
 
@@ -190,12 +239,18 @@ def _dates(question: Question, body: Mapping[str, Any], now: datetime) -> list[F
     build = "let runner_pools_image, or image of the runner pool, name an image with a newer runner"
     expected = "a version that GitHub gives jobs to"
     if registers is not None and registers < 0:
-        return [Finding("runner_deprecated", subject, f"GitHub registers none of it, for {_of(-registers)}", expected, build)]
+        return [
+            Finding(
+                "runner_deprecated", subject, f"GitHub registers none of it, for {_of(-registers)}", expected, build
+            )
+        ]
     if runs is None:
         return []
     if runs < 0 and question.updates:
         found = f"GitHub gives no job to it, for {_of(-runs)}: each runner updates itself first"
-        return [Finding("runner_updates_itself", subject, found, expected, f"{build}, to save the download at each start")]
+        return [
+            Finding("runner_updates_itself", subject, found, expected, f"{build}, to save the download at each start")
+        ]
     if runs < 0:
         return [Finding("runner_deprecated", subject, f"GitHub gives no job to it, for {_of(-runs)}", expected, build)]
     code = "runner_deprecates_soon" if runs < FEW_DAYS else "runner_days_left"

@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the inventory's options need of a host: kernel modules, and a layout of its drives. Private to the collection."""
+"""What the inventory's options need of a host: kernel modules, and a layout of its drives. Private to the
+collection.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Whether mirrors have the charts and the images that the fleet will pull, asked before the first change. Private to the collection."""
+"""Whether mirrors have the charts and the images that the fleet will pull, asked before the first change. Private to
+the collection.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +23,9 @@ from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._registry_ch
 
 @dataclass(frozen=True)
 class Cluster:
-    """What is known of the cluster. `version`: of its API server, or the one that it is to get; empty where nobody knows.
-    `initialises`: whether a control plane is still to be made."""
+    """What is known of the cluster. `version`: of its API server, or the one that it is to get; empty where nobody
+    knows. `initialises`: whether a control plane is still to be made.
+    """
 
     version: str
     initialises: bool
@@ -51,7 +54,9 @@ def look(
     """
     charts = _fleet_images.charts(values)
     images = _fleet_images.kubeadm_images(values, cluster.version, cluster.initialises)
-    images += _fleet_images.network_images(values) + _fleet_images.engine_images(values) + _fleet_images.runner_images(values)
+    images += (
+        _fleet_images.network_images(values) + _fleet_images.engine_images(values) + _fleet_images.runner_images(values)
+    )
     found, rendered = _asked(hosts, charts, images, cluster.version, fleet_mirror, digests) if ask else ([], {})
     everything, unknown = [*images, *registries.sandbox_images(hosts)], []
     for chart in charts:
@@ -69,32 +74,47 @@ def _asked(
     fleet_mirror: Mapping[str, Any],
     digests: Mapping[str, str],
 ) -> tuple[list[Finding], dict[str, list[Image]]]:
-    """What mirrors say, and upstream of images that are pulled by tag and have a digest; and the images of each chart, by its role."""
+    """What mirrors say, and upstream of images that are pulled by tag and have a digest; and the images of each chart,
+    by its role.
+    """
     own = [registries.registry_of(host.mirror, "container_runtime_mirror", fleet_mirror) for host in hosts]
     pulling = any(registry and host.mirrored for registry, host in zip(own, hosts, strict=True))
     asked = [question for chart in charts if (question := _chart_check.question(chart, fleet_mirror))]
-    everyone = [*own, *(question.registry for question in asked), registries.registry_of(fleet_mirror, "fleet_mirror", fleet_mirror)]
+    everyone = [
+        *own,
+        *(question.registry for question in asked),
+        registries.registry_of(fleet_mirror, "fleet_mirror", fleet_mirror),
+    ]
     down = registries.unreachable([registry for registry in everyone if registry])
     told = registries.answers(question for question in asked if question.registry not in down)
     there = {question.name for question, reply in told.items() if registries.is_there(reply)}
     found, rendered = _charts(charts, fleet_mirror, kubernetes, pulling, there)
     found += _unknown(kubernetes) if pulling else []
-    silent: set[Registry] = {*down, *(question.registry for question, reply in told.items() if registries.is_silent(reply))}
+    silent: set[Registry] = {
+        *down,
+        *(question.registry for question, reply in told.items() if registries.is_silent(reply)),
+    }
     pulled = [*images, *(image for some in rendered.values() for image in some)]
     by_tag = _digest_check.compared(hosts, images, fleet_mirror, digests)
     behind = registries.answers((question for question in by_tag if question.registry not in silent), digests=True)
     questions = registries.image_questions(hosts, pulled, fleet_mirror)
     told |= {question: behind[question] for question in questions if question in behind}
-    told |= registries.answers(question for question in questions if question.registry not in silent and question not in behind)
+    told |= registries.answers(
+        question for question in questions if question.registry not in silent and question not in behind
+    )
     for registry in {question.registry: None for question in behind if not question.registry.variable}:
-        found += registries.silent(registry, {question: reply for question, reply in behind.items() if question.registry == registry})
+        found += registries.silent(
+            registry, {question: reply for question, reply in behind.items() if question.registry == registry}
+        )
     return [*down.values(), *found, *registries.judge(told), *_digest_check.differing(behind, digests)], rendered
 
 
 def _charts(
     charts: Sequence[Chart], fleet_mirror: Mapping[str, Any], kubernetes: str, render: bool, there: set[str]
 ) -> tuple[list[Finding], dict[str, list[Image]]]:
-    """The charts beside each other. Of those in a registry only what is `there`: of the others the registry's answers tell."""
+    """The charts beside each other. Of those in a registry only what is `there`: of the others the registry's answers
+    tell.
+    """
 
     def look(chart: Chart) -> tuple[list[Finding], list[Image]]:
         question = _chart_check.question(chart, fleet_mirror)
@@ -114,4 +134,8 @@ def _unknown(version: str) -> list[Finding]:
     minor = ".".join(PINS["kubernetes"].split(".")[:2])
     found = f"of kubeadm {minor} alone it is known which etcd, CoreDNS and pause it deploys"
     hint = f"see that the mirror has what `kubeadm config images list --kubernetes-version v{version}` names"
-    return [Finding("images_unknown", f"kubeadm {version} (control_plane_kubernetes_version)", found, f"kubeadm {minor}", hint)]
+    return [
+        Finding(
+            "images_unknown", f"kubeadm {version} (control_plane_kubernetes_version)", found, f"kubeadm {minor}", hint
+        )
+    ]

@@ -11,7 +11,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.network_policies import internet, openings, peers
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.network_policies import (
+    internet,
+    openings,
+    peers,
+)
 
 DNS = {
     "to": [
@@ -45,10 +49,15 @@ def job_egress(
 ) -> list[dict[str, Any]]:
     """Rules for egress: DNS, everything but the networks that are denied, and then what is open in these.
 
-    `services`: URLs, or host[:port], of what jobs need; `named`: rules of the site, taken as they are. Raises ValueError for what is no
-    network.
+    `services`: URLs, or host[:port], of what jobs need; `named`: rules of the site, taken as they are. Raises
+    ValueError for what is no network.
     """
     networks = [str(network) for network in denied]
     hosts = sorted({host for host in (host_of(str(service)) for service in services if service) if host})
     inside = openings({host: lookup(host) for host in hosts}, networks)
-    return [DNS, {"to": internet(networks)}, *([{"to": peers(inside)}] if inside else []), *(dict(rule) for rule in named)]
+    return [
+        DNS,
+        {"to": internet(networks)},
+        *([{"to": peers(inside)}] if inside else []),
+        *(dict(rule) for rule in named),
+    ]

@@ -29,7 +29,9 @@ FROM_HERE = "if only the nodes reach it, set preflight_mirror_check: none"
 
 
 def memory_path() -> Path | None:
-    """Where verified answers are remembered, so that the next run only asks for headers; None for a user who has no home."""
+    """Where verified answers are remembered, so that the next run only asks for headers; None for a user who has no
+    home.
+    """
     try:
         base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     except RuntimeError:
@@ -57,8 +59,12 @@ def save(path: Path, verified: Mapping[str, str]) -> None:
         return
 
 
-def needed(mirror: Mapping[str, Any], names: Iterable[str], versions: Mapping[str, str], archs: Iterable[str]) -> dict[str, str]:
-    """Mirror address -> sha256 of each file that hosts will fetch; one that is only published is asked for as the hosts will."""
+def needed(
+    mirror: Mapping[str, Any], names: Iterable[str], versions: Mapping[str, str], archs: Iterable[str]
+) -> dict[str, str]:
+    """Mirror address -> sha256 of each file that hosts will fetch; one that is only published is asked for as the hosts
+    will.
+    """
     archs = set(archs)
     files = {}
     for artifact in artifacts(list(names), mirror, versions):
@@ -70,8 +76,9 @@ def needed(mirror: Mapping[str, Any], names: Iterable[str], versions: Mapping[st
 
 
 def others(mirror: Mapping[str, Any], files: Mapping[str, str], archs: Iterable[str]) -> dict[str, str]:
-    """Files that only the mirror's own checksums name, such as charts. Those of an architecture that no host has, and charts of a registry
-    (compared when they are fetched), are left out."""
+    """Files that only the mirror's own checksums name, such as charts. Those of an architecture that no host has, and
+    charts of a registry (compared when they are fetched), are left out.
+    """
     foreign = {"amd64", "arm64"} - set(archs)
     sums = {url: sum_ for url, sum_ in (mirror.get("checksums") or {}).items() if not str(url).startswith("oci://")}
     named = {mirrored(url, mirror): sha256_digits(sum_) for url, sum_ in sums.items()}
@@ -88,12 +95,17 @@ def _reason(error: BaseException) -> str:
 
 def wrong_sum(url: str, found: str, expected: str) -> Finding:
     """A file that is another one than it should be."""
-    hint = "replace the mirror's file by upstream's; if it was repackaged on purpose, set its sum in fleet_mirror.checksums"
+    hint = (
+        "replace the mirror's file by upstream's; if it was repackaged on purpose, set its sum in "
+        "fleet_mirror.checksums"
+    )
     return Finding("mirror_checksum_wrong", url, f"sha256 {found}", f"sha256 {expected}", hint)
 
 
 def verify(url: str, sha256: str, verified: dict[str, str], content: bool, optional: bool = False) -> Finding | None:
-    """One file: there, and with the right sum. A sum is not computed again while the server tells the same tag, date and size."""
+    """One file: there, and with the right sum. A sum is not computed again while the server tells the same tag, date
+    and size.
+    """
     try:
         with _open(url, "HEAD") as answer:
             tag = " ".join(str(answer.headers.get(name)) for name in ("ETag", "Last-Modified", "Content-Length"))
@@ -110,7 +122,13 @@ def verify(url: str, sha256: str, verified: dict[str, str], content: bool, optio
         hint = "put the file on the mirror, or correct fleet_mirror.url or the version that asks for it"
         return Finding("mirror_artifact_missing", url, f"HTTP {error.code} {error.reason}", "the file", hint)
     except (OSError, ValueError) as error:
-        return Finding("mirror_artifact_missing", url, _reason(error), "the file", f"see why the mirror does not serve it; {FROM_HERE}")
+        return Finding(
+            "mirror_artifact_missing",
+            url,
+            _reason(error),
+            "the file",
+            f"see why the mirror does not serve it; {FROM_HERE}",
+        )
     if digest.hexdigest() != sha256:
         return wrong_sum(url, digest.hexdigest(), sha256)
     if "None None" not in tag:
@@ -140,18 +158,25 @@ def reach(url: str, code: str, subject: str) -> Finding | None:
 
 
 def plain_http(mirrors: Mapping[str, Any]) -> list[Finding]:
-    """Mirrors that nobody can tell from another, by the variable that names them; one that several name is told by the first."""
+    """Mirrors that nobody can tell from another, by the variable that names them; one that several name is told by the
+    first.
+    """
     findings: dict[tuple[str, str], Finding] = {}
     for variable, mirror in mirrors.items():
         given = mirror if isinstance(mirror, Mapping) else {}
         url, registry = str(given.get("url") or ""), str(given.get("registry") or "")
         if url.startswith("http://"):
-            hint = "serve it over https. Files and charts are held to sums, and one whose sum is not known is refused from there"
+            hint = (
+                "serve it over https. Files and charts are held to sums, and one whose sum is not known is refused "
+                "from there"
+            )
             finding = Finding("mirror_plain_http", f"{variable}.url {url}", PLAIN, "https", hint)
             findings.setdefault(("url", url.rstrip("/")), finding)
         if registry and given.get("registry_plain_http"):
             hint = "give it a certificate. Until then name all images by their content, in fleet_image_digests"
-            finding = Finding("mirror_plain_http", f"{variable}.registry {registry}", PLAIN, "a registry with TLS", hint)
+            finding = Finding(
+                "mirror_plain_http", f"{variable}.registry {registry}", PLAIN, "a registry with TLS", hint
+            )
             findings.setdefault(("registry", registry.rstrip("/")), finding)
     return list(findings.values())
 

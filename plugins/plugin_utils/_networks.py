@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Networks of the cluster, of the site and of the hosts: which kubeadm takes, and which overlap. Private to the collection."""
+"""Networks of the cluster, of the site and of the hosts: which kubeadm takes, and which overlap. Private to the
+collection.
+"""
 
 from __future__ import annotations
 
@@ -31,10 +33,13 @@ MOST_SERVICE_BITS = 20
 LEAST_SERVICES = 10
 
 
-def parse(networks: Mapping[str, Any], node_masks: Mapping[int, int] | None = None) -> tuple[dict[str, IPNetwork], list[Finding]]:
+def parse(
+    networks: Mapping[str, Any], node_masks: Mapping[int, int] | None = None
+) -> tuple[dict[str, IPNetwork], list[Finding]]:
     """Networks by name, and what is no network, or none that the cluster can have.
 
-    The cluster's own are judged as kubeadm judges them (`validation.go`), and are of IPv4: no role sets a host up for IPv6.
+    The cluster's own are judged as kubeadm judges them (`validation.go`), and are of IPv4: no role sets a host up for
+    IPv6.
     """
     parsed: dict[str, IPNetwork] = {}
     findings: list[Finding] = []
@@ -87,7 +92,9 @@ def _judge(name: str, networks: list[IPNetwork], node_masks: Mapping[int, int]) 
 
 
 def node_masks(cluster_config: Any) -> dict[int, int]:
-    """The masks of a node's share that a kubeadm ClusterConfiguration sets for the controller manager, over kubeadm's own."""
+    """The masks of a node's share that a kubeadm ClusterConfiguration sets for the controller manager, over kubeadm's
+    own.
+    """
     manager = cluster_config.get("controllerManager") if isinstance(cluster_config, Mapping) else None
     arguments = manager.get("extraArgs") if isinstance(manager, Mapping) else None
     given = {str(item.get("name")): str(item.get("value")) for item in arguments or () if isinstance(item, Mapping)}
@@ -121,15 +128,17 @@ def overlap_findings(networks: Mapping[str, IPNetwork]) -> list[Finding]:
     for (one, first), (other, second) in itertools.combinations(networks.items(), 2):
         if first in second or second in first:
             hint = f"choose another {one.split()[0]} or {other.split()[0]}"
-            findings.append(Finding("network_overlap", one, f"it overlaps with {other}", "networks that lie apart", hint))
+            findings.append(
+                Finding("network_overlap", one, f"it overlaps with {other}", "networks that lie apart", hint)
+            )
     return findings
 
 
 def host_findings(surveys: Mapping[str, Mapping[str, Any]], networks: Mapping[str, IPNetwork]) -> list[Finding]:
     """What the hosts' own addresses and routes have to do with these networks. `surveys`: by host name.
 
-    On a member, what lies inside the pod or service network is the cluster's own, through whatever interface or neighbour. A route that
-    is wider than a network is none into it: the longer prefix wins.
+    On a member, what lies inside the pod or service network is the cluster's own, through whatever interface or
+    neighbour. A route that is wider than a network is none into it: the longer prefix wins.
     """
     inside: defaultdict[tuple[str, str, str], list[str]] = defaultdict(list)
     families: defaultdict[tuple[str, int], list[str]] = defaultdict(list)
@@ -147,15 +156,26 @@ def host_findings(surveys: Mapping[str, Mapping[str, Any]], networks: Mapping[st
                 for interface, route in routes:
                     if route in network:
                         told = f"it overlaps with {route}, which is reached through {interface} of"
-                        left = f"{hint}, or remove that route, if a former cluster left it (`ip route`, `ip link delete {interface}`)"
+                        left = (
+                            f"{hint}, or remove that route, if a former cluster left it (`ip route`, `ip link "
+                            f"delete {interface}`)"
+                        )
                         inside[name, told, left].append(host)
-            if addresses and name.startswith(CLUSTER) and network.version not in {address.version for address in addresses}:
+            if (
+                addresses
+                and name.startswith(CLUSTER)
+                and network.version not in {address.version for address in addresses}
+            ):
                 families[name, network.version].append(host)
     findings = []
     for (name, found, hint), hosts in inside.items():
-        findings.append(Finding("network_overlap", name, f"{found} {named(hosts)}", "a network apart from those of the hosts", hint))
+        findings.append(
+            Finding("network_overlap", name, f"{found} {named(hosts)}", "a network apart from those of the hosts", hint)
+        )
     for (name, version), hosts in families.items():
         found = f"no IPv{version} address with a route on {named(hosts)}"
         hint = f"give the hosts an IPv{version} address"
-        findings.append(Finding("address_family_missing", name, found, "hosts that speak the cluster's address families", hint))
+        findings.append(
+            Finding("address_family_missing", name, found, "hosts that speak the cluster's address families", hint)
+        )
     return findings

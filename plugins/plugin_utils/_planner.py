@@ -15,14 +15,26 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.h
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._quantity import show_bytes, show_cpu
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._fleet_sizing import node_plan
 
-HEADINGS = ("machine", "vCPUs", "memory", "NVMe", "place", "fits", "runners of one size beside the engine", "runs out first")
+HEADINGS = (
+    "machine",
+    "vCPUs",
+    "memory",
+    "NVMe",
+    "place",
+    "fits",
+    "runners of one size beside the engine",
+    "runs out first",
+)
 # What speaks against a place. That the fleet's runners do not all fit at once only says that more machines are needed.
 SHORTAGE = ("plan_cpu_exceeded", "plan_memory_exceeded", "plan_pods_exceeded")
 
 
 def places(pools: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
     """Name and kind of every place that a machine may take: the pools, and the control plane."""
-    return [*((str(pool["name"]), "runner" if pool.get("engine") else "support") for pool in pools), ("control_plane", "control_plane")]
+    return [
+        *((str(pool["name"]), "runner" if pool.get("engine") else "support") for pool in pools),
+        ("control_plane", "control_plane"),
+    ]
 
 
 def machine_plan(
@@ -38,9 +50,13 @@ def machine_plan(
     for place, kind in places(pools):
         minimum, recommended = floors[kind]
         plan = node_plan(values, place if kind != "control_plane" else "", 1)
-        findings = preflight_sizing.sizing_findings(name, kind, hardware, minimum, recommended, plan, drives if kind == "runner" else ())
+        findings = preflight_sizing.sizing_findings(
+            name, kind, hardware, minimum, recommended, plan, drives if kind == "runner" else ()
+        )
         told = [finding for finding in findings if finding.code not in SHORTAGE]
-        errors = [finding for finding in told if finding.severity == "error" and finding.code != "plan_runner_does_not_fit"]
+        errors = [
+            finding for finding in told if finding.severity == "error" and finding.code != "plan_runner_does_not_fit"
+        ]
         capacity = preflight_sizing.capacity(hardware, plan)
         found.append(
             {
@@ -48,11 +64,17 @@ def machine_plan(
                 "kind": kind,
                 "fits": not errors,
                 "findings": [finding.as_dict() for finding in told],
-                "runners": [{key: runner[key] for key in ("name", "fits", "limited_by")} for runner in capacity["runners"]],
+                "runners": [
+                    {key: runner[key] for key in ("name", "fits", "limited_by")} for runner in capacity["runners"]
+                ],
                 "bottleneck": bottleneck(hardware, plan) if plan.runners and not errors else None,
             }
         )
-    nvme = sum(drive.size_bytes for drive in hardware.drives if drive.transport == "nvme" and not drive.boot and not drive.in_use)
+    nvme = sum(
+        drive.size_bytes
+        for drive in hardware.drives
+        if drive.transport == "nvme" and not drive.boot and not drive.in_use
+    )
     return {
         "name": name,
         "vcpus": show_cpu(hardware.cpu_millis),
@@ -86,7 +108,12 @@ def table(machines: Sequence[Mapping[str, Any]]) -> str:
     """The plan for people: a line for each machine and place, and below it why a place does not fit or is tight."""
     rows: list[tuple[tuple[str, ...], list[str]]] = [(HEADINGS, [])]
     for machine in machines:
-        has = (machine["name"], machine["vcpus"], show_bytes(machine["memory_bytes"]), show_bytes(machine["nvme_bytes"]))
+        has = (
+            machine["name"],
+            machine["vcpus"],
+            show_bytes(machine["memory_bytes"]),
+            show_bytes(machine["nvme_bytes"]),
+        )
         for place in machine["places"]:
             reasons = [_reason(machine["name"], item) for item in place["findings"] if item["severity"] != "info"]
             rows.append(((*has, place["place"], *_verdict(place)), reasons))
@@ -109,5 +136,7 @@ def _verdict(place: Mapping[str, Any]) -> tuple[str, str, str]:
         return "no", "", ""
     runners = ", ".join(f"{runner['name']}: {runner['fits']} ({runner['limited_by']})" for runner in place["runners"])
     short = place["bottleneck"] or {"lacking": {}, "of_each": 0}
-    lacking = ", ".join(f"{name} ({amount} short of {short['of_each'] + 1} of each)" for name, amount in short["lacking"].items())
+    lacking = ", ".join(
+        f"{name} ({amount} short of {short['of_each'] + 1} of each)" for name, amount in short["lacking"].items()
+    )
     return ("tight" if any(item["severity"] != "info" for item in place["findings"]) else "yes"), runners, lacking

@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Asks a registry for a manifest and its digest, as containerd does before it pulls, without a login. Private to the collection."""
+"""Asks a registry for a manifest and its digest, as containerd does before it pulls, without a login. Private to the
+collection.
+"""
 
 from __future__ import annotations
 
@@ -135,7 +137,9 @@ def _challenge(headers: list[str]) -> dict[str, str]:
 
 
 def _token(challenge: Mapping[str, str], path: str, repository: str) -> tuple[str, Reply | None]:
-    """A token without a login, or what came instead of one. Nothing but an address of http is asked: the registry named it."""
+    """A token without a login, or what came instead of one. Nothing but an address of http is asked: the registry named
+    it.
+    """
     realm = challenge.get("realm", "")
     if urlsplit(realm).scheme not in ("http", "https"):
         return "", Reply(0, f"it sends to {realm[:100]!r} for a token, which is no address of http or https")
@@ -148,7 +152,9 @@ def _token(challenge: Mapping[str, str], path: str, repository: str) -> tuple[st
             body = json.loads(answer.read(1 << 20))
     except urllib.error.HTTPError as error:
         refused = error.code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
-        return "", Reply(error.code) if refused else Reply(0, f"HTTP {error.code} {error.reason} from {realm}, where it sends for a token")
+        return "", Reply(error.code) if refused else Reply(
+            0, f"HTTP {error.code} {error.reason} from {realm}, where it sends for a token"
+        )
     except (OSError, HTTPException, ValueError, urls.ConnectionError) as error:
         return "", Reply(0, f"{_reason(error)} at {realm}, where it sends for a token")
     token = (body.get("token") or body.get("access_token")) if isinstance(body, dict) else None
@@ -159,7 +165,12 @@ def _token(challenge: Mapping[str, str], path: str, repository: str) -> tuple[st
 
 def _open(url: str, headers: Mapping[str, str], method: str = "GET") -> Any:
     return urls.open_url(
-        url, method=method, headers=dict(headers), timeout=TIMEOUT, use_netrc=False, unredirected_headers=["Authorization"]
+        url,
+        method=method,
+        headers=dict(headers),
+        timeout=TIMEOUT,
+        use_netrc=False,
+        unredirected_headers=["Authorization"],
     )
 
 

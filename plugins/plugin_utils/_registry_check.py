@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Whether the registry of a mirror has what the fleet pulls from it, asked once from the controller. Private to the collection."""
+"""Whether the registry of a mirror has what the fleet pulls from it, asked once from the controller. Private to the
+collection.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ BUSY = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
 
 @dataclass(frozen=True)
 class Registry:
-    """A registry. `api`: below which address it answers. `address`: as `variable` has it; that is empty for upstream's own."""
+    """A registry. `api`: below which address it answers. `address`: as `variable` has it; that is empty for upstream's
+    own.
+    """
 
     api: str
     address: str
@@ -61,7 +65,9 @@ class Question:
 
 @dataclass(frozen=True)
 class Host:
-    """Where a node pulls from: the mirror of its containerd, the registries that this stands in for, and its own pause image."""
+    """Where a node pulls from: the mirror of its containerd, the registries that this stands in for, and its own pause
+    image.
+    """
 
     pool: str
     mirror: Mapping[str, Any] = field(default_factory=dict)
@@ -83,7 +89,8 @@ def registry_of(mirror: Any, variable: str, fleet_mirror: Mapping[str, Any]) -> 
 def image_questions(
     hosts: Iterable[Host], images: Iterable[Image], fleet_mirror: Mapping[str, Any], upstream: bool = False
 ) -> list[Question]:
-    """What each registry is to be asked for, once for all hosts: images of registries that it does not stand in for come from upstream.
+    """What each registry is to be asked for, once for all hosts: images of registries that it does not stand in for
+    come from upstream.
 
     `upstream`: whether upstream's own registries are asked for those.
     """
@@ -120,7 +127,8 @@ def unreachable(registries: Iterable[Registry]) -> dict[Registry, Finding]:
 
 
 def answers(questions: Iterable[Question], digests: bool = False) -> dict[Question, Reply | None]:
-    """What is said to each. Once a registry does not answer, it is not asked for the rest, which would wait for the same: None.
+    """What is said to each. Once a registry does not answer, it is not asked for the rest, which would wait for the
+    same: None.
 
     `digests`: whether those of the manifests are wanted.
     """
@@ -149,13 +157,17 @@ def is_silent(reply: Reply | None) -> bool:
 
 
 def judge(told: Mapping[Question, Reply | None]) -> list[Finding]:
-    """A finding for each thing that is not there; one for a registry that does not answer, and one for a registry that wants a login."""
+    """A finding for each thing that is not there; one for a registry that does not answer, and one for a registry that
+    wants a login.
+    """
     findings: list[Finding] = []
     for registry in dict.fromkeys(question.registry for question in told):
         replies = {question: reply for question, reply in told.items() if question.registry == registry}
         findings += silent(registry, replies) + _denied(registry, replies)
         findings += [
-            _missing(question, reply) for question, reply in replies.items() if reply and not is_there(reply) and not is_silent(reply)
+            _missing(question, reply)
+            for question, reply in replies.items()
+            if reply and not is_there(reply) and not is_silent(reply)
         ]
     return findings
 
@@ -169,7 +181,15 @@ def silent(registry: Registry, replies: Mapping[Question, Reply | None]) -> list
     found = f"{reply.problem or f'HTTP {reply.status}'}, when asked for {named(asked)}" + (
         f"; {unasked} more not asked for" * (unasked > 0)
     )
-    return [Finding("registry_unreachable", registry.subject, found, "a registry that answers", f"see the registry's log; {FROM_HERE}")]
+    return [
+        Finding(
+            "registry_unreachable",
+            registry.subject,
+            found,
+            "a registry that answers",
+            f"see the registry's log; {FROM_HERE}",
+        )
+    ]
 
 
 def _denied(registry: Registry, replies: Mapping[Question, Reply | None]) -> list[Finding]:
@@ -186,6 +206,8 @@ def _missing(question: Question, reply: Reply) -> Finding:
     url = _registry.manifest_url(question.registry.api, question.repository, question.tag)
     mark = "@" if ":" in question.tag else ":"
     place = f"{question.registry.address}/{question.repository}{mark}{question.tag}"
-    hint = f"copy the {question.kind} to {place}, or correct {question.variable} or {question.registry.variable}.registry"
+    hint = (
+        f"copy the {question.kind} to {place}, or correct {question.variable} or {question.registry.variable}.registry"
+    )
     subject, found = f"{question.name} ({question.variable})", f"HTTP {reply.status} at {url}"
     return Finding(MISSING[question.kind], subject, found, f"the {question.kind}", hint)

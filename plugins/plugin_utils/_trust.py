@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Whose jobs share an engine. A pool of nodes is a trust domain: see docs/security.md. No I/O. Private to the collection."""
+"""Whose jobs share an engine. A pool of nodes is a trust domain: see docs/security.md. No I/O. Private to the
+collection.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ _HINT = "give it a pool of nodes of its own (fleet_pools, and pool of the entry)
 
 
 def owner_of(entry: Mapping[str, Any]) -> str:
-    """Who decides what an entry of runner_pools_pools runs: an account of GitHub, whose repositories trust each other, or an enterprise.
+    """Who decides what an entry of runner_pools_pools runs: an account of GitHub, whose repositories trust each other,
+    or an enterprise.
 
     GitHub does not tell names apart by their case. Empty where the entry names none, or several.
     """
@@ -29,7 +32,9 @@ def owner_of(entry: Mapping[str, Any]) -> str:
 
 
 def trust_findings(entries: Sequence[Mapping[str, Any]], engines: Mapping[str, Sequence[str]]) -> list[Finding]:
-    """Pools of nodes whose engines several owners share, or jobs of forks with others. `engines`: versions by pool, as engine_of wants."""
+    """Pools of nodes whose engines several owners share, or jobs of forks with others. `engines`: versions by pool, as
+    engine_of wants.
+    """
     shared: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for entry in entries:
         if owner_of(entry):
@@ -49,6 +54,9 @@ def _judge(pool: str, members: Sequence[Mapping[str, Any]]) -> list[Finding]:
     forks = [str(entry.get("name")) for entry in members if entry.get("forks")]
     others = [str(entry.get("name")) for entry in members if not entry.get("forks")]
     if forks and others:
-        found = f"{', '.join(forks)} runs what anybody proposes in a pull request, on the engines and caches of {', '.join(others)}"
+        found = (
+            f"{', '.join(forks)} runs what anybody proposes in a pull request, on the engines and caches of "
+            f"{', '.join(others)}"
+        )
         findings.append(Finding("forks_share_engine", subject, found, "jobs of forks in a pool of their own", _HINT))
     return findings

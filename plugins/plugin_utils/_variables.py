@@ -29,8 +29,8 @@ _JSON = {"list": '["...", "..."]', "dict": '{"...": "..."}'}
 class Variables:
     """One host's variables over the roles' defaults; only what is asked for is templated.
 
-    Most values are the same on hundreds of hosts. `shared` keeps each by all that it is made of, so that it is templated once.
-    `specs`: what is known of a variable, by its name.
+    Most values are the same on hundreds of hosts. `shared` keeps each by all that it is made of, so that it is
+    templated once. `specs`: what is known of a variable, by its name.
     """
 
     def __init__(
@@ -80,7 +80,11 @@ class Variables:
         try:
             value = self.get(name)
             kind = self._specs.get(name, {}).get("type")
-            return (None, [_text_finding(name, value, kind)]) if isinstance(value, str) and kind in _SHAPES else (value, [])
+            return (
+                (None, [_text_finding(name, value, kind)])
+                if isinstance(value, str) and kind in _SHAPES
+                else (value, [])
+            )
         except AnsibleError as error:
             # Facts are gathered after the preflight, so what needs them cannot be known yet.
             if isinstance(error, AnsibleUndefinedVariable) and "ansible_" in f"{error} {self.raw.get(name)}":
@@ -90,10 +94,14 @@ class Variables:
 
 
 def _text_finding(name: str, value: str, kind: str) -> Finding:
-    """A text where a list or a mapping is expected: whoever reads it would take each letter of it, or its lines, for an entry."""
+    """A text where a list or a mapping is expected: whoever reads it would take each letter of it, or its lines, for an
+    entry.
+    """
     lines = len(value.splitlines())
     found = f"a text of {lines} lines" if lines > 1 else "a text"
-    hint = f'write it as {_SHAPES[kind]} in the inventory; with -e, or in a survey, as JSON: {{"{name}": {_JSON[kind]}}}'
+    hint = (
+        f'write it as {_SHAPES[kind]} in the inventory; with -e, or in a survey, as JSON: {{"{name}": {_JSON[kind]}}}'
+    )
     return Finding("variable_invalid", name, found, _SHAPES[kind], hint)
 
 
@@ -112,7 +120,12 @@ def role_specs() -> Iterator[tuple[str, dict[str, dict[str, Any]]]]:
     for path in sorted(ROLES.glob("*/meta/argument_specs.yml")):
         role = path.parents[1].name
         if role not in INTERNAL:
-            yield role, yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))["argument_specs"]
+            yield (
+                role,
+                yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))[
+                    "argument_specs"
+                ],
+            )
 
 
 def role_variables(loader: Any) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
@@ -127,9 +140,15 @@ def role_variables(loader: Any) -> tuple[dict[str, dict[str, Any]], dict[str, An
 
 
 def host_variables(
-    hosts: list[str], specs: Mapping[str, Mapping[str, Any]], defaults: Mapping[str, Any], loader: Any, task_vars: Mapping[str, Any]
+    hosts: list[str],
+    specs: Mapping[str, Mapping[str, Any]],
+    defaults: Mapping[str, Any],
+    loader: Any,
+    task_vars: Mapping[str, Any],
 ) -> dict[str, Variables]:
-    """Every host's variables. What the play or the call of the role sets for all hosts is in no host's own: it is added to each."""
+    """Every host's variables. What the play or the call of the role sets for all hosts is in no host's own: it is added
+    to each.
+    """
     raw = {name: dict(task_vars["hostvars"].raw_get(name)) for name in hosts}
     speaker = task_vars["inventory_hostname"]  # whose variables the task has, whether it is one of these hosts or not
     own = raw[speaker] if speaker in raw else dict(task_vars["hostvars"].raw_get(speaker))
@@ -140,4 +159,6 @@ def host_variables(
     everywhere: dict[str, Any] = {**around, **defaults}
     shared: dict[Any, Any] = {}
     known = {name: spec for options in specs.values() for name, spec in options.items()}
-    return {name: Variables({**variables, **given}, everywhere, loader, shared, known) for name, variables in raw.items()}
+    return {
+        name: Variables({**variables, **given}, everywhere, loader, shared, known) for name, variables in raw.items()
+    }

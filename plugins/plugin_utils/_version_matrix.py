@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What version_matrix.yml, beside this file, says of the versions that are asked for and that run. Private to the collection."""
+"""What version_matrix.yml, beside this file, says of the versions that are asked for and that run. Private to the
+collection.
+"""
 
 from __future__ import annotations
 
@@ -80,7 +82,9 @@ class Feature:
     def present(self, version: str) -> bool:
         """Whether that engine has it."""
         parsed = parse_version(version)
-        return not (self.since and parsed < parse_version(self.since)) and not (self.until and parsed >= parse_version(self.until))
+        return not (self.since and parsed < parse_version(self.since)) and not (
+            self.until and parsed >= parse_version(self.until)
+        )
 
 
 @dataclass(frozen=True)
@@ -173,7 +177,8 @@ def parse(document: Mapping[str, Any]) -> Matrix:
     if set(document) != names:
         raise ValueError(f"the version matrix has {', '.join(sorted(document))}; expected {', '.join(sorted(names))}")
     lists: dict[str, Any] = {
-        name: tuple(_entry(kind, f"{name}[{index}]", value) for index, value in enumerate(document[name])) for name, kind in LISTS.items()
+        name: tuple(_entry(kind, f"{name}[{index}]", value) for index, value in enumerate(document[name]))
+        for name, kind in LISTS.items()
     }
     minimum = _entry(Minimum, "client_minimum", document["client_minimum"])
     parsed = Matrix(components=dict(document["components"]), client_minimum=minimum, **lists)
@@ -183,7 +188,9 @@ def parse(document: Mapping[str, Any]) -> Matrix:
             raise ValueError(f"pairs[{index}]: {', '.join(unknown)} is not among the components")
     for index, feature in enumerate(parsed.engine_features):
         if feature.kind not in KINDS:
-            raise ValueError(f"engine_features[{index}].kind: found {feature.kind!r}, expected one of {', '.join(KINDS)}")
+            raise ValueError(
+                f"engine_features[{index}].kind: found {feature.kind!r}, expected one of {', '.join(KINDS)}"
+            )
     since = [parse_version(entry.since) for entry in parsed.engine_cache_schemas]
     if since != sorted(since):
         raise ValueError("engine_cache_schemas: expected the oldest first")
@@ -198,9 +205,13 @@ def _entry(kind: type[Kind], where: str, value: Any) -> Kind:
     if not isinstance(value, Mapping):
         raise ValueError(f"{where}: found {value!r}, expected a dictionary")
     unknown = sorted(set(value) - set(fields))
-    missing = sorted(name for name, field in fields.items() if field.default is dataclasses.MISSING and name not in value)
+    missing = sorted(
+        name for name, field in fields.items() if field.default is dataclasses.MISSING and name not in value
+    )
     if unknown or missing:
-        raise ValueError(f"{where}: unknown keys: {', '.join(unknown) or 'none'}; missing keys: {', '.join(missing) or 'none'}")
+        raise ValueError(
+            f"{where}: unknown keys: {', '.join(unknown) or 'none'}; missing keys: {', '.join(missing) or 'none'}"
+        )
     if "works" in fields and not value.get("works") and not value.get("fails"):
         raise ValueError(f"{where}: expected works, fails or both")
     return kind(**{name: _value(f"{where}.{name}", str(fields[name].type), item) for name, item in value.items()})
@@ -245,7 +256,13 @@ def _spoken(ranges: Iterable[SpecifierSet]) -> str:
             head, _dot, last = before.rpartition(".")
             line = f"{head}.{int(last) - 1}"
             same = first.startswith(f"{line}.")
-            told.append(line if first in (line, f"{line}.0") else f"{first} and later of {line}" if same else f"{first} to {line}")
+            told.append(
+                line
+                if first in (line, f"{line}.0")
+                else f"{first} and later of {line}"
+                if same
+                else f"{first} to {line}"
+            )
     told = list(dict.fromkeys(told))
     return " or ".join(filter(None, (", ".join(told[:-1]), *told[-1:])))
 
@@ -267,7 +284,9 @@ def pair_findings(versions: Mapping[str, str]) -> list[Finding]:
     components = matrix().components
     unknown = sorted(set(versions) - set(components))
     if unknown:
-        raise ValueError(f"the version matrix has no component {', '.join(unknown)}; its components are: {', '.join(components)}")
+        raise ValueError(
+            f"the version matrix has no component {', '.join(unknown)}; its components are: {', '.join(components)}"
+        )
     findings, parsed = [], {}
     for component, text in versions.items():
         version = _release(text) if text else None
@@ -275,7 +294,9 @@ def pair_findings(versions: Mapping[str, str]) -> list[Finding]:
             parsed[component] = version
         elif text:
             hint = f"give a version of {components[component]} such as 1.2.3"
-            findings.append(Finding("variable_invalid", f"version of {components[component]}", str(text), "a version", hint))
+            findings.append(
+                Finding("variable_invalid", f"version of {components[component]}", str(text), "a version", hint)
+            )
     for one, other in itertools.combinations(parsed, 2):
         pairs = [pair for pair in matrix().pairs if {pair.component, pair.against} == {one, other}]
         if pairs:
@@ -316,11 +337,15 @@ def _partners(pairs: Sequence[Pair], component: str, version: Version, other: st
 
 
 def system_findings(hosts: Mapping[str, Mapping[str, Any]], kubernetes: str) -> list[Finding]:
-    """Operating system and kernel of each host that was looked at: os, os_version, kernel, cgroup_version and, if known, systemd.
+    """Operating system and kernel of each host that was looked at: os, os_version, kernel, cgroup_version and, if
+    known, systemd.
 
-    `package_families`: families of systems that the role kubernetes_host has packages for; not looked at where it is not there.
+    `package_families`: families of systems that the role kubernetes_host has packages for; not looked at where it is
+    not there.
     """
-    return for_hosts({name: [*_system(host), *_kernel(host, kubernetes)] for name, host in hosts.items() if host.get("os")})
+    return for_hosts(
+        {name: [*_system(host), *_kernel(host, kubernetes)] for name, host in hosts.items() if host.get("os")}
+    )
 
 
 def _system(host: Mapping[str, Any]) -> list[Finding]:
@@ -332,20 +357,29 @@ def _system(host: Mapping[str, Any]) -> list[Finding]:
             hint = f"boot the host with systemd.unified_cgroup_hierarchy=1. See {limit.source}"
             return [Finding("os_unsupported", subject, found, "cgroup v2", hint)]
     rules = [rule for rule in matrix().systems if host["os"] in rule.os]
-    expected = "one of " + ", ".join(f"{name} {_spoken(rule.works)}" for rule in matrix().systems if rule.works for name in rule.os)
+    expected = "one of " + ", ".join(
+        f"{name} {_spoken(rule.works)}" for rule in matrix().systems if rule.works for name in rule.os
+    )
     for rule in rules:
         # Where every version fails, a rolling release without a version fails too.
         if _within(rule.fails, version or Version("0")):
-            return [Finding("os_unsupported", subject, rule.reason, expected, f"install another system. See {rule.source}")]
+            return [
+                Finding("os_unsupported", subject, rule.reason, expected, f"install another system. See {rule.source}")
+            ]
     family = str(host.get("os_family") or os_family(str(host["os"])))
     packages = host.get("package_families")
     if packages is not None and family not in packages:
-        found = f"kubernetes_host_packages has no list for the family {family}, so that role kubernetes_host cannot install its tools"
+        found = (
+            f"kubernetes_host_packages has no list for the family {family}, so that role kubernetes_host cannot "
+            "install its tools"
+        )
         hint = f"install another system, or add a list for {family} to kubernetes_host_packages"
         return [Finding("os_unsupported", subject, found, expected, hint)]
     if version and any(_within(rule.works, version) for rule in rules):
         return []
-    found = "nothing is known about it" + "".join(f"; {host['os']} {_spoken(rule.works)} is known to work" for rule in rules)
+    found = "nothing is known about it" + "".join(
+        f"; {host['os']} {_spoken(rule.works)} is known to work" for rule in rules
+    )
     return [Finding("os_untested", subject, found, expected, "try one such host first")]
 
 
@@ -392,7 +426,10 @@ def _engine(version: str, engine: Mapping[str, Any], features: Sequence[str]) ->
         hint = f"set {ENGINES} to {FIRST_KNOWN} or later. See {minimum.source}"
         return [Finding("engine_too_old", ENGINES, "clients refuse this engine", f"{minimum.version} or later", hint)]
     if parsed < parse_version(FIRST_KNOWN):
-        found, hint = "the collection does not know this engine's engine.json", f"set {ENGINES} to {FIRST_KNOWN} or later"
+        found, hint = (
+            "the collection does not know this engine's engine.json",
+            f"set {ENGINES} to {FIRST_KNOWN} or later",
+        )
         return [Finding("engine_too_old", ENGINES, found, f"{FIRST_KNOWN} or later", hint)]
     findings = []
     try:
@@ -407,12 +444,28 @@ def _engine(version: str, engine: Mapping[str, Any], features: Sequence[str]) ->
         )
     except ValueError as error:
         hint = "correct dagger_engine_config, or choose an engine that knows the key"
-        findings.append(Finding("engine_config_invalid", "dagger_engine_config", str(error), "keys and values that the engine knows", hint))
+        findings.append(
+            Finding(
+                "engine_config_invalid",
+                "dagger_engine_config",
+                str(error),
+                "keys and values that the engine knows",
+                hint,
+            )
+        )
     else:
         if jobs_are_root(config):
-            found = "insecureRootCapabilities is on: jobs of this pool are root of their nodes, and of all that lies there"
-            hint = "leave it out of dagger_engine_config or engine.config of the pool, or give such jobs a pool of their own"
-            subject, expected = "dagger_engine_config.security", "false, unless everybody whose jobs run there may be root there"
+            found = (
+                "insecureRootCapabilities is on: jobs of this pool are root of their nodes, and of all that lies there"
+            )
+            hint = (
+                "leave it out of dagger_engine_config or engine.config of the pool, or give such jobs a pool of "
+                "their own"
+            )
+            subject, expected = (
+                "dagger_engine_config.security",
+                "false, unless everybody whose jobs run there may be root there",
+            )
             findings.append(Finding("engine_jobs_are_root", subject, found, expected, hint))
     return [*findings, *_features(version, engine.get("environment") or {}, features)]
 
@@ -438,8 +491,12 @@ def _when(feature: Feature) -> str:
     return f"an engine {' and '.join(filter(None, (since, until)))}"
 
 
-def skew_findings(hosts: Mapping[str, Mapping[str, Any]], kubernetes: str, engines: Mapping[str, Sequence[str]]) -> list[Finding]:
-    """What runs on each host (kubelet, api_server, engines; empty for nothing) against what is asked. `engines`: versions for each host."""
+def skew_findings(
+    hosts: Mapping[str, Mapping[str, Any]], kubernetes: str, engines: Mapping[str, Sequence[str]]
+) -> list[Finding]:
+    """What runs on each host (kubelet, api_server, engines; empty for nothing) against what is asked. `engines`:
+    versions for each host.
+    """
     told: dict[str, list[Finding]] = {name: _schemas(host, engines.get(name, ())) for name, host in hosts.items()}
     asked = _minor(kubernetes)
     servers = {name: minor for name, host in hosts.items() if (minor := _minor(host.get("api_server")))}
@@ -481,18 +538,26 @@ def _upgrade(runs: Minor, asked: Minor) -> list[Finding]:
     if asked != (runs[0], runs[1] + 1):
         return []
     found = f"API server {_text(runs)} runs, {_text(asked)} is asked for"
-    hint = f"upgrade the control plane with `kubeadm upgrade` first, then run the play, which brings the kubelets to {_text(asked)}"
+    hint = (
+        "upgrade the control plane with `kubeadm upgrade` first, then run the play, which brings the kubelets to "
+        f"{_text(asked)}"
+    )
     return [Finding("kubernetes_upgrade_unsupported", KUBERNETES, found, f"an API server of {_text(asked)}", hint)]
 
 
 def _kubelet(kubelet: Minor, asked: Minor, servers: Sequence[Minor]) -> list[Finding]:
-    """A kubelet against the API servers that run. One that is ahead only because an upgrade was interrupted is left to that upgrade."""
+    """A kubelet against the API servers that run. One that is ahead only because an upgrade was interrupted is left to
+    that upgrade.
+    """
     if not servers:
         return []
     oldest, newest = servers[0], servers[-1]
     found = f"kubelet {_text(kubelet)}, API server {_text(oldest)}"
     if kubelet > max(oldest, asked):
-        hint = f"set {KUBERNETES} to a release of {_text(kubelet)} if that is one minor on, or reset the host and join it again"
+        hint = (
+            f"set {KUBERNETES} to a release of {_text(kubelet)} if that is one minor on, or reset the host and "
+            "join it again"
+        )
         return [Finding("kubelet_too_new", "kubelet", found, f"a kubelet of {_text(oldest)} or older", hint)]
     first = max(newest, asked)
     lowest = (first[0], first[1] - KUBELET_SKEW)
@@ -500,7 +565,10 @@ def _kubelet(kubelet: Minor, asked: Minor, servers: Sequence[Minor]) -> list[Fin
         found = f"kubelet {_text(kubelet)}, API server {_text(newest)}, {_text(asked)} asked for"
         hint = "reset the host (`kubeadm reset`) and join it again"
         if kubelet >= (newest[0], newest[1] - KUBELET_SKEW):
-            hint = f"bring the kubelets to {_text(newest)} first: set {KUBERNETES} to the API server's release and run the play"
+            hint = (
+                f"bring the kubelets to {_text(newest)} first: set {KUBERNETES} to the API server's release and "
+                "run the play"
+            )
         return [Finding("kubelet_too_old", "kubelet", found, f"a kubelet of {_text(lowest)} to {_text(first)}", hint)]
     return []
 
@@ -511,7 +579,9 @@ def _schema(version: str) -> str:
         parsed = parse_version(version)
     except ValueError:
         return ""
-    return next((entry.schema for entry in reversed(matrix().engine_cache_schemas) if parsed >= parse_version(entry.since)), "")
+    return next(
+        (entry.schema for entry in reversed(matrix().engine_cache_schemas) if parsed >= parse_version(entry.since)), ""
+    )
 
 
 def _schemas(host: Mapping[str, Any], engines: Sequence[str]) -> list[Finding]:
@@ -522,8 +592,12 @@ def _schemas(host: Mapping[str, Any], engines: Sequence[str]) -> list[Finding]:
         schema = _schema(str(version))
         if not there or not schema or str(version) in there or schema in map(_schema, there):
             continue
-        found = "there is " + ", ".join(f"a cache of engine {old} (schema {_schema(old) or 'unknown'})" for old in there)
+        found = "there is " + ", ".join(
+            f"a cache of engine {old} (schema {_schema(old) or 'unknown'})" for old in there
+        )
         expected = f"a cache of schema {schema}, which engine {version} reads"
-        hint = "expect an empty cache at first; keep the engine that is there beside the new one until its jobs have moved"
+        hint = (
+            "expect an empty cache at first; keep the engine that is there beside the new one until its jobs have moved"
+        )
         findings.append(Finding("engine_cache_schema", f"{ENGINES}: {version}", found, expected, hint))
     return findings

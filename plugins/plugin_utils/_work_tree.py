@@ -17,7 +17,9 @@ TIMEOUT = 10
 
 
 def kubeconfig_findings(path: str) -> list[Finding]:
-    """A kubeconfig that lies, or will lie, in a git work tree that does not ignore it. `path`: empty where there is none."""
+    """A kubeconfig that lies, or will lie, in a git work tree that does not ignore it. `path`: empty where there is
+    none.
+    """
     if not path:
         return []
     file = Path(os.path.abspath(os.path.expanduser(path)))
@@ -27,8 +29,10 @@ def kubeconfig_findings(path: str) -> list[Finding]:
         problem, tree = exposure(place)
         if tree:
             hint = (
-                f"set fleet_kubeconfig to a place outside of it, such as ~/.kube/runnerfleet-{{{{ fleet_name }}}}, or add "
-                f"/{place.relative_to(tree)} to {tree}/.gitignore. It opens the whole cluster: if it was committed, it is known to all who "
+                "set fleet_kubeconfig to a place outside of it, such as ~/.kube/runnerfleet-{{ fleet_name }}, or "
+                "add "
+                f"/{place.relative_to(tree)} to {tree}/.gitignore. It opens the whole cluster: if it was committed, it "
+                "is known to all who "
                 "have the repository"
             )
             found, expected = f"in the git work tree {tree}, {problem}", "a file that no commit takes"
@@ -37,7 +41,9 @@ def kubeconfig_findings(path: str) -> list[Finding]:
 
 
 def exposure(path: Path) -> tuple[str, Path | None]:
-    """Why a commit may take a file, and the root of the work tree; no root where none would. Where git cannot say, one would."""
+    """Why a commit may take a file, and the root of the work tree; no root where none would. Where git cannot say, one
+    would.
+    """
     tree = next((folder for folder in path.parents if (folder / ".git").exists()), None)
     if tree is None:
         return "", None
@@ -49,7 +55,13 @@ def exposure(path: Path) -> tuple[str, Path | None]:
     command = [git, "-C", str(tree), "-c", "core.fsmonitor=false", "check-ignore", "--quiet", "--", str(path)]
     try:
         done = subprocess.run(
-            command, env={**environment, "LC_ALL": "C"}, capture_output=True, text=True, errors="replace", timeout=TIMEOUT, check=False
+            command,
+            env={**environment, "LC_ALL": "C"},
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=TIMEOUT,
+            check=False,
         )
     except (OSError, subprocess.SubprocessError) as error:
         return f"and git does not say whether it is ignored ({type(error).__name__})", tree

@@ -10,9 +10,10 @@ name: leaked_secrets
 type: aggregate
 short_description: Searches every result, item, diff, error and argument of a run for secrets
 description:
-  - A secret is known by its shape, since most of them come to be during the run. What a scenario plants is C(leak-canary-) and its name.
-  - At the end of a playbook one line of JSON is appended to a file, with the playbook's name, how many events were searched, and what was
-    found where. A secret is told by what it is, never by its value.
+  - A secret is known by its shape, since most of them come to be during the run. What a scenario plants is
+    C(leak-canary-) and its name.
+  - At the end of a playbook one line of JSON is appended to a file, with the playbook's name, how many events were
+    searched, and what was found where. A secret is told by what it is, never by its value.
 options:
   path:
     description: The file to append to. Without it nothing is searched.
@@ -50,7 +51,8 @@ SHAPES = {
 }
 _CANARY = re.compile(r"leak-canary-([a-z]+(?:-[a-z]+)*)")
 _BASE64 = re.compile(r"[A-Za-z0-9+/]{20,}={0,2}")
-# A file that was read from a host is base64, a kubeconfig in it holds a key in base64, and what helm keeps is that of gzip in base64.
+# A file that was read from a host is base64, a kubeconfig in it holds a key in base64, and what helm keeps is that of
+# gzip in base64.
 _DEPTH = 4
 
 
@@ -140,7 +142,13 @@ class CallbackModule(CallbackBase):
         self._searched += 1
         for where, text in texts(value, start):
             for secret in sorted(secrets_in(text)):
-                leak = {"playbook": self._playbook, "task": _shown(task), "host": host, "secret": secret, "where": where}
+                leak = {
+                    "playbook": self._playbook,
+                    "task": _shown(task),
+                    "host": host,
+                    "secret": secret,
+                    "where": where,
+                }
                 self._leaks.setdefault(f"{host} {task} {secret}", leak)
 
 

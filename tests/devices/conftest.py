@@ -80,7 +80,9 @@ class Bench:
         volumes = [{"name": "engine", "size": "50%"}, {"name": "containers", "filesystem": "ext4"}]
         return {"drives": [d.link for d in drives], "volumes": volumes, **options}
 
-    def start(self, drives: list[Drive], *, check: bool = False, path: str = "", **options: Any) -> subprocess.Popen[str]:
+    def start(
+        self, drives: list[Drive], *, check: bool = False, path: str = "", **options: Any
+    ) -> subprocess.Popen[str]:
         arguments = {**self.arguments(drives, **options), "_ansible_check_mode": check, "_ansible_diff": True}
         return self.process("nvme_layout", arguments, path)
 

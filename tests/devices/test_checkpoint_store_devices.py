@@ -1,4 +1,6 @@
-"""Engine states on real filesystems: a kill at any step, a full disk or a missing mount leave the old or the new state of affairs."""
+"""Engine states on real filesystems: a kill at any step, a full disk or a missing mount leave the old or the new state
+of affairs.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +70,16 @@ class Node:
 
     def start(self, last: int = 0, *arguments: str) -> subprocess.Popen[str]:
         paths = [str(ROOT / "roles/dagger_engine/files")]
-        argv = [sys.executable, "-c", PREPARE, json.dumps(paths), json.dumps(self.settings), str(last), str(self.now()), *arguments]
+        argv = [
+            sys.executable,
+            "-c",
+            PREPARE,
+            json.dumps(paths),
+            json.dumps(self.settings),
+            str(last),
+            str(self.now()),
+            *arguments,
+        ]
         return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def prepare(self, last: int = 0, *arguments: str) -> dict[str, Any] | None:
@@ -132,7 +143,12 @@ def test_a_clean_stop_gives_a_checkpoint_and_a_kill_gives_it_back(node: Node) ->
     node.begin("one", "two")
     assert [content(path / "state") for path in node.checkpoints()] == [{"one"}, {"two"}]
     described = json.loads((node.checkpoints()[-1] / "checkpoint.json").read_text())
-    assert described["clean"] and described["schema"] == 16 and described["node"] == "node-1" and described["version"] == "0.21.11"
+    assert (
+        described["clean"]
+        and described["schema"] == 16
+        and described["node"] == "node-1"
+        and described["version"] == "0.21.11"
+    )
     node.work("dirty")
     decision = node.prepare()
     assert decision and decision["action"] == "restore"
@@ -249,7 +265,9 @@ def test_a_disk_that_fills_up_while_a_checkpoint_is_taken(bench: Bench, kind: st
             (node.state / f"more-{count}-{number}").write_bytes(os.urandom(600))
         node.stop_clean()
         for size in ("64k", "512"):
-            subprocess.run(["dd", "if=/dev/zero", f"of={node.mount}/filler-{size}", f"bs={size}"], capture_output=True, check=False)
+            subprocess.run(
+                ["dd", "if=/dev/zero", f"of={node.mount}/filler-{size}", f"bs={size}"], capture_output=True, check=False
+            )
         before = node.checkpoints()
         decision = node.prepare()
         assert decision and decision["action"] == "keep" and content(node.state) == {"two"}
@@ -267,10 +285,14 @@ def test_a_checkpoint_comes_back_on_a_full_disk(bench: Bench, kind: str) -> None
     node.work("dirty")
     (node.state / "large").write_bytes(os.urandom(20 << 20))
     for size in ("64k", "512"):
-        subprocess.run(["dd", "if=/dev/zero", f"of={node.mount}/filler-{size}", f"bs={size}"], capture_output=True, check=False)
+        subprocess.run(
+            ["dd", "if=/dev/zero", f"of={node.mount}/filler-{size}", f"bs={size}"], capture_output=True, check=False
+        )
     decision = node.prepare()
     assert decision and decision["action"] == "restore" and content(node.state) == {"one"}
-    assert node.checkpoints() and (kind == "btrfs" or node.events()[-1] == "restored")  # a full btrfs does not keep the event
+    assert node.checkpoints() and (
+        kind == "btrfs" or node.events()[-1] == "restored"
+    )  # a full btrfs does not keep the event
 
 
 @pytest.mark.parametrize("kind", FILESYSTEMS)
@@ -281,7 +303,9 @@ def test_after_a_clean_stop_on_a_full_disk_an_engine_has_room_to_start(bench: Be
     ballast = node.base / "ballast"
     assert ballast.stat().st_blocks * 512 >= 16 << 20
     for size in ("64k", "512"):
-        subprocess.run(["dd", "if=/dev/zero", f"of={node.mount}/filler-{size}", f"bs={size}"], capture_output=True, check=False)
+        subprocess.run(
+            ["dd", "if=/dev/zero", f"of={node.mount}/filler-{size}", f"bs={size}"], capture_output=True, check=False
+        )
     ballast.unlink()  # as at its SIGTERM
     sh("sync", "--file-system", str(node.mount))
     node.stop_clean()

@@ -1,4 +1,6 @@
-"""Drives that leave, on loop devices: what is named and out of use is gone to the last byte, and nothing else is touched."""
+"""Drives that leave, on loop devices: what is named and out of use is gone to the last byte, and nothing else is
+touched.
+"""
 
 from __future__ import annotations
 
@@ -76,8 +78,12 @@ def mounted_part(bench: Bench, drive: Drive) -> None:
     mounted(bench, Drive(drive.file, f"{drive.node}p1", drive.link))
 
 
-@pytest.mark.parametrize(("use", "reason"), [(mounted, "mounted"), (opened, "opened exclusively"), (mounted_part, "mounted")])
-def test_a_drive_in_use_is_refused_and_so_is_the_other(bench: Bench, use: Callable[[Bench, Drive], None], reason: str) -> None:
+@pytest.mark.parametrize(
+    ("use", "reason"), [(mounted, "mounted"), (opened, "opened exclusively"), (mounted_part, "mounted")]
+)
+def test_a_drive_in_use_is_refused_and_so_is_the_other(
+    bench: Bench, use: Callable[[Bench, Drive], None], reason: str
+) -> None:
     used, free = filled(bench), filled(bench)
     use(bench, used)
     before = free.digest()

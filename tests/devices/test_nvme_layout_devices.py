@@ -1,4 +1,6 @@
-"""nvme_layout on real block devices: nothing foreign is written, a kill at any time is made good, a second run changes nothing."""
+"""nvme_layout on real block devices: nothing foreign is written, a kill at any time is made good, a second run changes
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,9 @@ def void(_value: Any) -> None:
 def table(script: str) -> Callable[[Bench, Drive], None]:
     """A partition table."""
     return lambda _bench, drive: void(
-        subprocess.run(["sfdisk", "--quiet", "--no-reread", "--no-tell-kernel", drive.node], input=script, text=True, check=True)
+        subprocess.run(
+            ["sfdisk", "--quiet", "--no-reread", "--no-tell-kernel", drive.node], input=script, text=True, check=True
+        )
     )
 
 
@@ -89,7 +93,9 @@ LUKS = b"LUKS\xba\xbe\x00\x01" + b"aes".ljust(32, b"\0") + b"xts-plain64".ljust(
 
 def lvm_label() -> bytes:
     """The label of a physical volume; blkid verifies its checksum, which begins with a number of LVM's own."""
-    covered = (struct.pack("<I8s32s", 32, b"LVM2 001", b"0123456789abcdefghijklmnopqrstuv") + bytes(8)).ljust(512 - 20, b"\0")
+    covered = (struct.pack("<I8s32s", 32, b"LVM2 001", b"0123456789abcdefghijklmnopqrstuv") + bytes(8)).ljust(
+        512 - 20, b"\0"
+    )
     checksum = zlib.crc32(covered, 0xF597A6CF ^ 0xFFFFFFFF) ^ 0xFFFFFFFF
     return struct.pack("<8sQI", b"LABELONE", 1, checksum) + covered
 
@@ -156,7 +162,9 @@ def refusal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Refusal]:
         volumes = [{"name": f"v{i}"} for i in range(len(drives))]
         # Consent does not cover what is in use.
         wipe = [drives[n].link for n in ("mounted", "partition-mounted", "swap", "held")]
-        runs = {check: bench.run(list(drives.values()), check=check, volumes=volumes, wipe=wipe) for check in (True, False)}
+        runs = {
+            check: bench.run(list(drives.values()), check=check, volumes=volumes, wipe=wipe) for check in (True, False)
+        }
         yield Refusal(drives, before, runs, bench.facts(list(drives.values())))
     finally:
         bench.close()
@@ -187,7 +195,10 @@ def test_facts_say_the_same(refusal: Refusal, name: str) -> None:
 
 
 def test_facts_know_free_drives_and_ours(bench: Bench, refusal: Refusal) -> None:
-    assert refusal.facts[refusal.drives["blank"].link]["state"] == "free" and refusal.facts[refusal.drives["blank"].link]["reasons"] == []
+    assert (
+        refusal.facts[refusal.drives["blank"].link]["state"] == "free"
+        and refusal.facts[refusal.drives["blank"].link]["reasons"] == []
+    )
     drive = bench.drive("2G")
     bench.run([drive])
     told = bench.facts([drive])[drive.link]
@@ -257,7 +268,10 @@ def test_drive_of_another_layout_is_refused(bench: Bench) -> None:
     bench.run([drive])
     before = drive.digest()
     other = bench.run([drive], volumes=[{"name": "engine", "size": "40%"}, {"name": "scratch"}])
-    assert other["failed"] and "carries runnerfleet-containers, runnerfleet-engine, but not runnerfleet-scratch" in other["msg"]
+    assert (
+        other["failed"]
+        and "carries runnerfleet-containers, runnerfleet-engine, but not runnerfleet-scratch" in other["msg"]
+    )
     assert drive.digest() == before
 
 
@@ -303,7 +317,9 @@ def with_files(bench: Bench, drives: list[Drive], use: Callable[[Path], None]) -
 
 
 def converged(bench: Bench, drives: list[Drive], **options: Any) -> None:
-    """After an interruption: finished volumes get a file, the next run makes the rest, another one nothing, and the files are there."""
+    """After an interruption: finished volumes get a file, the next run makes the rest, another one nothing, and the
+    files are there.
+    """
     kept = with_files(bench, drives, lambda path: void(path.write_text("precious")))
     result = bench.run(drives, **options)
     assert not result.get("failed"), result
@@ -328,7 +344,9 @@ exit $code
 
 
 def traced(bench: Bench, at: int, when: str) -> tuple[str, Path]:
-    """A PATH whose commands note that they were called, and one of which kills the module before or after it does its work."""
+    """A PATH whose commands note that they were called, and one of which kills the module before or after it does its
+    work.
+    """
     folder = bench.folder / f"path-{at}-{when}"
     folder.mkdir()
     log, path = folder / "log", f"/usr/sbin:/sbin:{os.environ['PATH']}"
@@ -352,7 +370,8 @@ def test_kill_at_every_command_converges(bench: Bench, count: int, filesystem: s
     calls = [line.split() for line in log.read_text().splitlines()]
     writes = {n for n, call in enumerate(calls, 1) if not {"-p", "--no-act", "--json"} & set(call)}
     assert len(writes) >= 4 * count
-    # What a command that reads leaves is what the one before it left, and after one that writes is before the next, claims apart.
+    # What a command that reads leaves is what the one before it left, and after one that writes is before the next,
+    # claims apart.
     points = [(n, "before") for n in sorted(writes)] + [(max(writes), "after")]
     for at, when in points:
         drives = [bench.drive() for _drive in range(count)]
@@ -366,7 +385,9 @@ def test_kill_at_every_command_converges(bench: Bench, count: int, filesystem: s
 
 @pytest.mark.parametrize("seed", range(5))
 def test_sigkill_at_random_times_converges(bench: Bench, seed: int) -> None:
-    """Ten kills of each of five kinds of chance: it still ends at the same layout, and what is finished is never made again."""
+    """Ten kills of each of five kinds of chance: it still ends at the same layout, and what is finished is never made
+    again.
+    """
     chance, kills = random.Random(seed), 0
     drives = [bench.drive() for _drive in range(1 + seed % 2)]
     begin = time.monotonic()
@@ -385,6 +406,8 @@ def test_sigkill_at_random_times_converges(bench: Bench, seed: int) -> None:
                 process.communicate()
                 kills += 1
             else:
-                length = min(length, time.monotonic() - begin)  # so that most are killed, however busy this machine was at first
+                length = min(
+                    length, time.monotonic() - begin
+                )  # so that most are killed, however busy this machine was at first
                 break
         converged(bench, drives)

@@ -1,9 +1,9 @@
 """Which engine the facts are tried on, and what of them cannot be tried there.
 
-By default it is the lab's stand-in. ENGINE_IMAGE names an image that podman runs instead, by a reference or a path. ENGINE_SOCKET
-(unix:///... or tcp://...) names an engine that runs already, with ENGINE_CLIENT for a dagger of its version, and ENGINE_METRICS (host:port)
-where it shows metrics.
-What cannot be tried is skipped with the reason, by name.
+By default it is the lab's stand-in. ENGINE_IMAGE names an image that podman runs instead, by a reference or a path.
+ENGINE_SOCKET (unix:///... or tcp://...) names an engine that runs already, with ENGINE_CLIENT for a dagger of its
+version, and ENGINE_METRICS (host:port) where it shows metrics. What cannot be tried is skipped with the reason, by
+name.
 """
 
 from __future__ import annotations
@@ -19,7 +19,18 @@ from typing import Any
 import pytest
 
 from lab.process import output, run
-from tests.facts.engines import LACKS, STAND_INS, STARTED, Client, Given, Image, Process, StandIn, network_lines, usable_image
+from tests.facts.engines import (
+    LACKS,
+    STAND_INS,
+    STARTED,
+    Client,
+    Given,
+    Image,
+    Process,
+    StandIn,
+    network_lines,
+    usable_image,
+)
 
 SOCKET, IMAGE = os.environ.get("ENGINE_SOCKET", ""), os.environ.get("ENGINE_IMAGE", "")
 OLD_CLIENT = os.environ.get("ENGINE_OLD_CLIENT", "")
@@ -103,7 +114,11 @@ def programs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 @pytest.fixture(scope="session")
 def old_client(programs: Path) -> Path:
     """A dagger that is older than the engine takes."""
-    return Path(OLD_CLIENT) if OLD_CLIENT else go_build(programs / "dagger-0.18", "./dagger", "-ldflags", "-X main.version=v0.18.19")
+    return (
+        Path(OLD_CLIENT)
+        if OLD_CLIENT
+        else go_build(programs / "dagger-0.18", "./dagger", "-ldflags", "-X main.version=v0.18.19")
+    )
 
 
 @pytest.fixture
@@ -147,7 +162,9 @@ def engine(request: pytest.FixtureRequest) -> Any:
 
 @pytest.fixture
 def client(engine: Any, tmp_path: Path, programs: Path) -> Client:
-    """A dagger that is pointed at the engine, with a home of its own: it may run beside the one that waits for the engine's start."""
+    """A dagger that is pointed at the engine, with a home of its own: it may run beside the one that waits for the
+    engine's start.
+    """
     home = tmp_path / "client"
     home.mkdir()
     return Client(programs / "dagger", engine.address, home)
@@ -155,10 +172,16 @@ def client(engine: Any, tmp_path: Path, programs: Path) -> Client:
 
 @pytest.fixture
 def pipeline(rootfs: Path) -> Callable[..., tuple[str, ...]]:
-    """The arguments of a pipeline that runs a payload, which prints the time: only a cache can print the same one twice."""
+    """The arguments of a pipeline that runs a payload, which prints the time: only a cache can print the same one
+    twice.
+    """
 
     def words(*payload: str, before: str = "") -> tuple[str, ...]:
         step = ",".join(("payload", *payload))
-        return "--progress=plain", "-c", f"container | with-rootfs $(host | directory {rootfs}) | {before}with-exec -- {step} | stdout"
+        return (
+            "--progress=plain",
+            "-c",
+            f"container | with-rootfs $(host | directory {rootfs}) | {before}with-exec -- {step} | stdout",
+        )
 
     return words

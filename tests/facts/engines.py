@@ -1,4 +1,6 @@
-"""The engine under test: the lab's stand-in as a process of ours, an image that podman runs, or a socket that somebody gave us."""
+"""The engine under test: the lab's stand-in as a process of ours, an image that podman runs, or a socket that somebody
+gave us.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,8 @@ STAND_INS = Path(__file__).resolve().parents[2] / "lab/standins"
 RUNNER_HOST = "_EXPERIMENTAL_DAGGER_RUNNER_HOST"
 ENGINE_NETWORK = "dagger"  # is in the names of its bridge, and in the comments of its rules
 METRICS = "127.0.0.1:9090"  # in the engine's own network
-# The root of the image becomes the root of the process. It has to be a mount: a step makes its mounts private, and begins with the root.
+# The root of the image becomes the root of the process. It has to be a mount: a step makes its mounts private, and
+# begins with the root.
 CHROOT = """
 ip link set lo up
 mount --rbind "$0" "$0"
@@ -58,7 +61,9 @@ def kill_group(process: subprocess.Popen[Any]) -> None:
 
 @dataclass
 class Started:
-    """Programs that were started here. Each heads a process group of its own, which ends with the test, or with this process."""
+    """Programs that were started here. Each heads a process group of its own, which ends with the test, or with this
+    process.
+    """
 
     programs: list[subprocess.Popen[Any]] = field(default_factory=list)
 
@@ -143,7 +148,9 @@ class Given:
         """The samples on its page."""
         return samples(self.page)
 
-    def start(self, *argv: str, config: Any = None, answers: bool = True, environment: dict[str, str] | None = None) -> None:
+    def start(
+        self, *argv: str, config: Any = None, answers: bool = True, environment: dict[str, str] | None = None
+    ) -> None:
         """It runs."""
 
 
@@ -207,15 +214,24 @@ class Process:
         assert self.process
         self.process.send_signal(number)
 
-    def start(self, *argv: str, config: Any = None, answers: bool = True, environment: dict[str, str] | None = None) -> None:
-        """Start it, with engine.json where there is one, and wait until it answers or, where it is not to, until it has ended."""
+    def start(
+        self, *argv: str, config: Any = None, answers: bool = True, environment: dict[str, str] | None = None
+    ) -> None:
+        """Start it, with engine.json where there is one, and wait until it answers or, where it is not to, until it has
+        ended.
+        """
         (self.etc / "engine.json").unlink(missing_ok=True)
         if config is not None:
-            (self.etc / "engine.json").write_text(config if isinstance(config, str) else json.dumps(config), encoding="utf-8")
+            (self.etc / "engine.json").write_text(
+                config if isinstance(config, str) else json.dumps(config), encoding="utf-8"
+            )
         self.launch(*argv, environment=environment)
         assert self.process
         if answers:
-            wait_for("the engine's socket", lambda: self.socket.exists() or self.process is None or self.process.poll() is not None)
+            wait_for(
+                "the engine's socket",
+                lambda: self.socket.exists() or self.process is None or self.process.poll() is not None,
+            )
             assert self.process.poll() is None, self.log
             code, _version = self.client.run("core", "version")
             assert code == 0, self.log
@@ -227,7 +243,9 @@ class Process:
         settings = {"_EXPERIMENTAL_DAGGER_METRICS_ADDR": METRICS, **(environment or {})}
         command, variables = self.command(argv, settings)
         with open(self.base / "log", "ab") as log:
-            self.process = STARTED.start(*command, at_end=self.at_end, env={**os.environ, **variables}, stdout=log, stderr=log)
+            self.process = STARTED.start(
+                *command, at_end=self.at_end, env={**os.environ, **variables}, stdout=log, stderr=log
+            )
 
     def inside(self, *command: str) -> str:
         """What a command prints that runs in the engine's network."""
@@ -326,7 +344,11 @@ class Image(Process):
 
     def command(self, argv: tuple[str, ...], environment: dict[str, str]) -> tuple[list[str], dict[str, str]]:
         options = ["--rm", "--replace", "--name", self.name, "--privileged", "--network", "none", "--user", "0:1001"]
-        for directory, target in ((self.state, "/var/lib/dagger"), (self.run, "/run/dagger"), (self.etc, "/etc/dagger")):
+        for directory, target in (
+            (self.state, "/var/lib/dagger"),
+            (self.run, "/run/dagger"),
+            (self.etc, "/etc/dagger"),
+        ):
             options += ["--volume", f"{directory}:{target}"]
         for name, value in environment.items():
             options += ["--env", f"{name}={value}"]
@@ -343,7 +365,9 @@ class Image(Process):
 
     def close(self) -> None:
         # Whatever became of the podman that started it.
-        subprocess.run(["podman", "rm", "--force", "--ignore", "--time", "0", self.name], check=False, capture_output=True)
+        subprocess.run(
+            ["podman", "rm", "--force", "--ignore", "--time", "0", self.name], check=False, capture_output=True
+        )
 
 
 def network_lines() -> set[str]:

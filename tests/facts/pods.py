@@ -1,4 +1,6 @@
-"""An engine's pod without a cluster: the program that acts beside an engine runs the lab's, and is started anew whenever it ends."""
+"""An engine's pod without a cluster: the program that acts beside an engine runs the lab's, and is started anew
+whenever it ends.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,8 @@ exec 3< "$0"
 exec {python} -IBc '{program}' "$0/program"
 """
 )
-# A cluster that asks for nothing, and an engine that counts as idle after one look. They come every ten seconds after it answered.
+# A cluster that asks for nothing, and an engine that counts as idle after one look. They come every ten seconds after
+# it answered.
 PROGRAM = """
 import sys
 sys.path.insert(0, sys.argv[1])
@@ -59,7 +62,9 @@ class Pod:
     client: Client
 
     def start(self, interval: int, **environment: str) -> None:
-        """Make what the pod mounts, start it, and wait until its engine answers. `interval`: between checkpoints, in seconds."""
+        """Make what the pod mounts, start it, and wait until its engine answers. `interval`: between checkpoints, in
+        seconds.
+        """
         for directory in ("cache", "program", "proc", "dev", "tmp", "run/dagger", "etc/dagger", "var/lib/dagger"):
             (self.base / directory).mkdir(parents=True, exist_ok=True)
         for file in (ROOT / "roles/dagger_engine/files").glob("*.py"):
@@ -85,7 +90,17 @@ class Pod:
             "_EXPERIMENTAL_DAGGER_RUNNER_HOST": "unix:///run/dagger/engine.sock",
             "PATH": f"/usr/local/bin:{os.environ['PATH']}",
         }
-        kubelet = ["unshare", "--mount", "--propagation", "private", "sh", "-ec", KUBELET.format(back=BACK), str(self.base), container]
+        kubelet = [
+            "unshare",
+            "--mount",
+            "--propagation",
+            "private",
+            "sh",
+            "-ec",
+            KUBELET.format(back=BACK),
+            str(self.base),
+            container,
+        ]
         with open(self.base / "log", "ab") as log:
             STARTED.start(*kubelet, env={**os.environ, **wanted, **environment}, stdout=log, stderr=log)
         self.wait_for_answer()
@@ -116,7 +131,11 @@ class Pod:
     def kinds(self) -> list[str]:
         """What the program has told, by kind. Its filesystem is seen by its own processes only."""
         inside = Path(f"/proc/{(self.base / 'pid').read_text().strip()}/root{self.base}/cache/{VERSION}/events.jsonl")
-        return [json.loads(line)["kind"] for line in inside.read_text(encoding="utf-8").splitlines()] if inside.exists() else []
+        return (
+            [json.loads(line)["kind"] for line in inside.read_text(encoding="utf-8").splitlines()]
+            if inside.exists()
+            else []
+        )
 
     def knock(self, after: float) -> Knock:
         """A client that begins so many seconds from now."""

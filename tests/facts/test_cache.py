@@ -84,7 +84,9 @@ def test_a_kill_drops_the_whole_cache(engine: Process, client: Client, pipeline:
 
 
 @pytest.mark.fact("dagql/cache.go:201", needs=NEEDS)
-def test_what_was_clean_before_does_not_count_once_the_engine_runs(engine: Process, client: Client, pipeline: Words) -> None:
+def test_what_was_clean_before_does_not_count_once_the_engine_runs(
+    engine: Process, client: Client, pipeline: Words
+) -> None:
     engine.start()
     first = ran(client, pipeline())
     engine.stop()
@@ -117,7 +119,9 @@ def test_a_cache_of_another_schema_is_dropped(engine: Process, client: Client, p
 
 
 @pytest.mark.fact("tried on v0.21.8: a checkpoint brings a cache back", needs=NEEDS)
-def test_a_copy_of_a_clean_state_brings_the_cache_back_after_a_kill(engine: Process, client: Client, pipeline: Words) -> None:
+def test_a_copy_of_a_clean_state_brings_the_cache_back_after_a_kill(
+    engine: Process, client: Client, pipeline: Words
+) -> None:
     engine.start()
     first = ran(client, pipeline())
     engine.stop()
@@ -153,7 +157,9 @@ def test_a_copy_of_a_running_engine_s_state_is_worth_nothing(engine: Process, cl
     assert ran(client, pipeline()) != first
 
 
-@pytest.mark.fact("engine/server/server.go: GracefulStop prunes before it closes the cache", needs=(*NEEDS, "collector"))
+@pytest.mark.fact(
+    "engine/server/server.go: GracefulStop prunes before it closes the cache", needs=(*NEEDS, "collector")
+)
 def test_a_stop_collects_what_is_above_the_limit(engine: Process, client: Client, pipeline: Words) -> None:
     engine.start(config={"gc": {"policies": [{"all": True, "maxUsedSpace": 1}]}})
     first = ran(client, pipeline())

@@ -22,7 +22,9 @@ NEEDS = ("process",)
         pytest.param({"gc": {"policies": [{"reserved": 1}]}}, ["reserved"], id="in a list"),
         pytest.param({"registries": {"docker.io": {"mirror": []}}}, ["mirror"], id="below a free name"),
         # An engine before 0.21.9 knows none of it.
-        pytest.param({"gc": {"dagqlCache": {"maxBytes": 1}}}, ["maxBytes", "dagqlCache"], id="in what later versions have"),
+        pytest.param(
+            {"gc": {"dagqlCache": {"maxBytes": 1}}}, ["maxBytes", "dagqlCache"], id="in what later versions have"
+        ),
     ],
 )
 def test_an_unknown_key_ends_the_engine(engine: Process, config: dict[str, Any], keys: list[str]) -> None:
@@ -30,7 +32,9 @@ def test_an_unknown_key_ends_the_engine(engine: Process, config: dict[str, Any],
     assert any(f'json: unknown field "{key}"' in engine.log for key in keys)
 
 
-@pytest.mark.fact("internal/buildkit/cmd/buildkitd/config/gcpolicy.go:34 and :66, engine/config/config.go:65", needs=NEEDS)
+@pytest.mark.fact(
+    "internal/buildkit/cmd/buildkitd/config/gcpolicy.go:34 and :66, engine/config/config.go:65", needs=NEEDS
+)
 @pytest.mark.parametrize(
     ("config", "complaint"),
     [
@@ -47,11 +51,14 @@ def test_an_unknown_value_ends_the_engine(engine: Process, config: Any, complain
     assert complaint in engine.log
 
 
-@pytest.mark.fact("engine/config/config.go:29 and internal/buildkit/cmd/buildkitd/config/gcpolicy.go:18 to :66", needs=NEEDS)
+@pytest.mark.fact(
+    "engine/config/config.go:29 and internal/buildkit/cmd/buildkitd/config/gcpolicy.go:18 to :66", needs=NEEDS
+)
 def test_all_keys_in_all_their_forms_are_taken(engine: Process) -> None:
     spaces = {"reservedSpace": 1000, "maxUsedSpace": "90%", "minFreeSpace": "2GB", "sweepSize": "1.5MiB"}
     policies = [
-        {"all": True, "filters": ["type==exec.cachemount"], "keepDuration": kept, **spaces} for kept in (21600, "6h", "1h30m", "3600")
+        {"all": True, "filters": ["type==exec.cachemount"], "keepDuration": kept, **spaces}
+        for kept in (21600, "6h", "1h30m", "3600")
     ]
     registry = {"mirrors": ["mirror:5000"], "http": True, "insecure": False, "ca": []}
     engine.start(
@@ -73,4 +80,6 @@ def test_there_need_not_be_one(engine: Process) -> None:
 @pytest.mark.parametrize("filesystem", [None, "8Gi"], ids=["shares", "bytes"])
 def test_what_the_collection_ships_is_taken(engine: Process, filesystem: str | None) -> None:
     mirror = {"url": "http://192.0.2.2", "registry": "192.0.2.2:5000", "registry_plain_http": True}
-    engine.start(config=json.loads(json.dumps(engine_config("0.21.8", "ci", {}, mirror, ["docker.io"], filesystem, "20%"))))
+    engine.start(
+        config=json.loads(json.dumps(engine_config("0.21.8", "ci", {}, mirror, ["docker.io"], filesystem, "20%")))
+    )

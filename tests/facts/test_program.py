@@ -1,4 +1,6 @@
-"""The program beside an engine, without a cluster: what its idle stop costs a job, and what a stop costs while the engine starts."""
+"""The program beside an engine, without a cluster: what its idle stop costs a job, and what a stop costs while the
+engine starts.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ def longest_wait(away: float) -> float:
 
 
 @pytest.mark.fact("engine/client/buildkit.go:26: gRPC's own waits, of half a minute at most", needs=NEEDS)
-def test_a_job_that_begins_while_an_idle_engine_is_away_waits_no_longer_than_its_client(pod: Pod, pipeline: Words) -> None:
+def test_a_job_that_begins_while_an_idle_engine_is_away_waits_no_longer_than_its_client(
+    pod: Pod, pipeline: Words
+) -> None:
     pod.start(interval=5, _STAND_IN_STOP="4s")
     time.sleep(11)  # until the first look
     assert pod.client.run(*pipeline("device"))[0] == 0

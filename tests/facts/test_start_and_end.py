@@ -84,7 +84,9 @@ def test_the_third_signal_forces_it_out(attached: subprocess.Popen[str], engine:
 
 
 @pytest.mark.fact("engine/server/session.go: sessions are removed at once", needs=NEEDS)
-def test_a_client_that_keeps_it_from_stopping_is_not_on_the_gauge(attached: subprocess.Popen[str], engine: Process) -> None:
+def test_a_client_that_keeps_it_from_stopping_is_not_on_the_gauge(
+    attached: subprocess.Popen[str], engine: Process
+) -> None:
     assert engine.metrics()[CLIENTS] == 1
     engine.signal(signal.SIGTERM)
     wait_for("the gauge to fall", lambda: engine.metrics()[CLIENTS] == 0, 5)
@@ -97,7 +99,9 @@ def test_a_client_that_keeps_it_from_stopping_is_not_on_the_gauge(attached: subp
 
 
 @pytest.mark.fact("engine/client/client.go: Close waits; seen for 33 minutes", needs=NEEDS)
-def test_a_client_whose_engine_is_killed_hangs(attached: subprocess.Popen[str], engine: Process, client: Client) -> None:
+def test_a_client_whose_engine_is_killed_hangs(
+    attached: subprocess.Popen[str], engine: Process, client: Client
+) -> None:
     engine.kill()
     wait_for("its complaint", lambda: "unexpected EOF" in client.progress())
     time.sleep(PATIENCE)

@@ -19,7 +19,9 @@ Words = Callable[..., tuple[str, ...]]
 
 @pytest.fixture
 def attached(engine: Process, client: Client, pipeline: Words) -> subprocess.Popen[str]:
-    """A client whose step runs on an engine that has just been told to stop. A step of the same engine was cached before."""
+    """A client whose step runs on an engine that has just been told to stop. A step of the same engine was cached
+    before.
+    """
     engine.start()
     assert client.run(*pipeline())[0] == 0
     process = client.start(*pipeline("sleep"))
@@ -60,7 +62,9 @@ def test_no_one_else_gets_in(attached: subprocess.Popen[str], client: Client, ot
     assert code != 0
 
 
-@pytest.mark.fact("cmd/engine/main.go:490, tried on v0.21.8: the client was ended, and the engine stopped clean", needs=NEEDS)
+@pytest.mark.fact(
+    "cmd/engine/main.go:490, tried on v0.21.8: the client was ended, and the engine stopped clean", needs=NEEDS
+)
 def test_once_the_client_is_ended_the_stop_is_clean(
     attached: subprocess.Popen[str], engine: Process, client: Client, other: Client, pipeline: Words
 ) -> None:
@@ -71,7 +75,9 @@ def test_once_the_client_is_ended_the_stop_is_clean(
     assert "CACHED" in other.progress().split("withExec", 1)[1]
 
 
-@pytest.mark.fact("dagql/cache.go:3051 comes last, tried on v0.21.8: killed after 420 seconds, and the cache was gone", needs=NEEDS)
+@pytest.mark.fact(
+    "dagql/cache.go:3051 comes last, tried on v0.21.8: killed after 420 seconds, and the cache was gone", needs=NEEDS
+)
 def test_an_engine_that_is_killed_while_it_waits_drops_its_cache(
     attached: subprocess.Popen[str], engine: Process, other: Client, pipeline: Words
 ) -> None:

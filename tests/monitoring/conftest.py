@@ -59,7 +59,9 @@ def promtool() -> Callable[..., subprocess.CompletedProcess[str]]:
 def evaluate(promtool: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path) -> Callable[..., None]:
     """Load series, let the rules run, and compare what expressions yield at a time: [(expression, {labels: value})]."""
 
-    def check(series: dict[str, str], at: str, expected: list[tuple[str, dict[str, float]]], interval: str = "1m") -> None:
+    def check(
+        series: dict[str, str], at: str, expected: list[tuple[str, dict[str, float]]], interval: str = "1m"
+    ) -> None:
         test: dict[str, Any] = {
             "rule_files": [str(ALERTS)],
             "evaluation_interval": interval,
@@ -68,7 +70,11 @@ def evaluate(promtool: Callable[..., subprocess.CompletedProcess[str]], tmp_path
                     "interval": interval,
                     "input_series": [{"series": name, "values": values} for name, values in series.items()],
                     "promql_expr_test": [
-                        {"expr": query, "eval_time": at, "exp_samples": [{"labels": key, "value": value} for key, value in samples.items()]}
+                        {
+                            "expr": query,
+                            "eval_time": at,
+                            "exp_samples": [{"labels": key, "value": value} for key, value in samples.items()],
+                        }
                         for query, samples in expected
                     ],
                 }

@@ -12,7 +12,9 @@ NAME = re.compile(r"\b(?:dagger|runnerfleet|kube|container)_[a-z_]+\b")
 
 def recorded(name: str) -> dict[str, float]:
     """The samples of a recorded page of metrics."""
-    return {found[0]: float(found[2]) for found in SAMPLE.findall((RECORDED / f"{name}.prom").read_text(encoding="utf-8"))}
+    return {
+        found[0]: float(found[2]) for found in SAMPLE.findall((RECORDED / f"{name}.prom").read_text(encoding="utf-8"))
+    }
 
 
 def labelled(name: str, **labels: str) -> str:
@@ -24,13 +26,17 @@ def labelled(name: str, **labels: str) -> str:
 def engine(name: str, pod: str = "a", node: str = "runner-1", version: str = "0.21.8") -> str:
     """A series of the engine itself."""
     job = f"dagger-engine-{version.replace('.', '-')}"
-    return labelled(f"dagger_{name}", node=node, version=version, engine=job, instance="10.0.0.7:9090", pod=f"{job}-{pod}")
+    return labelled(
+        f"dagger_{name}", node=node, version=version, engine=job, instance="10.0.0.7:9090", pod=f"{job}-{pod}"
+    )
 
 
 def state(name: str, pod: str = "a", node: str = "runner-1", version: str = "0.21.8") -> str:
     """A series of the exporter beside it."""
     job = f"dagger-engine-{version.replace('.', '-')}"
-    return labelled(f"runnerfleet_engine_{name}", node=node, version=version, engine=job, instance="0", pod=f"{job}-{pod}")
+    return labelled(
+        f"runnerfleet_engine_{name}", node=node, version=version, engine=job, instance="0", pod=f"{job}-{pod}"
+    )
 
 
 def runner(name: str = "runner-x", node: str = "runner-1", ready: int = 1) -> dict[str, str]:

@@ -13,7 +13,9 @@ import yaml
 from tests.monitoring.conftest import ALERTS, ROOT
 from tests.monitoring.series import NAME, engine, engine_pod, labelled, recorded, runner, state
 
-RULES: list[dict[str, Any]] = [rule for group in yaml.safe_load(ALERTS.read_text(encoding="utf-8"))["groups"] for rule in group["rules"]]
+RULES: list[dict[str, Any]] = [
+    rule for group in yaml.safe_load(ALERTS.read_text(encoding="utf-8"))["groups"] for rule in group["rules"]
+]
 FIRING = 'count by (alertname) (ALERTS{alertstate="firing"})'
 DAY = 24 * 60
 # What Kubernetes' own exporters offer, as their documentation names it.
@@ -46,14 +48,23 @@ def rises() -> list[Case]:
         ("restores_total", "EngineRestoredFromCheckpoint"),
     ):
         rise = {state(counter, "a"): "0x90 stale", state(counter, "b"): "_x90 1x200"}
-        night = {state(counter, "a"): "2x36 stale", state(counter, "b"): "_x180 3x60"}  # every ten minutes: off for a day
+        night = {
+            state(counter, "a"): "2x36 stale",
+            state(counter, "b"): "_x180 3x60",
+        }  # every ten minutes: off for a day
         cases += [
             Case(f"{counter}: it rose with the new pod", rise, "100m", (alert,)),
             Case(f"{counter}: an hour later it is quiet again", rise, "200m"),
             Case(f"{counter}: it rose while the node was off", night, "1840m", (alert,), "10m"),
             Case(f"{counter}: first seen with a past", {state(counter): "4x300"}, "200m"),
-            Case(f"{counter}: a new drive begins at zero", {state(counter, "a"): "4x90 stale", state(counter, "b"): "_x90 0x200"}, "100m"),
-            Case(f"{counter}: on one node of two", {**rise, state(counter, node="runner-2"): "0x300"}, "100m", (alert,)),
+            Case(
+                f"{counter}: a new drive begins at zero",
+                {state(counter, "a"): "4x90 stale", state(counter, "b"): "_x90 0x200"},
+                "100m",
+            ),
+            Case(
+                f"{counter}: on one node of two", {**rise, state(counter, node="runner-2"): "0x300"}, "100m", (alert,)
+            ),
         ]
     return cases
 
@@ -91,16 +102,37 @@ CASES = [
     Case("an old checkpoint", {TAKEN: TEN_MINUTES_IN}, f"{7 * DAY + 180}m", ("EngineCheckpointTooOld",), "10m"),
     Case("a checkpoint of this week", {TAKEN: TEN_MINUTES_IN}, f"{6 * DAY}m", (), "10m"),
     Case("no checkpoint has no age", {TAKEN: "0x1200"}, f"{7 * DAY + 180}m", (), "10m"),
-    Case("no checkpoint for two days", {state("checkpoints"): "0x500"}, f"{2 * DAY + 60}m", ("EngineWithoutCheckpoint",), "10m"),
+    Case(
+        "no checkpoint for two days",
+        {state("checkpoints"): "0x500"},
+        f"{2 * DAY + 60}m",
+        ("EngineWithoutCheckpoint",),
+        "10m",
+    ),
     Case("no checkpoint yet", {state("checkpoints"): "0x500"}, f"{DAY}m", (), "10m"),
     Case("two checkpoints", {state("checkpoints"): "2x500"}, f"{2 * DAY + 60}m", (), "10m"),
     Case("a disk as the collector leaves it", disk("5e9x60"), "40m"),
     Case("a disk that the collector cannot keep free", disk("3e9x60"), "40m", ("EngineDiskNearlyFull",)),
     Case("a disk that was short for a moment", disk("5e9x30 3e9x5 5e9x25"), "40m"),
     Case("a full disk", disk("5e8x60"), "40m", ("EngineDiskNearlyFull", "EngineDiskFull")),
-    Case("two engines on one full disk are one alert", {**disk("3e9x60"), **disk("3e9x60", "1.0.0")}, "40m", ("EngineDiskNearlyFull",)),
-    Case("runners beside a dead engine", {**runner(), **runner("y"), **engine_pod(ready=0)}, "10m", ("EngineNotReadyWhileRunnersAre",)),
-    Case("runners beside no engine", {**runner(), **engine_pod(node="runner-2")}, "10m", ("EngineNotReadyWhileRunnersAre",)),
+    Case(
+        "two engines on one full disk are one alert",
+        {**disk("3e9x60"), **disk("3e9x60", "1.0.0")},
+        "40m",
+        ("EngineDiskNearlyFull",),
+    ),
+    Case(
+        "runners beside a dead engine",
+        {**runner(), **runner("y"), **engine_pod(ready=0)},
+        "10m",
+        ("EngineNotReadyWhileRunnersAre",),
+    ),
+    Case(
+        "runners beside no engine",
+        {**runner(), **engine_pod(node="runner-2")},
+        "10m",
+        ("EngineNotReadyWhileRunnersAre",),
+    ),
     Case("runners beside their engine", {**runner(), **engine_pod()}, "10m"),
     Case("runners that are not ready", {**runner(ready=0), **engine_pod(ready=0)}, "10m"),
     Case("an engine that restarts", {**runner(), **engine_pod(ready=0)}, "4m"),
@@ -110,7 +142,11 @@ CASES = [
     Case("both", {state("state_clean"): "1x60", engine("connected_clients"): "0x60"}, "40m"),
     Case(
         "one of two versions is dead",
-        {state("state_clean"): "1x60", engine("connected_clients"): "0x60", state("state_clean", version="1.0.0"): "1x60"},
+        {
+            state("state_clean"): "1x60",
+            engine("connected_clients"): "0x60",
+            state("state_clean", version="1.0.0"): "1x60",
+        },
         "40m",
         ("EngineNotAnswering",),
     ),
@@ -121,13 +157,17 @@ CASES = [
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_what_fires(case: Case, evaluate: Callable[..., None]) -> None:
-    evaluate(case.series, case.at, [(FIRING, {f'{{alertname="{alert}"}}': 1.0 for alert in case.firing})], case.interval)
+    evaluate(
+        case.series, case.at, [(FIRING, {f'{{alertname="{alert}"}}': 1.0 for alert in case.firing})], case.interval
+    )
 
 
 def test_a_fleet_in_good_order_is_quiet(evaluate: Callable[..., None]) -> None:
     series = {**runner(), **engine_pod(), **memory("2e9x60")}
     series |= {engine(name.removeprefix("dagger_")): f"{value}x60" for name, value in recorded("engine").items()}
-    series |= {state(name.removeprefix("runnerfleet_engine_")): f"{value}x60" for name, value in recorded("state").items()}
+    series |= {
+        state(name.removeprefix("runnerfleet_engine_")): f"{value}x60" for name, value in recorded("state").items()
+    }
     series[state("checkpoint_timestamp_seconds")] = "60x60"
     evaluate(series, "50m", [(FIRING, {})])
 

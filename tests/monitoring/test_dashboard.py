@@ -18,7 +18,11 @@ NODES = ("runner-1", "runner-2")
 MADE = {"$node": ".*", "$version": ".*"}  # what Grafana puts in for "All"
 
 
-QUERIES = [pytest.param(panel, target["expr"], id=f"{panel['title']} {target['refId']}") for panel in PANELS for target in panel["targets"]]
+QUERIES = [
+    pytest.param(panel, target["expr"], id=f"{panel['title']} {target['refId']}")
+    for panel in PANELS
+    for target in panel["targets"]
+]
 
 
 def filled(query: str) -> str:
@@ -33,13 +37,20 @@ def fleet() -> dict[str, str]:
     """An hour of two nodes that say what was recorded."""
     series: dict[str, str] = {}
     for node in NODES:
-        series |= {engine(name.removeprefix("dagger_"), node=node): f"{value}x60" for name, value in recorded("engine").items()}
-        series |= {state(name.removeprefix("runnerfleet_engine_"), node=node): f"{value}x60" for name, value in recorded("state").items()}
+        series |= {
+            engine(name.removeprefix("dagger_"), node=node): f"{value}x60" for name, value in recorded("engine").items()
+        }
+        series |= {
+            state(name.removeprefix("runnerfleet_engine_"), node=node): f"{value}x60"
+            for name, value in recorded("state").items()
+        }
     return series
 
 
 @pytest.mark.parametrize(("panel", "query"), QUERIES)
-def test_a_panel_shows_each_node(panel: dict[str, Any], query: str, fleet: dict[str, str], evaluate: Callable[..., None]) -> None:
+def test_a_panel_shows_each_node(
+    panel: dict[str, Any], query: str, fleet: dict[str, str], evaluate: Callable[..., None]
+) -> None:
     rows = 1 if panel["type"] == "stat" else len(NODES)
     evaluate(fleet, "50m", [(f"count({filled(query)})", {"{}": float(rows)})])
 
@@ -54,7 +65,11 @@ def test_the_numbers_on_top(fleet: dict[str, str], evaluate: Callable[..., None]
     lost = {state(counter, "b", node="runner-2"): "_x30 1x30" for counter in counters}
     lost |= {state(counter, "a", node="runner-2"): "0x29 stale" for counter in counters}
     top = [filled(panel["targets"][0]["expr"]) for panel in PANELS if panel["type"] == "stat"]
-    evaluate(fleet | lost, "50m", [(query, {"{}": float(number)}) for query, number in zip(top, (2, 0, 0, 1, 1, 1), strict=True)])
+    evaluate(
+        fleet | lost,
+        "50m",
+        [(query, {"{}": float(number)}) for query, number in zip(top, (2, 0, 0, 1, 1, 1), strict=True)],
+    )
 
 
 def test_an_engine_that_does_not_answer_is_counted(fleet: dict[str, str], evaluate: Callable[..., None]) -> None:

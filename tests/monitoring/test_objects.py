@@ -45,7 +45,9 @@ def objects(*kinds: str) -> dict[str, dict[str, Any]]:
         pytest.param([], ["Service"], id="no operator"),
         pytest.param(["PodMonitor"], ["Service", "PodMonitor"], id="an operator without rules"),
         pytest.param(
-            ["PodMonitor", "PrometheusRule"], ["Service", "PodMonitor", "PrometheusRule", "ConfigMap"], id="the Prometheus operator"
+            ["PodMonitor", "PrometheusRule"],
+            ["Service", "PodMonitor", "PrometheusRule", "ConfigMap"],
+            id="the Prometheus operator",
         ),
     ],
 )
@@ -59,7 +61,9 @@ def test_rules_and_dashboard_arrive_as_they_are() -> None:
     found = objects("PodMonitor", "PrometheusRule")
     assert found["PrometheusRule"]["spec"] == yaml.safe_load(ALERTS.read_text(encoding="utf-8"))
     assert found["PrometheusRule"]["metadata"]["labels"]["release"] == "prometheus"
-    assert found["ConfigMap"]["data"]["dagger-engines.json"] == (ROLE / "files/dashboard.json").read_text(encoding="utf-8").rstrip("\n")
+    assert found["ConfigMap"]["data"]["dagger-engines.json"] == (ROLE / "files/dashboard.json").read_text(
+        encoding="utf-8"
+    ).rstrip("\n")
 
 
 def test_the_ports_are_those_of_the_pods() -> None:

@@ -36,10 +36,14 @@ def play(tmp_path: Path) -> Callable[..., Run]:
             "XDG_CACHE_HOME": str(tmp_path / "cache"),
         }
         command = [str(PLAYBOOK), "-i", str(hosts), str(ROOT / "playbooks" / f"{playbook}.yml"), *arguments]
-        process = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, timeout=120, check=False)
+        process = subprocess.run(
+            command, capture_output=True, text=True, cwd=ROOT, env=environment, timeout=120, check=False
+        )
         # Refused or not: nothing that callbacks get, AWX's among them, has a secret.
         lines = [json.loads(line) for line in searched.read_text().splitlines()] if searched.exists() else []
-        assert [leak for line in lines for leak in line["leaks"]] == [] and not secrets_in(process.stdout + process.stderr)
+        assert [leak for line in lines for leak in line["leaks"]] == [] and not secrets_in(
+            process.stdout + process.stderr
+        )
         return Run(process)
 
     return run

@@ -64,7 +64,9 @@ def inventory(hosts: int) -> Inventory:
                 "fleet_api_endpoint": "192.0.2.1:6443",
                 "fleet_helm_binary": str(Path(__file__).with_name("files") / "helm.sh"),
                 "runner_controller_github_auth": {"secret": "github-app"},
-                "runner_pools_pools": [{"name": "medium", "pool": "runner", "organization": "example-org", "replicas": 500}],
+                "runner_pools_pools": [
+                    {"name": "medium", "pool": "runner", "organization": "example-org", "replicas": 500}
+                ],
             },
             "children": {group: {"hosts": members} for group, members in groups.items()},
         }

@@ -31,14 +31,22 @@ def test_what_accepts_nothing(play: Callable[..., Run], accepted: Any, told: str
 
 
 def test_hosts_of_which_nothing_is_read_are_not_called_good(play: Callable[..., Run], tmp_path: Path) -> None:
-    """As this machine, which is no node; the control plane of a lab that it may carry is left out. The file is written in a dry run too."""
+    """As this machine, which is no node; the control plane of a lab that it may carry is left out. The file is written
+    in a dry run too.
+    """
     report = tmp_path / "cis.json"
     nodes = ["--limit", "support-1,runner-1"]
-    arguments = ["--check", "-e", json.dumps({"cis_report_file": str(report), "cis_report_accepted": {"1.2.9": "a gateway limits events"}})]
+    arguments = [
+        "--check",
+        "-e",
+        json.dumps({"cis_report_file": str(report), "cis_report_accepted": {"1.2.9": "a gateway limits events"}}),
+    ]
     run = play(copy.deepcopy(GOOD), "cis_report", *nodes, *arguments)
     run.refused()
     assert "runner-1, support-1: found no program of Kubernetes that is ours to read" in " ".join(run.output.split())
     told = json.loads(report.read_text())
-    assert {item["host"] for item in told} == {"support-1", "runner-1"} and "not read" in {item["verdict"] for item in told}
+    assert {item["host"] for item in told} == {"support-1", "runner-1"} and "not read" in {
+        item["verdict"] for item in told
+    }
     asked_not_to_fail = play(copy.deepcopy(GOOD), "cis_report", *nodes, "-e", "cis_report_fail=false")
     assert asked_not_to_fail.code == 0 and " 0 fail" in asked_not_to_fail.output

@@ -1,6 +1,8 @@
-"""No playbook ever speaks to a cluster that is not the fleet's, wherever its kubeconfig lies, and none of them changes anything then.
+"""No playbook ever speaks to a cluster that is not the fleet's, wherever its kubeconfig lies, and none of them changes
+anything then.
 
-The clusters are API servers on loopback that count what they are asked, and know one object: the ConfigMap that says whose they are.
+The clusters are API servers on loopback that count what they are asked, and know one object: the ConfigMap that says
+whose they are.
 """
 
 from __future__ import annotations
@@ -47,12 +49,18 @@ class Cluster:
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, fleet or "no fleet")])
         now = datetime.datetime.now(datetime.UTC)
-        made = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(1)
-        made = made.not_valid_before(now - datetime.timedelta(hours=1)).not_valid_after(now + datetime.timedelta(hours=1))
+        made = (
+            x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(1)
+        )
+        made = made.not_valid_before(now - datetime.timedelta(hours=1)).not_valid_after(
+            now + datetime.timedelta(hours=1)
+        )
         made = made.add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
         certificate = made.sign(key, hashes.SHA256())
         self.pem = certificate.public_bytes(serialization.Encoding.PEM)
-        private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        private = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
         (folder / "server.pem").write_bytes(private + self.pem)
         self.asked: list[str] = []
         fingerprint = certificate.fingerprint(hashes.SHA256()).hex()
@@ -65,7 +73,9 @@ class Cluster:
                 asked.append(f"{self.command} {self.path}")
                 mine = fleet and self.path.endswith("/configmaps/runnerfleet")
                 body = json.dumps(
-                    {"kind": "ConfigMap", "data": {"fleet": fleet, "ca": fingerprint}} if mine else {"kind": "Status", "code": 404}
+                    {"kind": "ConfigMap", "data": {"fleet": fleet, "ca": fingerprint}}
+                    if mine
+                    else {"kind": "Status", "code": 404}
                 )
                 self.send_response(200 if mine else 404)
                 self.send_header("Content-Type", "application/json")
@@ -140,9 +150,22 @@ def play(tmp_path: Path, playbook: str, *arguments: str, **environment: str) -> 
         "ANSIBLE_LOCAL_TEMP": str(tmp_path / "local"),
         "HOME": str(tmp_path / "home"),
     }
-    command = [str(PLAYBOOK), "-i", str(hosts), str(ROOT / "playbooks" / f"{playbook}.yml"), "-e", json.dumps(NEEDS.get(playbook, {}))]
+    command = [
+        str(PLAYBOOK),
+        "-i",
+        str(hosts),
+        str(ROOT / "playbooks" / f"{playbook}.yml"),
+        "-e",
+        json.dumps(NEEDS.get(playbook, {})),
+    ]
     return subprocess.run(
-        [*command, *arguments], capture_output=True, text=True, cwd=ROOT, env={**clean, **settings, **environment}, timeout=120, check=False
+        [*command, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**clean, **settings, **environment},
+        timeout=120,
+        check=False,
     )
 
 
@@ -160,7 +183,9 @@ API_ONLY = [name for name in SPEAKING if name not in ("join", "replace_drive")]
 
 
 @pytest.mark.parametrize("playbook", API_ONLY)
-def test_a_kubeconfig_of_another_cluster_in_the_home_is_never_used(tmp_path: Path, other: Cluster, playbook: str) -> None:
+def test_a_kubeconfig_of_another_cluster_in_the_home_is_never_used(
+    tmp_path: Path, other: Cluster, playbook: str
+) -> None:
     """Neither where the fleet's own is missing, nor through a variable of the shell."""
     home = str(tmp_path / "home/.kube/config")
     for environment in ({}, {"KUBECONFIG": home}, {"K8S_AUTH_KUBECONFIG": home}):
@@ -197,7 +222,9 @@ def test_an_environment_that_leads_to_another_cluster_is_refused(tmp_path: Path,
 
 
 def test_every_playbook_that_speaks_to_the_api_begins_with_the_proof() -> None:
-    """Those that are not run above as well: before the first task that names a kubeconfig stands the one that compares."""
+    """Those that are not run above as well: before the first task that names a kubeconfig stands the one that
+    compares.
+    """
     for name in SPEAKING:
         text = (ROOT / "playbooks" / f"{name}.yml").read_text()
         assert "tasks/prove_cluster.yml" in text, name

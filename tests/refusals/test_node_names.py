@@ -1,4 +1,5 @@
-"""The API's nodes decide who is a node: a host that has one and says that it has not joined is refused, and nothing is sent to it.
+"""The API's nodes decide who is a node: a host that has one and says that it has not joined is refused, and nothing is
+sent to it.
 
 The cluster is an API server on loopback that knows a Node, and keeps what it is told.
 """
@@ -81,7 +82,12 @@ def cluster(tmp_path: Path) -> Iterator[Nodes]:
 def answering(tmp_path: Path, name: str, says: str) -> dict[str, str]:
     """Variables of a host that keeps what is sent to it, and answers whatever is asked with one and the same."""
     python = tmp_path / f"python-{name}"
-    source = (FILES / "liar.py").read_text().replace("@kept@", str(tmp_path / f"kept-{name}")).replace("@answer@", json.dumps(SAYS[says]))
+    source = (
+        (FILES / "liar.py")
+        .read_text()
+        .replace("@kept@", str(tmp_path / f"kept-{name}"))
+        .replace("@answer@", json.dumps(SAYS[says]))
+    )
     python.write_text(f"#!{sys.executable}\n{source}")
     python.chmod(0o755)
     return {"ansible_python_interpreter": str(python)}
@@ -98,7 +104,10 @@ def inventory() -> Inventory:
 def kept(tmp_path: Path, name: str) -> str:
     """All that a host was sent, with what is packed in it."""
     text = (tmp_path / f"kept-{name}").read_text()
-    packed = [base64.b64decode(part + "==", validate=False).decode(errors="replace") for part in re.findall(r"[A-Za-z0-9+/]{200,}", text)]
+    packed = [
+        base64.b64decode(part + "==", validate=False).decode(errors="replace")
+        for part in re.findall(r"[A-Za-z0-9+/]{200,}", text)
+    ]
     return "\n".join([text, *packed])
 
 
@@ -110,7 +119,10 @@ def test_a_node_that_says_that_it_has_not_joined_is_sent_no_token(
     run = play(inventory, "../tests/refusals/files/joins", "--limit", "runner-1")
     run.refused()
     told = " ".join(run.output.split())
-    assert "runner-1: the cluster has a node runner-1 (since 2026-11-02T10:00:00Z), and this host says that it has not joined" in told
+    assert (
+        "runner-1: the cluster has a node runner-1 (since 2026-11-02T10:00:00Z), and this host says that it has not "
+        "joined" in told
+    )
     assert "kubectl delete node runner-1" in told and "replace_drive_rejoin=runner-1" in told
     assert {line.split()[0] for line in cluster.asked} == {"GET"}
 
@@ -140,7 +152,9 @@ def test_beside_it_another_host_gets_a_token_that_is_its_own(
     assert not token.search(run.output)
 
 
-def test_the_preflight_refuses_it_before_drives_are_touched(play: Callable[..., Run], cluster: Nodes, inventory: Inventory) -> None:
+def test_the_preflight_refuses_it_before_drives_are_touched(
+    play: Callable[..., Run], cluster: Nodes, inventory: Inventory
+) -> None:
     """The hosts here are this machine, which has not joined."""
     assert "tasks/known_nodes.yml" in (ROOT / "playbooks/preflight.yml").read_text()
     run = play(inventory, "../tests/refusals/files/looked")
@@ -151,7 +165,9 @@ def test_the_preflight_refuses_it_before_drives_are_touched(play: Callable[..., 
 
 
 @pytest.mark.parametrize(("named", "found"), [("support-1", "support-1"), (["runner-1", "runner-9"], "runner-9")])
-def test_no_other_nodes_name_is_let_go(play: Callable[..., Run], cluster: Nodes, inventory: Inventory, named: Any, found: str) -> None:
+def test_no_other_nodes_name_is_let_go(
+    play: Callable[..., Run], cluster: Nodes, inventory: Inventory, named: Any, found: str
+) -> None:
     run = play(inventory, "replace_drive", "--limit", "runner-1", "-e", json.dumps({"replace_drive_rejoin": named}))
     run.refused()
     assert f"replace_drive_rejoin: found {found}, expected names of" in " ".join(run.output.split())
@@ -179,7 +195,9 @@ def test_a_name_that_is_expelled_is_refused_whatever_the_host_says(
 
 
 @pytest.mark.parametrize(("listed", "found"), [(None, "no such variable"), (["runner-1", "cp-1"], "runner-1, cp-1")])
-def test_nobody_is_expelled_by_accident(play: Callable[..., Run], cluster: Nodes, inventory: Inventory, listed: Any, found: str) -> None:
+def test_nobody_is_expelled_by_accident(
+    play: Callable[..., Run], cluster: Nodes, inventory: Inventory, listed: Any, found: str
+) -> None:
     """Neither by a run that forgot the list, which would let all back in, nor a control plane."""
     more = ["-e", json.dumps({"fleet_expelled_nodes": listed})] if listed else []
     run = play(inventory, "expel_node", *more)

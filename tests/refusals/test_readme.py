@@ -18,19 +18,25 @@ from .test_refusals import ROOT
 def first_inventory() -> dict[str, Any]:
     """The YAML below its heading."""
     text = (ROOT / "README.md").read_text()
-    found: dict[str, Any] = yaml.safe_load(re.search(r"^## A first inventory\n+```yaml\n(.*?)^```", text, re.DOTALL | re.MULTILINE)[1])  # type: ignore[index]
+    found: dict[str, Any] = yaml.safe_load(
+        re.search(r"^## A first inventory\n+```yaml\n(.*?)^```", text, re.DOTALL | re.MULTILINE)[1]
+    )  # type: ignore[index]
     return found
 
 
 def report(tmp_path: Path, inventory: dict[str, Any]) -> tuple[subprocess.CompletedProcess[str], Findings]:
-    """The preflight's report on these hosts, each of which answers as a good machine with the drives that it is said to have."""
+    """The preflight's report on these hosts, each of which answers as a good machine with the drives that it is said to
+    have.
+    """
     number = 0
     for group in inventory["all"]["children"].values():
         for name, host in group["hosts"].items():
             answer = survey(name, number)
             named = group.get("vars", {}).get("nvme_storage_drives", [])
             template = answer["hardware"]["drives"][0]
-            answer["drives"] = [{"name": drive, "device": f"/dev/nvme{index}n1", "problem": ""} for index, drive in enumerate(named)]
+            answer["drives"] = [
+                {"name": drive, "device": f"/dev/nvme{index}n1", "problem": ""} for index, drive in enumerate(named)
+            ]
             answer["hardware"]["drives"] = [{**template, "name": drive} for drive in named]
             answer["addresses"] = [host["ansible_host"]]
             answer["networks"] = [{"cidr": "192.0.2.0/24", "interface": "eth0"}]

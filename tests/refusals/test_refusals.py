@@ -1,6 +1,8 @@
-"""Bad input stops before the first change, and says which host or variable, what was found, what was expected and what to do.
+"""Bad input stops before the first change, and says which host or variable, what was found, what was expected and what
+to do.
 
-Each test runs ansible-playbook as a user would, with an inventory of its own. Hosts are this machine: they are only looked at.
+Each test runs ansible-playbook as a user would, with an inventory of its own. Hosts are this machine: they are only
+looked at.
 """
 
 from __future__ import annotations
@@ -43,7 +45,9 @@ GOOD: dict[str, Any] = {
             "kubernetes_host_kubelet_config": {"failCgroupV1": False},  # the same
             "nvme_storage_drives": ["/dev/disk/by-id/nvme-MODEL_SERIAL"],
             "preflight_github_check": False,  # no test asks anybody but a stand-in on loopback
-            "preflight_minimum": {kind: {"vcpus": 1, "memory": "500MB", "nvme": 0} for kind in ("control_plane", "support", "runner")},
+            "preflight_minimum": {
+                kind: {"vcpus": 1, "memory": "500MB", "nvme": 0} for kind in ("control_plane", "support", "runner")
+            },
             "runner_controller_github_auth": {"secret": "github-app"},
             "runner_pools_pools": [{"name": "medium", "pool": "runner", "organization": "example-org"}],
         },
@@ -107,7 +111,8 @@ def only(run: Run, code: str, subject: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("missing", "empty"), [("control_plane", "runner_nodes"), ("support_nodes", "control_plane"), ("runner_nodes", "support_nodes")]
+    ("missing", "empty"),
+    [("control_plane", "runner_nodes"), ("support_nodes", "control_plane"), ("runner_nodes", "support_nodes")],
 )
 def test_groups_without_hosts(play: Callable[..., Run], inventory: Inventory, missing: str, empty: str) -> None:
     children = inventory["all"]["children"]
@@ -115,7 +120,10 @@ def test_groups_without_hosts(play: Callable[..., Run], inventory: Inventory, mi
     children[empty] = {"hosts": {}}
     run = play(inventory)
     run.refused()
-    for group, code, told in ((missing, "group_missing", "no such group; there are: "), (empty, "group_empty", "no hosts")):
+    for group, code, told in (
+        (missing, "group_missing", "no such group; there are: "),
+        (empty, "group_empty", "no hosts"),
+    ):
         found = run.finding(code, f"group {group}")
         assert found["found"].startswith(told) and f"add a host to the inventory's group {group}" in found["hint"]
 
@@ -155,14 +163,21 @@ def test_unknown_variables(play: Callable[..., Run], inventory: Inventory) -> No
 
 def test_typos_in_nested_keys(play: Callable[..., Run], inventory: Inventory) -> None:
     values: dict[str, Any] = {
-        "fleet_pools": [{"name": "support", "group": "support_nodes"}, {"name": "runner", "group": "runner_nodes", "engin": True}],
+        "fleet_pools": [
+            {"name": "support", "group": "support_nodes"},
+            {"name": "runner", "group": "runner_nodes", "engin": True},
+        ],
         "fleet_mirror": {"ulr": "http://192.0.2.9"},
         "runner_pools_pools": [{"name": "m", "pool": "runner", "organization": "o", "replica": 2}],
     }
     variables(inventory).update(values)
     run = play(inventory)
     run.refused()
-    for path, meant in (("fleet_pools[1].engin", "engine"), ("fleet_mirror.ulr", "url"), ("runner_pools_pools[0].replica", "replicas")):
+    for path, meant in (
+        ("fleet_pools[1].engin", "engine"),
+        ("fleet_mirror.ulr", "url"),
+        ("runner_pools_pools[0].replica", "replicas"),
+    ):
         found = run.finding("variable_key_unknown", path)
         assert meant in found["expected"] and f"did you mean {path.rpartition('.')[0]}.{meant}?" in found["hint"]
 
@@ -205,7 +220,9 @@ def test_unreachable_host_stands_beside_all_other_findings(play: Callable[..., R
     # Ansible says the latter where ssh ended before it was sent anything.
     assert any(words in found["found"] for words in ("Connection refused", "could not be sent to remote host")), found
     assert "ansible_host" in found["hint"]
-    assert run.finding("network_overlap", "fleet_pod_cidr")["found"] == "it overlaps with fleet_service_cidr 10.96.0.0/12"
+    assert (
+        run.finding("network_overlap", "fleet_pod_cidr")["found"] == "it overlaps with fleet_service_cidr 10.96.0.0/12"
+    )
 
 
 @pytest.mark.parametrize(
@@ -265,7 +282,9 @@ class GitHub(http.server.BaseHTTPRequestHandler):
         ("s3cret-taken", "runner_deprecated", "runner 2.335.1"),
     ],
 )
-def test_what_github_would_refuse(play: Callable[..., Run], inventory: Inventory, token: str, code: str, subject: str) -> None:
+def test_what_github_would_refuse(
+    play: Callable[..., Run], inventory: Inventory, token: str, code: str, subject: str
+) -> None:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), GitHub) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         variables(inventory).update(
@@ -283,19 +302,28 @@ def test_what_github_would_refuse(play: Callable[..., Run], inventory: Inventory
 @pytest.mark.parametrize(
     ("variables", "path"),
     [
-        ({"dagger_engine_environment": {"DAGGER_CLOUD_TOKEN": "leak-canary-preflight"}}, "dagger_engine_environment.DAGGER_CLOUD_TOKEN"),
+        (
+            {"dagger_engine_environment": {"DAGGER_CLOUD_TOKEN": "leak-canary-preflight"}},
+            "dagger_engine_environment.DAGGER_CLOUD_TOKEN",
+        ),
         (
             {
                 "fleet_pools": [
                     {"name": "support", "group": "support_nodes"},
-                    {"name": "runner", "group": "runner_nodes", "engine": {"environment": {"CACHE": "secret_access_key=leak-canary-pool"}}},
+                    {
+                        "name": "runner",
+                        "group": "runner_nodes",
+                        "engine": {"environment": {"CACHE": "secret_access_key=leak-canary-pool"}},
+                    },
                 ]
             },
             "fleet_pools[1].engine.environment.CACHE",
         ),
     ],
 )
-def test_a_secret_in_an_engine_s_environment(play: Callable[..., Run], inventory: Inventory, variables: Any, path: str) -> None:
+def test_a_secret_in_an_engine_s_environment(
+    play: Callable[..., Run], inventory: Inventory, variables: Any, path: str
+) -> None:
     """It is told by its name; that its value is nowhere is what `play` sees to."""
     inventory["all"]["vars"].update(variables)
     run = play(inventory)
@@ -326,8 +354,16 @@ def test_drives(play: Callable[..., Run], inventory: Inventory) -> None:
     del variables(inventory)["nvme_storage_drives"]
     faults: dict[str, tuple[list[str], str, str]] = {
         "runner-1": ([], "drives_not_named", "not set"),
-        "runner-2": (["/dev/disk/by-id/nvme-NONE"], "drive_unusable", "/dev/disk/by-id/nvme-NONE is not a block device of this host"),
-        "runner-3": (["/dev/nvme0n1"], "drive_unusable", "/dev/nvme0n1 is a name that may mean another drive after the next boot"),
+        "runner-2": (
+            ["/dev/disk/by-id/nvme-NONE"],
+            "drive_unusable",
+            "/dev/disk/by-id/nvme-NONE is not a block device of this host",
+        ),
+        "runner-3": (
+            ["/dev/nvme0n1"],
+            "drive_unusable",
+            "/dev/nvme0n1 is a name that may mean another drive after the next boot",
+        ),
         "runner-4": (["SERIAL", "SERIAL"], "drive_named_twice", "SERIAL is listed 2 times"),
     }
     hosts = {host: {"nvme_storage_drives": drives} if drives else {} for host, (drives, _code, _told) in faults.items()}
@@ -343,7 +379,10 @@ def kubeconfig(path: Path) -> str:
     """A kubeconfig with a certificate authority of its own; returns its fingerprint."""
     der = os.urandom(64)
     pem = f"-----BEGIN CERTIFICATE-----\n{base64.encodebytes(der).decode()}-----END CERTIFICATE-----\n"
-    cluster = {"server": "https://192.0.2.11:6443", "certificate-authority-data": base64.b64encode(pem.encode()).decode()}
+    cluster = {
+        "server": "https://192.0.2.11:6443",
+        "certificate-authority-data": base64.b64encode(pem.encode()).decode(),
+    }
     content = {
         "clusters": [{"name": "c", "cluster": cluster}],
         "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
@@ -416,7 +455,11 @@ def test_mirror_that_is_down(play: Callable[..., Run], inventory: Inventory) -> 
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{unused.getsockname()[1]}"
-    variables(inventory)["fleet_mirror"] = {"url": f"http://{address}", "registry": address, "registry_plain_http": True}
+    variables(inventory)["fleet_mirror"] = {
+        "url": f"http://{address}",
+        "registry": address,
+        "registry_plain_http": True,
+    }
     run = play(inventory)
     run.refused()
     found = run.finding("mirror_unreachable", f"fleet_mirror.url http://{address}")
@@ -436,7 +479,10 @@ def test_mirror_with_a_wrong_and_a_missing_file(
     run = play(inventory)
     run.refused()
     wrong = run.finding("mirror_checksum_wrong", f"{url}/dl.k8s.io/")
-    sums = [hashlib.sha256(text).hexdigest() for text in (b"not what upstream released", wrong["subject"].replace(url, "https:/").encode())]
+    sums = [
+        hashlib.sha256(text).hexdigest()
+        for text in (b"not what upstream released", wrong["subject"].replace(url, "https:/").encode())
+    ]
     assert (wrong["found"], wrong["expected"]) == (f"sha256 {sums[0]}", f"sha256 {sums[1]}")
     assert "HTTP 404" in run.finding("mirror_artifact_missing", "kubeadm")["found"]
     for file in served.rglob("kubelet"):
@@ -458,7 +504,10 @@ def test_images_and_charts_that_the_mirror_lacks(play: Callable[..., Run], inven
     version, engine = PINS["kubernetes"], f"registry.dagger.io/engine:v{PINS['engine']}"
     chart = f"quay.io/jetstack/charts/cert-manager:v{PINS['cert_manager']}"
     lacking = {
-        *(f"registry.k8s.io/kube-{part}:v{version}" for part in ("apiserver", "controller-manager", "scheduler", "proxy")),
+        *(
+            f"registry.k8s.io/kube-{part}:v{version}"
+            for part in ("apiserver", "controller-manager", "scheduler", "proxy")
+        ),
         f"registry.k8s.io/etcd:{PINS['etcd']}",
         f"registry.k8s.io/coredns/coredns:v{PINS['coredns']}",
         f"registry.k8s.io/networking/kube-network-policies:v{PINS['network_policies']}",
@@ -470,15 +519,21 @@ def test_images_and_charts_that_the_mirror_lacks(play: Callable[..., Run], inven
         mirrored(inventory, registry)
         run = play(inventory, "site")
         run.refused()
-        told = {item["subject"].partition(" ")[0]: item for item in run.findings() if item["code"] == "mirror_image_missing"}
+        told = {
+            item["subject"].partition(" ")[0]: item for item in run.findings() if item["code"] == "mirror_image_missing"
+        }
         assert set(told) == lacking, run.output
         assert told[engine]["subject"] == f"{engine} (dagger_engine_versions, runner_pools_engine_image)"
         place = f"{registry.address}/{engine}"
         assert told[engine]["hint"].startswith(f"copy the image to {place}, or correct dagger_engine_versions, ")
         missing = run.finding("mirror_chart_missing", f"oci://{chart} (cert_manager_chart, cert_manager_version)")
-        assert missing["hint"].startswith(f"copy the chart to {registry.address}/{chart}, or correct cert_manager_chart")
+        assert missing["hint"].startswith(
+            f"copy the chart to {registry.address}/{chart}, or correct cert_manager_chart"
+        )
         unknown = [item["subject"] for item in run.findings() if item["code"] == "images_unknown"]
-        assert len(unknown) == 2 and all(item.startswith("https://github.com/") for item in unknown), "they come from upstream"
+        assert len(unknown) == 2 and all(item.startswith("https://github.com/") for item in unknown), (
+            "they come from upstream"
+        )
         for item in told:
             registry.holds(item)
         registry.holds(chart)
@@ -496,18 +551,24 @@ def test_a_registry_that_does_not_answer_is_one_finding(play: Callable[..., Run]
         run = play(inventory)
         run.refused()
         plain, found = sorted(
-            (item for item in run.findings() if item["code"].startswith(("registry_", "mirror_"))), key=lambda item: item["code"]
+            (item for item in run.findings() if item["code"].startswith(("registry_", "mirror_"))),
+            key=lambda item: item["code"],
         )
         assert (plain["code"], plain["severity"], plain["subject"]) == (
             "mirror_plain_http",
             "warning",
             f"fleet_mirror.registry {registry.address}",
         )
-        assert (found["code"], found["subject"]) == ("registry_unreachable", f"fleet_mirror.registry {registry.address}")
+        assert (found["code"], found["subject"]) == (
+            "registry_unreachable",
+            f"fleet_mirror.registry {registry.address}",
+        )
         assert "HTTP 502" in found["found"] and found["hint"].endswith("set preflight_mirror_check: none")
 
 
-def test_images_are_named_by_what_is_behind_their_tags(play: Callable[..., Run], inventory: Inventory, tmp_path: Path) -> None:
+def test_images_are_named_by_what_is_behind_their_tags(
+    play: Callable[..., Run], inventory: Inventory, tmp_path: Path
+) -> None:
     """The file of one run is the inventory of the next, until somebody moves a tag."""
     file = tmp_path / "digests.yml"
     proxy = f"registry.k8s.io/kube-proxy:v{PINS['kubernetes']}"
@@ -518,9 +579,16 @@ def test_images_are_named_by_what_is_behind_their_tags(play: Callable[..., Run],
         typo.refused()
         wrong = typo.finding("variable_invalid", f"fleet_image_digests['{proxy}']")
         assert "64 hexadecimal digits" in wrong["expected"] and "preflight_image_digests_file" in wrong["hint"]
-        missing = {item["subject"].partition(" ")[0] for item in typo.findings() if item["code"] == "mirror_image_missing"}
+        missing = {
+            item["subject"].partition(" ")[0] for item in typo.findings() if item["code"] == "mirror_image_missing"
+        }
         digests = {image: registry.tags(image, image) for image in missing}
-        of_charts = ("flannel-io/flannel:", "flannel-io/flannel-cni-plugin:", "jetstack/cert-manager-", "actions-runner-controller:")
+        of_charts = (
+            "flannel-io/flannel:",
+            "flannel-io/flannel-cni-plugin:",
+            "jetstack/cert-manager-",
+            "actions-runner-controller:",
+        )
         del variables(inventory)["fleet_image_digests"]
         first = play(inventory, "preflight", "-e", f"preflight_image_digests_file={file}")
         by_tag = first.finding("images_by_tag", "fleet_image_digests")
@@ -529,7 +597,9 @@ def test_images_are_named_by_what_is_behind_their_tags(play: Callable[..., Run],
         assert "HTTP 404" in unknown["found"] and (by_tag["severity"], unknown["severity"]) == ("info", "warning")
         written = yaml.safe_load(file.read_text())["fleet_image_digests"]
         assert written == digests
-        left = [line.split(": ")[1] for line in file.read_text().splitlines() if line.startswith("# without a digest: ")]
+        left = [
+            line.split(": ")[1] for line in file.read_text().splitlines() if line.startswith("# without a digest: ")
+        ]
         assert len(left) == 6 and all(any(part in line for part in of_charts) for line in left), left
         for image, digest in digests.items():
             registry.holds(f"{image.rpartition(':')[0]}@{digest}")
@@ -544,7 +614,10 @@ def test_images_are_named_by_what_is_behind_their_tags(play: Callable[..., Run],
 
 
 def test_limit_to_one_host_asks_only_that_host(play: Callable[..., Run], inventory: Inventory) -> None:
-    inventory["all"]["children"]["runner_nodes"]["hosts"]["runner-2"] = {"ansible_connection": "ssh", "ansible_host": "192.0.2.99"}
+    inventory["all"]["children"]["runner_nodes"]["hosts"]["runner-2"] = {
+        "ansible_connection": "ssh",
+        "ansible_host": "192.0.2.99",
+    }
     run = play(inventory, "preflight", "--limit", "runner-1")
     codes = {item["code"] for item in run.findings() if item["severity"] == "error"} if run.code else set()
     assert codes <= set(OF_THE_MACHINE), run.output
@@ -553,12 +626,17 @@ def test_limit_to_one_host_asks_only_that_host(play: Callable[..., Run], invento
 
 def test_a_text_where_a_list_is_expected_is_one_finding(play: Callable[..., Run], inventory: Inventory) -> None:
     """As a survey's text area gives it: nothing is read from its letters, and nothing else is said of them."""
-    given = {"fleet_engine_versions": "0.21.8", "fleet_pools": '[{"name": "runner", "group": "runner_nodes", "engine": {}}]'}
+    given = {
+        "fleet_engine_versions": "0.21.8",
+        "fleet_pools": '[{"name": "runner", "group": "runner_nodes", "engine": {}}]',
+    }
     inventory["all"]["vars"] |= given
     inventory["all"]["vars"]["nvme_storage_drives"] = "/dev/nvme0n1\n/dev/nvme1n1"
     run = play(inventory)
     run.refused()
-    told = {finding["subject"].partition(" ")[0]: finding for finding in run.findings() if finding["severity"] == "error"}
+    told = {
+        finding["subject"].partition(" ")[0]: finding for finding in run.findings() if finding["severity"] == "error"
+    }
     assert sorted(told) == ["fleet_engine_versions", "fleet_pools", "nvme_storage_drives"], run.output
     assert told["nvme_storage_drives"]["found"] == "a text of 2 lines" and told["fleet_pools"]["expected"] == "a list"
 

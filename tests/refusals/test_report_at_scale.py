@@ -1,4 +1,6 @@
-"""One report for a fleet of 200 hosts, 30 of them broken: exactly the expected findings, and nothing about the others."""
+"""One report for a fleet of 200 hosts, 30 of them broken: exactly the expected findings, and nothing about the
+others.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,8 @@ def drives(**values: Any) -> Callable[[Host], None]:
     return lambda host: host["simulated_survey"]["survey"]["hardware"]["drives"][0].update(values)
 
 
-# Host, what is wrong with it, and the findings that this leads to, each with the host's name in its subject or in what was found.
+# Host, what is wrong with it, and the findings that this leads to, each with the host's name in its subject or in what
+# was found.
 BROKEN: list[tuple[str, Callable[[Host], None], set[str]]] = [
     ("runner-3", variable("simulated_survey", {"unreachable": True, "msg": "No route to host"}), {"host_unreachable"}),
     ("runner-4", variable("simulated_survey", {"msg": "no Python", "failed": True}), {"host_survey_failed"}),
@@ -62,7 +65,11 @@ BROKEN: list[tuple[str, Callable[[Host], None], set[str]]] = [
     ("runner-27", setting("hostname", "support-1"), {"hostname_duplicate"}),
     ("runner-28", setting("networks", [{"cidr": "10.244.7.0/24", "interface": "eth1"}]), {"network_overlap"}),
     ("runner-29", setting("cluster_ca", "f" * 64), {"member_of_other_cluster"}),
-    ("runner-30", setting("inhibit_delays", {"/etc/systemd/logind.conf.d/zzz.conf": "30"}), {"shutdown_inhibitor_short"}),
+    (
+        "runner-30",
+        setting("inhibit_delays", {"/etc/systemd/logind.conf.d/zzz.conf": "30"}),
+        {"shutdown_inhibitor_short"},
+    ),
     ("cp-1", setting("etcd_data", True), {"etcd_leftover"}),
     ("support-2", setting("cni_files", ["10-calico.conflist"]), {"cni_leftover"}),
 ]
@@ -70,7 +77,9 @@ BROKEN: list[tuple[str, Callable[[Host], None], set[str]]] = [
 
 def test_200_hosts_of_which_30_are_broken(tmp_path: Path) -> None:
     fleet = inventory(200)
-    hosts: dict[str, Host] = {name: host for group in fleet["all"]["children"].values() for name, host in group["hosts"].items()}
+    hosts: dict[str, Host] = {
+        name: host for group in fleet["all"]["children"].values() for name, host in group["hosts"].items()
+    }
     assert len(hosts) == 200 and len(BROKEN) == 30
     for name, spoil, _codes in BROKEN:
         spoil(hosts[name])
@@ -84,7 +93,9 @@ def test_200_hosts_of_which_30_are_broken(tmp_path: Path) -> None:
         ("support-1", "product_uuid_duplicate"),
         ("support-1", "hostname_duplicate"),
     }
-    assert [item["severity"] for item in told] == sorted((item["severity"] for item in told), key=["error", "warning", "info"].index)
+    assert [item["severity"] for item in told] == sorted(
+        (item["severity"] for item in told), key=["error", "warning", "info"].index
+    )
 
 
 def names(finding: dict[str, str]) -> set[str]:

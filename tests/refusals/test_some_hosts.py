@@ -1,4 +1,6 @@
-"""A dry run before there is a cluster says what would be, from the inventory alone; a limit that leaves nothing to do is refused."""
+"""A dry run before there is a cluster says what would be, from the inventory alone; a limit that leaves nothing to do
+is refused.
+"""
 
 from __future__ import annotations
 
@@ -53,10 +55,15 @@ WISHES = ["-e", "engine_checkpoint=take", "-e", "engine_retire=0.1.0"]
 @pytest.mark.parametrize("playbook", PLAYBOOKS)
 def test_an_inventory_without_groups_is_refused(play: Callable[..., Run], playbook: str, limit: list[str]) -> None:
     """As a smart inventory of AWX is: hosts and their variables, and nothing of where they belong."""
-    smart: Inventory = {"all": {"hosts": {"runner-1": {"ansible_connection": "local"}, "cp-1": {"ansible_connection": "local"}}}}
+    smart: Inventory = {
+        "all": {"hosts": {"runner-1": {"ansible_connection": "local"}, "cp-1": {"ansible_connection": "local"}}}
+    }
     run = play(smart, playbook, *WISHES, *limit)
     run.refused()
-    assert "inventory: found no host in any of the groups" in run.output and "it has the groups all, and no other" in run.output
+    assert (
+        "inventory: found no host in any of the groups" in run.output
+        and "it has the groups all, and no other" in run.output
+    )
 
 
 @pytest.mark.parametrize("playbook", ["storage", "replace_drive", "engine_retire"])
@@ -91,7 +98,13 @@ def test_a_variable_that_is_required(play: Callable[..., Run], playbook: str, va
     ],
 )
 def test_what_retiring_is_told_beside_the_version(play: Callable[..., Run], arguments: list[str], told: str) -> None:
-    run = play(copy.deepcopy(GOOD), "engine_retire", "-e", "engine_retire=0.1.0", *(part for given in arguments for part in ("-e", given)))
+    run = play(
+        copy.deepcopy(GOOD),
+        "engine_retire",
+        "-e",
+        "engine_retire=0.1.0",
+        *(part for given in arguments for part in ("-e", given)),
+    )
     run.refused()
     assert told in run.output
 

@@ -56,7 +56,9 @@ def test_nor_where_answers_become_variables(
 
 
 @pytest.mark.parametrize("playbook", PLAYBOOKS)
-def test_its_answers_to_a_playbook_run_nothing(play: Callable[..., Run], stolen: Inventory, marker: Path, playbook: str) -> None:
+def test_its_answers_to_a_playbook_run_nothing(
+    play: Callable[..., Run], stolen: Inventory, marker: Path, playbook: str
+) -> None:
     run = play(stolen, playbook, "--limit", "runner-1", "-e", "engine_checkpoint=take", "-e", "engine_retire=0.1.0")
     assert not marker.exists() and "Traceback" not in run.output, run.output
 

@@ -26,8 +26,8 @@ from tests.unit.plugins import machines
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# CI tries the same examples each time, so that what lands depends on the change alone; elsewhere each run tries new ones. A machine that is
-# busy is no failure.
+# CI tries the same examples each time, so that what lands depends on the change alone; elsewhere each run tries new
+# ones. A machine that is busy is no failure.
 settings.register_profile("runnerfleet", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("runnerfleet")
 
@@ -54,7 +54,8 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> machines.Machine
 
 @pytest.fixture
 def run_module(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
-    """Call a module's main() with arguments: `run_module(my_module.main, {"name": "x"}, check=True)` returns its result.
+    """Call a module's main() with arguments: `run_module(my_module.main, {"name": "x"}, check=True)` returns its
+    result.
 
     The result of fail_json carries `failed: true`, as a task's does.
     """
@@ -65,7 +66,9 @@ def run_module(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]
     def fail(_module: basic.AnsibleModule, msg: str, **result: Any) -> None:
         raise ModuleExit({"changed": False, **result, "msg": msg, "failed": True})
 
-    def call(main: Callable[[], None], arguments: dict[str, Any], *, check: bool = False, diff: bool = True) -> dict[str, Any]:
+    def call(
+        main: Callable[[], None], arguments: dict[str, Any], *, check: bool = False, diff: bool = True
+    ) -> dict[str, Any]:
         monkeypatch.setattr(basic.AnsibleModule, "exit_json", leave)
         monkeypatch.setattr(basic.AnsibleModule, "fail_json", fail)
         with (
@@ -100,7 +103,9 @@ class FileHandler(http.server.SimpleHTTPRequestHandler):
 
 
 class Https:
-    """A site with a certificate that this process trusts: its files, what was asked of it, and where `/elsewhere` leads."""
+    """A site with a certificate that this process trusts: its files, what was asked of it, and where `/elsewhere`
+    leads.
+    """
 
     def __init__(self, directory: Path) -> None:
         self.directory, self.url = directory, ""
@@ -129,7 +134,9 @@ def https(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Https]:
     monkeypatch.setenv("SSL_CERT_FILE", str(pem))
     site = Https(tmp_path / "tls/served")
     site.directory.mkdir()
-    handler = functools.partial(FileHandler, directory=str(site.directory), requests=site.requests, elsewhere=site.elsewhere)
+    handler = functools.partial(
+        FileHandler, directory=str(site.directory), requests=site.requests, elsewhere=site.elsewhere
+    )
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(pem)

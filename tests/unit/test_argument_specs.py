@@ -1,6 +1,7 @@
 """A role's contract and its defaults say the same, and what a contract holds is typed and described, a playbook's too.
 
-Ansible never applies the `default:` of a role's argument spec: it is documentation. So it has to equal defaults/main.yml, key by key.
+Ansible never applies the `default:` of a role's argument spec: it is documentation. So it has to equal
+defaults/main.yml, key by key.
 """
 
 from __future__ import annotations
@@ -44,7 +45,9 @@ def nested(path: str, given: dict[str, Any]) -> Iterator[tuple[str, dict[str, An
 
 @pytest.mark.parametrize("role", ROLES)
 def test_defaults_are_those_of_the_spec(role: str) -> None:
-    """Keys and values, templates as they are written. A default that is a template of more than a text is described instead."""
+    """Keys and values, templates as they are written. A default that is a template of more than a text is described
+    instead.
+    """
     documented, given = {name: option["default"] for name, option in options(role).items() if "default" in option}, {}
     for name, value in load(ROOT / "roles" / role / "defaults/main.yml").items():
         option = options(role)[name]
@@ -77,6 +80,8 @@ def test_every_option_is_typed_and_described(path: str, entry: str) -> None:
     for name, option in nested("", contract(ROOT / path, entry)):
         assert option.get("description"), f"{name} has no description"
         assert option.get("type") in TYPES, f"{name} has the type {option.get('type')}"
-        assert ("elements" in option) == (option["type"] == "list"), f"{name}: `elements` belongs to lists, and to all of them"
+        assert ("elements" in option) == (option["type"] == "list"), (
+            f"{name}: `elements` belongs to lists, and to all of them"
+        )
         assert not (option.get("required") and "default" in option), f"{name} is required and has a default"
         assert set(option) <= KEYS | CONSTRAINTS, f"{name} has unknown keys: {set(option) - KEYS - CONSTRAINTS}"

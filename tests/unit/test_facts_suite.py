@@ -117,11 +117,15 @@ def test_what_a_client_started_ends_with_it(home: Path, monkeypatch: pytest.Monk
     assert wait_until(lambda: not any(map(is_alive, pids(home)))) and started.programs == []
 
 
-@pytest.mark.parametrize("line", ["7: dagger0: <BROADCAST> mtu 1500", '-A CNI-1 -m comment --comment "name: dagger" -j ACCEPT'])
+@pytest.mark.parametrize(
+    "line", ["7: dagger0: <BROADCAST> mtu 1500", '-A CNI-1 -m comment --comment "name: dagger" -j ACCEPT']
+)
 def test_what_is_left_in_the_network_fails_the_suite(home: Path, tmp_path: Path, line: str) -> None:
     """With programs in the PATH that print a file's content, which the case writes."""
     for name in ("ip", "iptables-save", "ip6tables-save", "nft"):
-        (home / name).write_text(f"#!/bin/sh\nif test {name} = {'ip' if line[0] == '7' else 'nft'}; then cat {home}/lines; fi\n")
+        (home / name).write_text(
+            f"#!/bin/sh\nif test {name} = {'ip' if line[0] == '7' else 'nft'}; then cat {home}/lines; fi\n"
+        )
         (home / name).chmod(0o755)
     (home / "lines").write_text("1: lo: <LOOPBACK>\n3: dagger9: <BROADCAST> of somebody else\n")
     more = f"with open(HOME / 'lines', 'a') as file: file.write({line!r} + chr(10))"
@@ -136,8 +140,10 @@ def test_the_progress_of_a_client_is_read_without_its_colours(home: Path) -> Non
 
 
 @pytest.mark.parametrize("kind", ["docker-archive", "oci"])
-def test_an_image_on_the_disk_is_loaded_and_goes_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
-    monkeypatch.setattr(engines.mirror, "engine_source", lambda given, _variable: f"{kind}:{given}")
+def test_an_image_on_the_disk_is_loaded_and_goes_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr(engines.mirror_serve, "engine_source", lambda given, _variable: f"{kind}:{given}")
     done: list[tuple[str, ...]] = []
     monkeypatch.setattr(engines, "run", lambda *command: done.append(command))
     with pytest.raises(RuntimeError), engines.usable_image(str(tmp_path)) as name:
@@ -155,5 +161,8 @@ def test_an_image_by_its_reference_is_left_to_podman(monkeypatch: pytest.MonkeyP
 
 
 def test_an_image_that_is_not_there() -> None:
-    with pytest.raises(LabError, match=r"ENGINE_IMAGE names \./engine\.tar, which is not there"), engines.usable_image("./engine.tar"):
+    with (
+        pytest.raises(LabError, match=r"ENGINE_IMAGE names \./engine\.tar, which is not there"),
+        engines.usable_image("./engine.tar"),
+    ):
         pass

@@ -1,4 +1,6 @@
-"""What a task reads of the cluster is in its result, and every callback gets that: AWX keeps it as an event, at any verbosity."""
+"""What a task reads of the cluster is in its result, and every callback gets that: AWX keeps it as an event, at any
+verbosity.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +22,24 @@ CARRIERS: dict[str, tuple[str, ...]] = {
     "Pod": (_APPLIED, *_POD),
     "CronJob": (_APPLIED, *(f"spec.jobTemplate.{path}" for path in _TEMPLATE)),
     "Runner": (_APPLIED, *(f"spec.{name}" for name in _RUNNER), "status.registration"),
-    **dict.fromkeys(("DaemonSet", "Deployment", "Job", "ReplicaSet", "ReplicationController", "StatefulSet"), (_APPLIED, *_TEMPLATE)),
-    **dict.fromkeys(("RunnerDeployment", "RunnerReplicaSet", "RunnerSet"), (_APPLIED, *(f"spec.template.spec.{name}" for name in _RUNNER))),
+    **dict.fromkeys(
+        ("DaemonSet", "Deployment", "Job", "ReplicaSet", "ReplicationController", "StatefulSet"), (_APPLIED, *_TEMPLATE)
+    ),
+    **dict.fromkeys(
+        ("RunnerDeployment", "RunnerReplicaSet", "RunnerSet"),
+        (_APPLIED, *(f"spec.template.spec.{name}" for name in _RUNNER)),
+    ),
 }
-HARMLESS = ("Certificate", "CertificateSigningRequest", "ClusterRoleBinding", "ConfigMap", "Event", "Namespace", "Node", "Service")
+HARMLESS = (
+    "Certificate",
+    "CertificateSigningRequest",
+    "ClusterRoleBinding",
+    "ConfigMap",
+    "Event",
+    "Namespace",
+    "Node",
+    "Service",
+)
 READERS = ("kubernetes.core.k8s_info", "k8s_info", "community.kubernetes.k8s_info")
 FILES = [*TASK_FILES, *PLAY_FILES]
 
@@ -53,14 +69,21 @@ def exposed(task: dict[str, Any], arguments: dict[str, Any]) -> list[str]:
 
 @pytest.mark.parametrize("path", FILES, ids=str)
 def test_nothing_that_carries_secrets_is_read_whole(path: Path) -> None:
-    """Each such task hides these fields itself, or its whole result: a default of the play is too far away to be relied on."""
+    """Each such task hides these fields itself, or its whole result: a default of the play is too far away to be relied
+    on.
+    """
     found = {f"{path}: {task.get('name')}": exposed(task, arguments) for task, arguments in readers(path)}
     assert {name: fields for name, fields in found.items() if fields} == {}
 
 
 def test_some_task_reads_them() -> None:
     """So that the test above has something to hold."""
-    kinds = {arguments["kind"] for path in TASK_FILES + PLAY_FILES for _task, arguments in readers(path) if path.parts[0] != "molecule"}
+    kinds = {
+        arguments["kind"]
+        for path in TASK_FILES + PLAY_FILES
+        for _task, arguments in readers(path)
+        if path.parts[0] != "molecule"
+    }
     assert kinds >= {"Pod", "Secret", "DaemonSet", "RunnerDeployment"}
 
 
@@ -83,7 +106,9 @@ def test_the_rule_itself(task: dict[str, Any], arguments: dict[str, Any], fields
 
 @pytest.mark.parametrize("path", [path for path in FILES if path.parts[0] != "molecule"], ids=str)
 def test_nothing_is_written_or_ended_that_comes_back_whole(path: Path) -> None:
-    """A Secret that is written is the answer to it, and so is an object that ends with grace or after what depends on it."""
+    """A Secret that is written is the answer to it, and so is an object that ends with grace or after what depends on
+    it.
+    """
     for task in mappings(load(path)):
         arguments = task.get("kubernetes.core.k8s")
         if not isinstance(arguments, dict) or task.get("no_log") is True:
@@ -91,7 +116,9 @@ def test_nothing_is_written_or_ended_that_comes_back_whole(path: Path) -> None:
         definition = arguments.get("definition")
         kind = definition.get("kind") if isinstance(definition, dict) else arguments.get("kind")
         if arguments.get("state") == "absent":
-            assert kind != "Pod" and ("delete_options" not in arguments or kind not in CARRIERS), f"{path}: {task['name']}"
+            assert kind != "Pod" and ("delete_options" not in arguments or kind not in CARRIERS), (
+                f"{path}: {task['name']}"
+            )
         else:
             assert kind != "Secret", f"{path}: {task['name']}"
 
@@ -109,7 +136,9 @@ KNOW_HIDDEN_FIELDS = {"kubernetes.core.k8s", "kubernetes.core.k8s_info", "kubern
 def test_no_module_is_given_what_it_does_not_know(role: str) -> None:
     """A default of the whole action group reaches all modules of it, and some of them have no such option."""
     tasks = [task for path in TASK_FILES if path.parts[1] == role for task in mappings(load(path))]
-    defaults = [task["module_defaults"].get("group/kubernetes.core.k8s", {}) for task in tasks if "module_defaults" in task]
+    defaults = [
+        task["module_defaults"].get("group/kubernetes.core.k8s", {}) for task in tasks if "module_defaults" in task
+    ]
     if any("hidden_fields" in default for default in defaults):
         used = {name for task in tasks for name in task if str(name).startswith("kubernetes.core.k8s")}
         assert used <= KNOW_HIDDEN_FIELDS

@@ -1,4 +1,6 @@
-"""The callback that searches the scenarios' results finds each kind of secret, wherever callbacks get one, and nothing else."""
+"""The callback that searches the scenarios' results finds each kind of secret, wherever callbacks get one, and nothing
+else.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,8 @@ def private_key(form: serialization.PrivateFormat = serialization.PrivateFormat.
 
 
 KUBECONFIG = yaml.safe_dump({"users": [{"name": "admin", "user": {"client-key-data": encoded(private_key())}}]})
-# What scripts/get and the like of a GitHub give; the lab's registration tokens are an A and 18 bytes (standins/internal/service/state.go).
+# What scripts/get and the like of a GitHub give; the lab's registration tokens are an A and 18 bytes
+# (standins/internal/service/state.go).
 SECRETS = {
     "the lab's token of GitHub": (github.TOKEN, "token of GitHub"),
     "a fine-grained token": ("github_pat_" + "1aB_" * 20, "token of GitHub"),
@@ -47,7 +50,10 @@ SECRETS = {
     "an older private key": (private_key(serialization.PrivateFormat.TraditionalOpenSSL), "private key"),
     "a private key in base64": (encoded(private_key()), "private key"),
     "a kubeconfig": (KUBECONFIG, "private key"),
-    "a service account": (".".join(["eyJ" + "hbGciOiJSUzI1NiIs"] * 2 + ["c2lnbmF0dXJlc2lnbmF0dXJl"]), "token of a service account"),
+    "a service account": (
+        ".".join(["eyJ" + "hbGciOiJSUzI1NiIs"] * 2 + ["c2lnbmF0dXJlc2lnbmF0dXJl"]),
+        "token of a service account",
+    ),
     "a password in an address": ("http://reader:hunter2@mirror.example.org/releases", "password in an address"),
     "what a scenario planted": ("leak-canary-engine-environment", "canary engine-environment"),
 }
@@ -63,7 +69,9 @@ HARMLESS = [
 ]
 
 
-@pytest.mark.parametrize("wrap", [str, encoded, lambda text: encoded(encoded(text)), lambda text: f'{{"value": "{text}", "n": 1}}'])
+@pytest.mark.parametrize(
+    "wrap", [str, encoded, lambda text: encoded(encoded(text)), lambda text: f'{{"value": "{text}", "n": 1}}']
+)
 @pytest.mark.parametrize(("secret", "name"), SECRETS.values(), ids=SECRETS)
 def test_a_secret_is_known_by_its_shape(secret: str, name: str, wrap: Any) -> None:
     """As it is, among other text, and in base64 once or twice."""
@@ -94,7 +102,9 @@ def test_every_text_has_its_place() -> None:
 def test_every_event_with_a_result_is_searched() -> None:
     """What ansible-core may hand to a callback with a result: one that is new must be thought of."""
     names = {name for name in dir(CallbackModule) if name.startswith("v2_runner_") or name == "v2_on_file_diff"}
-    assert {name for name in names if getattr(CallbackModule, name) != CallbackModule.v2_runner_on_ok} == {"v2_runner_on_start"}
+    assert {name for name in names if getattr(CallbackModule, name) != CallbackModule.v2_runner_on_ok} == {
+        "v2_runner_on_start"
+    }
 
 
 PLAY = """
@@ -159,7 +169,9 @@ def searched(tmp_path: Path, play: str) -> tuple[dict[str, Any], str]:
 
 
 def test_a_run_is_searched_as_awx_gets_it(tmp_path: Path) -> None:
-    """ansible-playbook with the callback: each place is found, nothing is told of what is not logged, and no value is written down."""
+    """ansible-playbook with the callback: each place is found, nothing is told of what is not logged, and no value is
+    written down.
+    """
     line, _output = searched(tmp_path, PLAY.format(secret=github.TOKEN, directory=tmp_path))
     assert not secrets_in(json.dumps(line))
     assert {leak["secret"] for leak in line["leaks"]} == {"token of GitHub"}
@@ -217,10 +229,18 @@ def test_a_stage_fails_by_what_was_found(tmp_path: Path) -> None:
     assert stages.leaks(searched) == ["no result was searched for secrets"]
     searched.write_text(json.dumps({"playbook": "converge.yml", "searched": 0, "leaks": []}) + "\n")
     assert stages.leaks(searched) == ["no result was searched for secrets"]
-    leak = {"playbook": "verify.yml", "task": "List the pods", "host": "cp-1", "secret": "registration token", "where": "result.resources"}
+    leak = {
+        "playbook": "verify.yml",
+        "task": "List the pods",
+        "host": "cp-1",
+        "secret": "registration token",
+        "where": "result.resources",
+    }
     with searched.open("a") as file:
         file.write(json.dumps({"playbook": "verify.yml", "searched": 3, "leaks": [leak]}) + "\n")
-    assert stages.leaks(searched) == ["a secret (registration token) is in result.resources of task 'List the pods' on cp-1, verify.yml"]
+    assert stages.leaks(searched) == [
+        "a secret (registration token) is in result.resources of task 'List the pods' on cp-1, verify.yml"
+    ]
     assert stages.leaks_of_log(log) == []
     log.write_text(f"PLAY RECAP\nfatal: could not use {github.TOKEN}\n")
     assert stages.leaks_of_log(log) == ["a secret (token of GitHub) is in line 2 of default.log"]
@@ -238,7 +258,9 @@ def test_every_scenario_is_searched() -> None:
 
 @pytest.mark.parametrize(("secret", "name"), SECRETS.values(), ids=SECRETS)
 def test_hosts_are_searched_for_the_same(secret: str, name: str, tmp_path: Path) -> None:
-    """By grep, on the hosts of a scenario: what lies in a file, but for what only a node's own files or addresses have."""
+    """By grep, on the hosts of a scenario: what lies in a file, but for what only a node's own files or addresses
+    have.
+    """
     given = yaml.safe_load((ROOT / "molecule/shared/vars/secrets.yml").read_text())
     shapes = [f"--regexp={shape}" for shape in given["secrets_shapes"] + given["secrets_keys"]]
     text = f"token: {secret}\n" if name == "bootstrap token" else f"x {secret}\n"
@@ -255,5 +277,8 @@ def test_hosts_are_not_found_out_by_the_search_itself(tmp_path: Path) -> None:
     given = yaml.safe_load(text)
     (tmp_path / "file").write_text(text + json.dumps(given) + str(given))
     shapes = [f"--regexp={shape}" for shape in given["secrets_shapes"] + given["secrets_keys"]]
-    assert subprocess.run(["grep", "--recursive", "--extended-regexp", *shapes, str(tmp_path)], check=False).returncode == 1
+    assert (
+        subprocess.run(["grep", "--recursive", "--extended-regexp", *shapes, str(tmp_path)], check=False).returncode
+        == 1
+    )
     assert secrets_in(text) == set()

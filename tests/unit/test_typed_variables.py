@@ -1,4 +1,6 @@
-"""A value that arrives as a text means what it says: where the declared type matters, it is converted where it is used."""
+"""A value that arrives as a text means what it says: where the declared type matters, it is converted where it is
+used.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,13 @@ def typed() -> dict[str, str]:
     found = {}
     for path in ROOT.glob("roles/*/meta/argument_specs.yml"):
         for spec in yaml.safe_load(path.read_text())["argument_specs"].values():
-            found.update({name: option["type"] for name, option in (spec.get("options") or {}).items() if option.get("type") in CONVERTED})
+            found.update(
+                {
+                    name: option["type"]
+                    for name, option in (spec.get("options") or {}).items()
+                    if option.get("type") in CONVERTED
+                }
+            )
     return found
 
 

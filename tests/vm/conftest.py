@@ -1,21 +1,24 @@
 """A virtual machine with NVMe drives for the tests in this folder: make test-nvme, or .venv/bin/pytest tests/vm.
 
-The fixture `vm` is booted once a session and removed at its end, unless LAB_KEEP is set; it is of the set LAB_FLEET=vmtest, so that it is
-nobody else's machine. It has a boot drive and four data drives of 4 GiB. A test takes what the test before it left, or says
-`vm.fresh()`, which costs a boot (20 to 60 s without KVM) and gives blank drives and a blank system.
+The fixture `vm` is booted once a session and removed at its end, unless LAB_KEEP is set; it is of the set
+LAB_FLEET=vmtest, so that it is nobody else's machine. It has a boot drive and four data drives of 4 GiB. A test takes
+what the test before it left, or says `vm.fresh()`, which costs a boot (20 to 60 s without KVM) and gives blank drives
+and a blank system.
 
     def test_stripe(vm):
         vm.fresh()
-        result = vm.module("runnerfleet.baremetal.nvme_layout", drives=vm.serials[:2], volumes=[...])   # changed, failed, msg, plan, ...
-        plan = vm.module("runnerfleet.baremetal.nvme_layout", check=True, drives=vm.serials[:2], volumes=[...])
-        vm.sh("findmnt --json")             # over ssh, quicker than Ansible; a failure raises LabError with what it printed
-        vm.reinstall()                      # a blank system; the data drives stay as they are
+        result = vm.module("runnerfleet.baremetal.nvme_layout", drives=vm.serials[:2], volumes=[...])   # changed,
+        failed, msg, plan, ... plan = vm.module("runnerfleet.baremetal.nvme_layout", check=True, drives=vm.serials[:2],
+        volumes=[...]) vm.sh("findmnt --json")             # over ssh, quicker than Ansible; a failure raises LabError
+        with what it printed vm.reinstall()                      # a blank system; the data drives stay as they are
     vm.reboot()                         # a clean shutdown, and on again
         vm.power_cut()                      # SIGKILL to QEMU, and on again
         vm.unplug("DATA2"), vm.plug("DATA2"), vm.reorder(), vm.add_drive()      # seen at the next reboot or power_cut
-        vm.playbook("playbooks/storage.yml", "--extra-vars", "...")             # against inventories/lab-nvme; returns its output
+        vm.playbook("playbooks/storage.yml", "--extra-vars", "...")             # against inventories/lab-nvme; returns
+        its output
 
-Without KVM a call of a module costs 5 to 20 s, so few fat calls. `vm.serials` are the data drives that are in the machine.
+Without KVM a call of a module costs 5 to 20 s, so few fat calls. `vm.serials` are the data drives that are in the
+machine.
 """
 
 from __future__ import annotations
@@ -106,7 +109,9 @@ class Machine:
 def _ansible(command: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
     command = [*command[:1], "--inventory", str(INVENTORY), *command[1:]]
     environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1", **environment}
-    return subprocess.run(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
 
 
 @pytest.fixture(scope="session")

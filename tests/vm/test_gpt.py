@@ -35,7 +35,9 @@ def test_partitions_survive_reboot_renumbering_and_a_power_cut(vm: Machine) -> N
     assert made["changed"] and not made["failed"], made
     before, names = _mounted(vm), _nodes(vm)
     assert set(before) == set(MOUNTS)
-    sums = vm.sh("for m in /srv/engine /srv/containers; do head -c 8M /dev/urandom > $m/data; done; sync; sha256sum /srv/*/data")
+    sums = vm.sh(
+        "for m in /srv/engine /srv/containers; do head -c 8M /dev/urandom > $m/data; done; sync; sha256sum /srv/*/data"
+    )
 
     vm.reorder()
     vm.reboot()
@@ -70,14 +72,18 @@ def test_another_sector_size_for_blank_drives_only(vm: Machine) -> None:
     vm.sh(f"mkfs.ext4 -q /dev/{before[used]}; sync")
     sums = vm.sh(hashed)
     refused = vm.module(LAYOUT, **{**wish, "drives": [used], "wipe": [used]})
-    assert refused["failed"] and not refused["changed"] and "it is not empty (signature: ext4; " in refused["msg"], refused
+    assert refused["failed"] and not refused["changed"] and "it is not empty (signature: ext4; " in refused["msg"], (
+        refused
+    )
     assert vm.sh(hashed) == sums
 
     plan = vm.module(LAYOUT, check=True, **wish)
     made = vm.module(LAYOUT, **wish)
     assert made["changed"] and not made["failed"] and made["plan"] == plan["plan"], made
     assert plan["plan"][0]["action"] == "sectors" and plan["destructive"] == []
-    sizes = vm.sh(f"lsblk --nodeps --noheadings --output LOG-SEC /dev/{_nodes(vm)[blank]}; findmnt -no FSTYPE {MOUNTS[0]}")
+    sizes = vm.sh(
+        f"lsblk --nodeps --noheadings --output LOG-SEC /dev/{_nodes(vm)[blank]}; findmnt -no FSTYPE {MOUNTS[0]}"
+    )
     assert sizes.split() == ["4096", "xfs"]
     for size in (4096, 512, 0):  # of a drive that carries our volumes it is never changed
         again = vm.module(LAYOUT, **{**wish, "sector_size": size})
@@ -91,7 +97,9 @@ def test_a_reinstalled_host_adopts_its_drives(vm: Machine) -> None:
     wish: dict[str, Any] = {"drives": vm.serials[:1], "volumes": volumes}
     assert vm.module(LAYOUT, **wish)["changed"]
     before = _mounted(vm)
-    sums = vm.sh("for m in /srv/engine /srv/containers; do head -c 8M /dev/urandom > $m/data; done; sync; sha256sum /srv/*/data")
+    sums = vm.sh(
+        "for m in /srv/engine /srv/containers; do head -c 8M /dev/urandom > $m/data; done; sync; sha256sum /srv/*/data"
+    )
     vm.reinstall()
     assert not _mounted(vm) and vm.sh("ls /srv") == ""
     adopted = vm.module(LAYOUT, **wish)

@@ -46,7 +46,12 @@ def unchanged(vm: Machine, **wish: Any) -> None:
 
 def test_a_thin_stripe_by_a_rule_grows_and_misses_no_drive_quietly(vm: Machine) -> None:
     vm.fresh()
-    rule: dict[str, Any] = {"select": {"count": 4, "min_size": "3GiB"}, "layout": "stripe", "volumes": VOLUMES, "services": SERVICES}
+    rule: dict[str, Any] = {
+        "select": {"count": 4, "min_size": "3GiB"},
+        "layout": "stripe",
+        "volumes": VOLUMES,
+        "services": SERVICES,
+    }
     wrong = vm.module(LAYOUT, **{**rule, "select": {"count": 3}})
     assert wrong["failed"] and "wants exactly 3 drives, 4 of 5 are free" in wrong["msg"] and "boot: /" in wrong["msg"]
 
@@ -66,7 +71,10 @@ def test_a_thin_stripe_by_a_rule_grows_and_misses_no_drive_quietly(vm: Machine) 
     assert {state for serial, (state, _ours) in states.items() if serial in vm.serials} == {"ours"}
     assert sorted(states[vm.serials[0]][1]) == ["containers", "engine", "logs", "scratch"]
 
-    sums = vm.sh("for m in engine logs scratch pods; do head -c 4M /dev/urandom > /srv/$m/data; done; sync; sha256sum /srv/*/data")
+    sums = vm.sh(
+        "for m in engine logs scratch pods; do head -c 4M /dev/urandom > /srv/$m/data; done; sync; sha256sum "
+        "/srv/*/data"
+    )
     # A snapshot fits into what was left free, and its filesystem, which has the same UUID, is not active.
     vm.sh("lvcreate --quiet --snapshot --name before runnerfleet/engine && ! test -e /dev/runnerfleet/before")
 
@@ -96,19 +104,30 @@ def test_a_thin_stripe_by_a_rule_grows_and_misses_no_drive_quietly(vm: Machine) 
     fixed = [{**v, "size": "3GiB" if v["name"] == "logs" else v.get("size", "rest")} for v in VOLUMES]
     refused = vm.module(LAYOUT, **{**wider, "volumes": fixed})
     assert refused["failed"] and "logs needs 2.0 GiB more" in refused["msg"]
-    shrunk = vm.module(LAYOUT, **{**wider, "volumes": [{**v, "size": "20%"} if v["name"] == "engine" else v for v in VOLUMES]})
+    shrunk = vm.module(
+        LAYOUT, **{**wider, "volumes": [{**v, "size": "20%"} if v["name"] == "engine" else v for v in VOLUMES]}
+    )
     assert shrunk["failed"] and "nothing is ever shrunk" in shrunk["msg"]
 
 
 @pytest.mark.parametrize("level", ["raid0", "raid10"])
 def test_an_array_comes_back_under_another_name(vm: Machine, level: str) -> None:
     vm.fresh()
-    wish: dict[str, Any] = {"drives": vm.serials, "layout": "stripe", "stripe_with": level, "volumes": VOLUMES, "services": SERVICES}
+    wish: dict[str, Any] = {
+        "drives": vm.serials,
+        "layout": "stripe",
+        "stripe_with": level,
+        "volumes": VOLUMES,
+        "services": SERVICES,
+    }
     plan = vm.module(LAYOUT, check=True, **wish)
     made = vm.module(LAYOUT, **wish)
     assert made["changed"] and not made["failed"] and made["plan"] == plan["plan"], made
     unchanged(vm, **wish)
-    sums = vm.sh("for m in engine logs scratch pods; do head -c 4M /dev/urandom > /srv/$m/data; done; sync; sha256sum /srv/*/data")
+    sums = vm.sh(
+        "for m in engine logs scratch pods; do head -c 4M /dev/urandom > /srv/$m/data; done; sync; sha256sum "
+        "/srv/*/data"
+    )
     vm.reorder()
     vm.reboot()
     unchanged(vm, **wish)
@@ -116,7 +135,9 @@ def test_an_array_comes_back_under_another_name(vm: Machine, level: str) -> None
     vm.unplug("DATA3")
     vm.reboot()
     lost = vm.module(LAYOUT, **{**wish, "drives": vm.serials})
-    assert lost["failed"] and not lost["changed"] and "runnerfleet lacks drive 1 of 1 that it has lost" in lost["msg"], lost
+    assert (
+        lost["failed"] and not lost["changed"] and "runnerfleet lacks drive 1 of 1 that it has lost" in lost["msg"]
+    ), lost
     if level == "raid10":
         vm.add_drive()
         vm.reboot()
@@ -128,15 +149,22 @@ def test_an_array_comes_back_under_another_name(vm: Machine, level: str) -> None
 
 
 def killed_until_done(vm: Machine, wish: dict[str, Any]) -> int:
-    """Each run is killed at its first or second command that writes, until one gets through. Returns how many were killed."""
+    """Each run is killed at its first or second command that writes, until one gets through. Returns how many were
+    killed.
+    """
     result: dict[str, Any] = {}
     for attempt in range(60):
         vm.sh(f"echo {1 + attempt % 2} {('before', 'after')[attempt // 2 % 2]} > /run/kill; echo 0 > /run/calls")
         result = vm.module(LAYOUT, **wish)
         if not result["failed"]:
             return attempt
-        assert "plan" not in result and "destructive" not in result, f"refused after {vm.sh('cat /run/trace')}: {result}"
-        vm.sh("for m in $(findmnt --noheadings --list --output TARGET | grep ^/srv/); do test -e $m/data || echo precious > $m/data; done")
+        assert "plan" not in result and "destructive" not in result, (
+            f"refused after {vm.sh('cat /run/trace')}: {result}"
+        )
+        vm.sh(
+            "for m in $(findmnt --noheadings --list --output TARGET | grep ^/srv/); do test -e $m/data || echo "
+            "precious > $m/data; done"
+        )
     raise AssertionError(result)
 
 

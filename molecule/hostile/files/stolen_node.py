@@ -1,8 +1,9 @@
-"""Root of a stolen node tries what its node's certificate, its pods' tokens and its place in the network open: stolen_node.py ORDERS.
+"""Root of a stolen node tries what its node's certificate, its pods' tokens and its place in the network open:
+stolen_node.py ORDERS.
 
-ORDERS is JSON: server, node, another, control_plane, pool_label, targets ({name: address:port}), kubelets ({host: address}), and stated,
-the accounts whose reading of pods is known.
-Prints JSON: what was tried, each as {"by", "what", "found", "open"}. What it writes, in case anything lets it, is named "hostile...".
+ORDERS is JSON: server, node, another, control_plane, pool_label, targets ({name: address:port}), kubelets ({host:
+address}), and stated, the accounts whose reading of pods is known. Prints JSON: what was tried, each as {"by", "what",
+"found", "open"}. What it writes, in case anything lets it, is named "hostile...".
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ def note(by: str, what: str, found: str, is_open: bool) -> None:
     tried.append({"by": by, "what": what, "found": found, "open": is_open})
 
 
-def call(server: str, method: str, path: str, body: Any = None, kind: str = "application/json", token: str = "") -> tuple[int, str]:
+def call(
+    server: str, method: str, path: str, body: Any = None, kind: str = "application/json", token: str = ""
+) -> tuple[int, str]:
     """One call to the API, or to a kubelet: as this node, or with a token."""
     context = ssl.create_default_context(cafile=CA)
     context.check_hostname = False  # a kubelet's certificate is not what is tried here
@@ -60,8 +63,12 @@ def call(server: str, method: str, path: str, body: Any = None, kind: str = "app
         connection.close()
 
 
-def api(by: str, what: str, method: str, path: str, body: Any = None, kind: str = "application/json", token: str = "") -> None:
-    """An attempt at the API. Refused is what is not allowed, and what a policy does not let through; anything else counts as open."""
+def api(
+    by: str, what: str, method: str, path: str, body: Any = None, kind: str = "application/json", token: str = ""
+) -> None:
+    """An attempt at the API. Refused is what is not allowed, and what a policy does not let through; anything else
+    counts as open.
+    """
     code, text = call(ORDERS["server"], method, path, body, kind, token)
     refused = code in (401, 403) or (code == 422 and ("ValidatingAdmissionPolicy" in text or "Forbidden" in text))
     try:
@@ -75,9 +82,20 @@ def pod(name: str, namespace: str, mirror: bool, labels: dict[str, str], **spec:
     """A pod of this node; a mirror pod is what a kubelet tells of a static one."""
     annotations = {"kubernetes.io/config.mirror": "hostile", "kubernetes.io/config.hash": "hostile"} if mirror else {}
     owner = [{"apiVersion": "v1", "kind": "Node", "name": ME, "uid": uid(), "controller": True}]
-    meta = {"name": name, "namespace": namespace, "labels": labels, "annotations": annotations, "ownerReferences": owner if mirror else []}
+    meta = {
+        "name": name,
+        "namespace": namespace,
+        "labels": labels,
+        "annotations": annotations,
+        "ownerReferences": owner if mirror else [],
+    }
     container = {"name": "hostile", "image": "registry.k8s.io/pause:3.10"}
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": {"nodeName": ME, "containers": [container], **spec}}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": meta,
+        "spec": {"nodeName": ME, "containers": [container], **spec},
+    }
 
 
 def uid() -> str:
@@ -102,32 +120,65 @@ def as_the_node() -> None:
     api(me, "read the controller's Secret", "GET", f"/api/v1/namespaces/{CONTROLLERS}/secrets/controller-manager")
     api(me, "list ConfigMaps of all namespaces", "GET", "/api/v1/configmaps")
     api(me, "list all runners", "GET", f"/api/v1/namespaces/{RUNNERS}/pods")
-    api(me, "list the runners of another node", "GET", f"/api/v1/namespaces/{RUNNERS}/pods?fieldSelector=spec.nodeName={ANOTHER}")
+    api(
+        me,
+        "list the runners of another node",
+        "GET",
+        f"/api/v1/namespaces/{RUNNERS}/pods?fieldSelector=spec.nodeName={ANOTHER}",
+    )
     api(me, "list the controllers' pods", "GET", f"/api/v1/namespaces/{CONTROLLERS}/pods")
     api(me, "read Runner objects", "GET", f"/apis/actions.summerwind.dev/v1alpha1/namespaces/{RUNNERS}/runners")
     api(me, "read another Node", "GET", f"/api/v1/nodes/{ANOTHER}")
     mine, other = f"/api/v1/nodes/{ME}", f"/api/v1/nodes/{ANOTHER}"
     pool = {"metadata": {"labels": {ORDERS["pool_label"]: "support"}}}
     api(me, "move its node to another pool", "PATCH", mine, pool, MERGE)
-    api(me, "make its node a control plane", "PATCH", mine, {"metadata": {"labels": {"node-role.kubernetes.io/control-plane": ""}}}, MERGE)
+    api(
+        me,
+        "make its node a control plane",
+        "PATCH",
+        mine,
+        {"metadata": {"labels": {"node-role.kubernetes.io/control-plane": ""}}},
+        MERGE,
+    )
     api(me, "take the taints from its node", "PATCH", mine, {"spec": {"taints": []}}, MERGE)
     api(me, "take another pod network", "PATCH", mine, {"spec": {"podCIDR": "10.244.0.0/24"}}, MERGE)
     api(me, "delete its Node, to register anew", "DELETE", mine)
     api(me, "delete another Node", "DELETE", other)
     api(me, "write another Node", "PATCH", other, {"metadata": {"annotations": {"hostile": "yes"}}}, MERGE)
     api(me, "write another Node's status", "PATCH", f"{other}/status", {"status": {"addresses": []}}, MERGE)
-    api(me, "register a second Node", "POST", "/api/v1/nodes", {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "hostile"}})
+    api(
+        me,
+        "register a second Node",
+        "POST",
+        "/api/v1/nodes",
+        {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "hostile"}},
+    )
     lease = {"metadata": {"annotations": {"hostile": "yes"}}}
     leases = "/apis/coordination.k8s.io/v1/namespaces"
     api(me, "keep another node alive", "PATCH", f"{leases}/kube-node-lease/leases/{ANOTHER}", lease, MERGE)
-    api(me, "lead in the controller manager's place", "PATCH", f"{leases}/kube-system/leases/kube-controller-manager", lease, MERGE)
-    for namespace, name in ((CONTROLLERS, "actions-runner-controller"), ("kube-system", "default"), ("kube-system", "node-controller")):
+    api(
+        me,
+        "lead in the controller manager's place",
+        "PATCH",
+        f"{leases}/kube-system/leases/kube-controller-manager",
+        lease,
+        MERGE,
+    )
+    for namespace, name in (
+        (CONTROLLERS, "actions-runner-controller"),
+        ("kube-system", "default"),
+        ("kube-system", "node-controller"),
+    ):
         body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
         path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token"
         api(me, f"a token of {namespace}:{name}", "POST", path, body)
     for what, namespace, made in (
         ("a pod", ENGINES, pod("hostile", ENGINES, False, {})),
-        ("a static pod with the labels of DNS", "kube-system", pod("hostile", "kube-system", True, {"k8s-app": "kube-dns"})),
+        (
+            "a static pod with the labels of DNS",
+            "kube-system",
+            pod("hostile", "kube-system", True, {"k8s-app": "kube-dns"}),
+        ),
         (
             "a static pod with the labels of the webhook",
             CONTROLLERS,
@@ -137,7 +188,13 @@ def as_the_node() -> None:
         (
             "a static pod that names a Secret",
             CONTROLLERS,
-            pod("hostile", CONTROLLERS, True, {}, volumes=[{"name": "s", "secret": {"secretName": "controller-manager"}}]),
+            pod(
+                "hostile",
+                CONTROLLERS,
+                True,
+                {},
+                volumes=[{"name": "s", "secret": {"secretName": "controller-manager"}}],
+            ),
         ),
         (
             "a static pod with an account",
@@ -153,16 +210,43 @@ def as_the_node() -> None:
         "endpoints": [{"addresses": ["192.0.2.1"]}],
     }
     slice_of["metadata"] = {"name": "hostile", "labels": {"kubernetes.io/service-name": "kube-dns"}}
-    api(me, "point the Service of DNS at itself", "POST", "/apis/discovery.k8s.io/v1/namespaces/kube-system/endpointslices", slice_of)
-    api(me, "write the network's policies", "DELETE", f"/apis/networking.k8s.io/v1/namespaces/{RUNNERS}/networkpolicies")
-    api(me, "take the policies of pools away", "DELETE", "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies")
-    api(me, "give itself a role", "POST", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", {"metadata": {"name": "hostile"}})
-    api(me, "approve a certificate", "PUT", "/apis/certificates.k8s.io/v1/certificatesigningrequests/hostile/approval", {})
+    api(
+        me,
+        "point the Service of DNS at itself",
+        "POST",
+        "/apis/discovery.k8s.io/v1/namespaces/kube-system/endpointslices",
+        slice_of,
+    )
+    api(
+        me, "write the network's policies", "DELETE", f"/apis/networking.k8s.io/v1/namespaces/{RUNNERS}/networkpolicies"
+    )
+    api(
+        me,
+        "take the policies of pools away",
+        "DELETE",
+        "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies",
+    )
+    api(
+        me,
+        "give itself a role",
+        "POST",
+        "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
+        {"metadata": {"name": "hostile"}},
+    )
+    api(
+        me,
+        "approve a certificate",
+        "PUT",
+        "/apis/certificates.k8s.io/v1/certificatesigningrequests/hostile/approval",
+        {},
+    )
     api(me, "run a program on another node", "POST", f"/api/v1/nodes/{ANOTHER}/proxy/run/dagger/x/engine?cmd=id")
 
 
 def certificates() -> None:
-    """What it asks to be signed. A request is an object like any other: what counts is that nobody signs it, now or at the next run."""
+    """What it asks to be signed. A request is an object like any other: what counts is that nobody signs it, now or at
+    the next run.
+    """
     requests = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
     client, serving = "kubernetes.io/kube-apiserver-client-kubelet", "kubernetes.io/kubelet-serving"
     node_usages = {client: ["client auth", "digital signature"], serving: ["server auth", "digital signature"]}
@@ -172,18 +256,36 @@ def certificates() -> None:
         ("an administrator's, as a node", client, f"/O=system:masters/CN=system:node:{ME}", ""),
         ("an administrator's", "kubernetes.io/kube-apiserver-client", "/O=system:masters/CN=hostile", ""),
         ("to serve as another node", serving, f"/O=system:nodes/CN=system:node:{ANOTHER}", f"DNS:{ANOTHER}"),
-        ("to serve at the API's address", serving, f"/O=system:nodes/CN=system:node:{ME}", f"IP:{urlsplit(ORDERS['server']).hostname}"),
+        (
+            "to serve at the API's address",
+            serving,
+            f"/O=system:nodes/CN=system:node:{ME}",
+            f"IP:{urlsplit(ORDERS['server']).hostname}",
+        ),
     ]
     made = []
     for number, (what, signer, subject, names) in enumerate(wanted):
-        spec = {"request": request(subject, names), "signerName": signer, "usages": node_usages.get(signer, ["client auth"])}
-        head = {"apiVersion": "certificates.k8s.io/v1", "kind": "CertificateSigningRequest", "metadata": {"name": f"hostile-{number}"}}
+        spec = {
+            "request": request(subject, names),
+            "signerName": signer,
+            "usages": node_usages.get(signer, ["client auth"]),
+        }
+        head = {
+            "apiVersion": "certificates.k8s.io/v1",
+            "kind": "CertificateSigningRequest",
+            "metadata": {"name": f"hostile-{number}"},
+        }
         code, text = call(ORDERS["server"], "POST", requests, {**head, "spec": spec})
         made.append((what, f"{requests}/hostile-{number}", code, text))
     time.sleep(SECONDS)
     for what, path, code, text in made:
         if code != 201:
-            note("its kubelet", f"have signed: {what}", f"{code} {json.loads(text).get('message', '')[:150]}", code not in (401, 403, 422))
+            note(
+                "its kubelet",
+                f"have signed: {what}",
+                f"{code} {json.loads(text).get('message', '')[:150]}",
+                code not in (401, 403, 422),
+            )
             continue
         found = json.loads(call(ORDERS["server"], "GET", path)[1])
         signed = bool(found.get("status", {}).get("certificate"))
@@ -210,9 +312,24 @@ def as_its_pods() -> None:
             ("list all runners", "GET", f"/api/v1/namespaces/{RUNNERS}/pods", None),
             ("end all runners", "DELETE", f"/api/v1/namespaces/{RUNNERS}/pods", None),
             ("make a pod", "POST", "/api/v1/namespaces/kube-system/pods", pod("hostile", "kube-system", False, {})),
-            ("move its node", "PATCH", f"/api/v1/nodes/{ME}", {"metadata": {"labels": {ORDERS["pool_label"]: "support"}}}),
-            ("move its node by the status", "PATCH", f"/api/v1/nodes/{ME}/status", {"metadata": {"labels": {ORDERS["pool_label"]: "x"}}}),
-            ("write another node's status", "PATCH", f"/api/v1/nodes/{ANOTHER}/status", {"metadata": {"annotations": {"hostile": "yes"}}}),
+            (
+                "move its node",
+                "PATCH",
+                f"/api/v1/nodes/{ME}",
+                {"metadata": {"labels": {ORDERS["pool_label"]: "support"}}},
+            ),
+            (
+                "move its node by the status",
+                "PATCH",
+                f"/api/v1/nodes/{ME}/status",
+                {"metadata": {"labels": {ORDERS["pool_label"]: "x"}}},
+            ),
+            (
+                "write another node's status",
+                "PATCH",
+                f"/api/v1/nodes/{ANOTHER}/status",
+                {"metadata": {"annotations": {"hostile": "yes"}}},
+            ),
         ):
             if what == "list all runners" and account in ORDERS["stated"]:
                 continue
@@ -221,7 +338,10 @@ def as_its_pods() -> None:
 
 def other_kubelets() -> None:
     """The kubelets of other machines, with what lies here. A connection that is not taken is refused as well."""
-    tokens = [("its kubelet", ""), *((name.removeprefix("system:serviceaccount:"), token) for name, token in accounts())]
+    tokens = [
+        ("its kubelet", ""),
+        *((name.removeprefix("system:serviceaccount:"), token) for name, token in accounts()),
+    ]
     for host, address in ORDERS["kubelets"].items():
         for by, token in tokens:
             for path in ("/pods", "/metrics", "/configz"):

@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The client of a cluster for our modules: of the kubeconfig that they are given, and of nothing else. Private to the collection."""
+"""The client of a cluster for our modules: of the kubeconfig that they are given, and of nothing else. Private to the
+collection.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,10 @@ def api_client(module: AnsibleModule) -> Any:
     path = module.params["kubeconfig"]
     try:
         return config.new_client_from_config(config_file=path, context=module.params.get("context"))
-    except Exception as error:  # the library lets through whatever its readers throw, with the text that they could not read
+    except (
+        Exception
+    ) as error:  # the library lets through whatever its readers throw, with the text that they could not read
         module.fail_json(
-            msg=f"kubeconfig {path}: found {type(error).__name__} while reading it, expected a kubeconfig. Correct fleet_kubeconfig"
+            msg=f"kubeconfig {path}: found {type(error).__name__} while reading it, expected a kubeconfig. Correct "
+            "fleet_kubeconfig"
         )

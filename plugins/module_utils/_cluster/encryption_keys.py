@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The keys by which an API server encrypts Secrets at rest: its EncryptionConfiguration, as dicts. Private to the collection."""
+"""The keys by which an API server encrypts Secrets at rest: its EncryptionConfiguration, as dicts. Private to the
+collection.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ def new_key(now: datetime) -> dict[str, str]:
 
 
 def document(keys: Sequence[Key]) -> dict[str, Any]:
-    """The first key encrypts; with the others is read what they have encrypted, and what nobody has encrypted yet is read as it is."""
+    """The first key encrypts; with the others is read what they have encrypted, and what nobody has encrypted yet is
+    read as it is.
+    """
     providers: list[dict[str, Any]] = [{"secretbox": {"keys": [dict(key) for key in keys]}}, {"identity": {}}]
     return {
         "apiVersion": "apiserver.config.k8s.io/v1",
@@ -33,12 +37,17 @@ def document(keys: Sequence[Key]) -> dict[str, Any]:
 
 
 def keys_of(text: str) -> list[dict[str, str]]:
-    """The keys of a file of ours; empty where there is none. ValueError, which never quotes it, where it is none of ours."""
+    """The keys of a file of ours; empty where there is none. ValueError, which never quotes it, where it is none of
+    ours.
+    """
     if not text.strip():
         return []
     try:
         (entry,) = json.loads(text)["resources"]
-        keys = [{"name": str(key["name"]), "secret": str(key["secret"])} for key in entry["providers"][0]["secretbox"]["keys"]]
+        keys = [
+            {"name": str(key["name"]), "secret": str(key["secret"])}
+            for key in entry["providers"][0]["secretbox"]["keys"]
+        ]
         good = keys and all(len(base64.b64decode(key["secret"], validate=True)) == 32 for key in keys)
     except (ValueError, KeyError, TypeError, IndexError, AttributeError):
         good = False

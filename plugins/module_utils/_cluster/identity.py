@@ -28,7 +28,12 @@ class Identity:
     def to_object(self) -> dict[str, Any]:
         """The ConfigMap that says so in the cluster."""
         meta = {"name": NAME, "namespace": NAMESPACE, "labels": {"app.kubernetes.io/managed-by": "runnerfleet"}}
-        return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"fleet": self.fleet, "ca": self.authority}}
+        return {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": meta,
+            "data": {"fleet": self.fleet, "ca": self.authority},
+        }
 
 
 def mismatch(config_map: Mapping[str, Any] | None, ours: Identity, adopt: bool) -> str:
@@ -38,7 +43,8 @@ def mismatch(config_map: Mapping[str, Any] | None, ours: Identity, adopt: bool) 
             ""
             if adopt
             else (
-                f"the cluster (CA {shown(ours.authority)}) does not say that it is a fleet: found no ConfigMap {NAMESPACE}/{NAME}, "
+                f"the cluster (CA {shown(ours.authority)}) does not say that it is a fleet: found no ConfigMap "
+                f"{NAMESPACE}/{NAME}, "
                 f"expected that of fleet {ours.fleet}. Correct fleet_kubeconfig, or run site.yml first, which writes it"
             )
         )
@@ -46,13 +52,16 @@ def mismatch(config_map: Mapping[str, Any] | None, ours: Identity, adopt: bool) 
     fleet, authority = str(data.get("fleet", "")), str(data.get("ca", ""))
     if fleet != ours.fleet:
         return (
-            f"the cluster belongs to another fleet: found {fleet[:100]!r} in ConfigMap {NAMESPACE}/{NAME}, expected {ours.fleet!r}. "
+            f"the cluster belongs to another fleet: found {fleet[:100]!r} in ConfigMap {NAMESPACE}/{NAME}, expected "
+            f"{ours.fleet!r}. "
             "Correct fleet_kubeconfig or fleet_name"
         )
     if authority != ours.authority:
         return (
-            f"the cluster's CA is not the one that fleet {fleet} began with: found {shown(ours.authority)} in the kubeconfig, expected "
-            f"{shown(authority)}, which ConfigMap {NAMESPACE}/{NAME} says. Correct fleet_kubeconfig; where the fleet's CA was replaced on "
+            f"the cluster's CA is not the one that fleet {fleet} began with: found {shown(ours.authority)} in the "
+            "kubeconfig, expected "
+            f"{shown(authority)}, which ConfigMap {NAMESPACE}/{NAME} says. Correct fleet_kubeconfig; where the fleet's "
+            "CA was replaced on "
             "purpose, delete that ConfigMap and run site.yml"
         )
     return ""
@@ -61,5 +70,7 @@ def mismatch(config_map: Mapping[str, Any] | None, ours: Identity, adopt: bool) 
 def overriding(environment: Mapping[str, str], kubeconfig: str) -> list[str]:
     """Variables of the environment that would lead past a kubeconfig."""
     return sorted(
-        name for name, value in environment.items() if name.startswith(ENVIRONMENT) and value and (name, value) != (GIVEN, kubeconfig)
+        name
+        for name, value in environment.items()
+        if name.startswith(ENVIRONMENT) and value and (name, value) != (GIVEN, kubeconfig)
     )

@@ -22,7 +22,9 @@ Network = Union[IPv4Network, IPv6Network]
 
 @dataclass(frozen=True)
 class Look:
-    """What could be reached of a pod of which one port is open to all and the other to nobody. `seconds`: since the first look."""
+    """What could be reached of a pod of which one port is open to all and the other to nobody. `seconds`: since the
+    first look.
+    """
 
     seconds: float
     open_port: bool
@@ -32,7 +34,8 @@ class Look:
 def verdict(looks: Sequence[Look], patience: float) -> str:
     """Whether policies are held. UNKNOWN until the open port answered: a pod that nobody reaches proves nothing.
 
-    OPEN only when both ports answered for `patience` seconds: what holds policies learns of a pod a moment after it has an address.
+    OPEN only when both ports answered for `patience` seconds: what holds policies learns of a pod a moment after it has
+    an address.
     """
     reached = [look for look in looks if look.open_port]
     if not reached:
@@ -45,7 +48,11 @@ def verdict(looks: Sequence[Look], patience: float) -> str:
 def addresses(node: Mapping[str, Any]) -> list[str]:
     """A node's own addresses, as its kubelet tells them. What is none is left out."""
     told = (node.get("status") or {}).get("addresses") or []
-    return [str(entry["address"]) for entry in told if entry.get("type") in ("InternalIP", "ExternalIP") and _is_address(entry["address"])]
+    return [
+        str(entry["address"])
+        for entry in told
+        if entry.get("type") in ("InternalIP", "ExternalIP") and _is_address(entry["address"])
+    ]
 
 
 def node_networks(nodes: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -54,10 +61,11 @@ def node_networks(nodes: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def api_servers(nodes: Iterable[Mapping[str, Any]], slices: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Where connections of the API servers come from, as networks, sorted. `slices`: EndpointSlices of the service kubernetes.
+    """Where connections of the API servers come from, as networks, sorted. `slices`: EndpointSlices of the service
+    kubernetes.
 
-    Beside their own addresses, and those of the nodes that carry them, the first two of these nodes' ranges for pods: those of the tunnel
-    and of the bridge, which no pod gets.
+    Beside their own addresses, and those of the nodes that carry them, the first two of these nodes' ranges for pods:
+    those of the tunnel and of the bridge, which no pod gets.
     """
     found: list[Network] = [ip_network(address) for one in slices for address in _endpoint_addresses(one)]
     for node in nodes:
@@ -75,7 +83,11 @@ def api_endpoints(slices: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Rules for egress to where the API answers, one for each EndpointSlice of the service kubernetes."""
     rules = []
     for one in slices:
-        ports = [{"protocol": port.get("protocol", "TCP"), "port": port["port"]} for port in one.get("ports") or [] if port.get("port")]
+        ports = [
+            {"protocol": port.get("protocol", "TCP"), "port": port["port"]}
+            for port in one.get("ports") or []
+            if port.get("port")
+        ]
         networks = _sorted(ip_network(address) for address in _endpoint_addresses(one))
         if ports and networks:
             rules.append({"to": peers(networks), "ports": ports})
@@ -107,10 +119,16 @@ def internet(denied: Iterable[str]) -> list[dict[str, Any]]:
 
 
 def openings(hosts: Mapping[str, Sequence[str]], denied: Iterable[str]) -> list[str]:
-    """The addresses among those of the named hosts that lie in networks which are denied otherwise, as networks, sorted."""
+    """The addresses among those of the named hosts that lie in networks which are denied otherwise, as networks,
+    sorted.
+    """
     networks = [ip_network(str(text), strict=False) for text in denied]
     found = [ip_network(address) for answers in hosts.values() for address in answers if _is_address(address)]
-    return _sorted(one for one in found if any(one.version == network.version and one.subnet_of(network) for network in networks))  # type: ignore[arg-type]
+    return _sorted(one for one in found if any(_within(one, network) for network in networks))
+
+
+def _within(one: Network, network: Network) -> bool:
+    return one.version == network.version and one.subnet_of(network)  # type: ignore[arg-type]
 
 
 def _apart(networks: Iterable[Network]) -> list[str]:
@@ -126,7 +144,9 @@ def _apart(networks: Iterable[Network]) -> list[str]:
 def _sorted(networks: Iterable[Network]) -> list[str]:
     return [
         str(network)
-        for network in sorted(set(networks), key=lambda network: (network.version, int(network.network_address), network.prefixlen))
+        for network in sorted(
+            set(networks), key=lambda network: (network.version, int(network.network_address), network.prefixlen)
+        )
     ]
 
 

@@ -29,7 +29,9 @@ _WEBHOOKS = "/apis/admissionregistration.k8s.io/v1"
 
 
 class Look:
-    """Reads lists of a cluster. `api` is the client library's ApiClient. What cannot be read is remembered and does not end the look."""
+    """Reads lists of a cluster. `api` is the client library's ApiClient. What cannot be read is remembered and does not
+    end the look.
+    """
 
     def __init__(self, api: Any) -> None:
         self.api = api
@@ -97,4 +99,8 @@ def _reason(error: Exception) -> str:
 def explain(api: Any, namespaces: Sequence[str]) -> str:
     """What keeps these namespaces from being ready, as the end of an error's text. Never raises."""
     lines = problems(Look(api).objects(namespaces))
-    return "\n".join(["What the cluster says:", *lines]) if lines else "The cluster shows no pod that is not ready and no warning."
+    return (
+        "\n".join(["What the cluster says:", *lines])
+        if lines
+        else "The cluster shows no pod that is not ready and no warning."
+    )

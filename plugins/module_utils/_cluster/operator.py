@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The account that plays use: its name, its group and what makes the group an administrator. Private to the collection."""
+"""The account that plays use: its name, its group and what makes the group an administrator. Private to the
+collection.
+"""
 
 from __future__ import annotations
 
@@ -39,5 +41,7 @@ def group_of(found: Mapping[str, Any]) -> str:
 
 
 def due(name: str, hours_left: float, hours: int) -> bool:
-    """Whether a kubeconfig is to be made anew: the administrator's own, or ours in the last third of its life. Others' stay."""
+    """Whether a kubeconfig is to be made anew: the administrator's own, or ours in the last third of its life. Others'
+    stay.
+    """
     return name == "kubernetes-admin" or (name == USER and hours_left < hours / 3)

@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What keeps a cluster from being ready, a line each: from API objects to sentences. Pure; private to the collection."""
+"""What keeps a cluster from being ready, a line each: from API objects to sentences. Pure; private to the
+collection.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +55,9 @@ class Groups:
 
 
 def problems(objects: Objects, limit: int = MAX_LINES) -> list[str]:
-    """Nodes first, since they explain pods; then what could not be made, claims, pods, webhooks, and the last warnings that are left."""
+    """Nodes first, since they explain pods; then what could not be made, claims, pods, webhooks, and the last warnings
+    that are left.
+    """
     groups = Groups()
     for node in _sorted(objects.nodes):
         for text in node_problems(node):
@@ -95,10 +99,13 @@ def node_problems(node: Object) -> list[str]:
 
 
 def pressed(nodes: Iterable[Object]) -> bool:
-    """Whether every one of these nodes is short of disk, memory or processes: nothing that is deployed now would start."""
+    """Whether every one of these nodes is short of disk, memory or processes: nothing that is deployed now would
+    start.
+    """
     listed = list(nodes)
     return bool(listed) and all(
-        any(condition.get("type") in PRESSURES and condition.get("status") == "True" for condition in _conditions(node)) for node in listed
+        any(condition.get("type") in PRESSURES and condition.get("status") == "True" for condition in _conditions(node))
+        for node in listed
     )
 
 
@@ -170,7 +177,9 @@ def _workload_problems(workload: Object, objects: Objects) -> Iterator[str]:
             yield "no node takes its pods: none has the labels and lacks the taints that it asks for"
         elif (status.get("currentNumberScheduled") or 0) < (status.get("desiredNumberScheduled") or 0):
             yield _last_event(objects.events, workload) or "not all of its pods were made, and no event says why"
-    elif workload.get("kind") == "StatefulSet" and (status.get("replicas") or 0) < ((workload.get("spec") or {}).get("replicas") or 0):
+    elif workload.get("kind") == "StatefulSet" and (status.get("replicas") or 0) < (
+        (workload.get("spec") or {}).get("replicas") or 0
+    ):
         yield _last_event(objects.events, workload) or "not all of its pods were made, and no event says why"
 
 
@@ -181,7 +190,9 @@ def _webhook_problems(objects: Objects) -> Iterator[tuple[str, str]]:
     ready = {
         (piece["metadata"].get("namespace"), (piece["metadata"].get("labels") or {}).get("kubernetes.io/service-name"))
         for piece in objects.endpoint_slices
-        if any((endpoint.get("conditions") or {}).get("ready") is not False for endpoint in piece.get("endpoints") or [])
+        if any(
+            (endpoint.get("conditions") or {}).get("ready") is not False for endpoint in piece.get("endpoints") or []
+        )
     }
     for configuration in _sorted(objects.webhooks):
         services = {}
@@ -229,7 +240,13 @@ def _is_about(event: Object, meta: Object) -> bool:
 
 def _when(event: Object) -> str:
     series = event.get("series") or {}
-    return str(series.get("lastObservedTime") or event.get("lastTimestamp") or event.get("eventTime") or event.get("firstTimestamp") or "")
+    return str(
+        series.get("lastObservedTime")
+        or event.get("lastTimestamp")
+        or event.get("eventTime")
+        or event.get("firstTimestamp")
+        or ""
+    )
 
 
 def _names(names: Sequence[str]) -> str:

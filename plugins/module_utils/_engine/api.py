@@ -12,7 +12,11 @@ import time
 from typing import Any
 from urllib.parse import quote
 
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.readiness import stuck_container, with_taint, without_taint
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.readiness import (
+    stuck_container,
+    with_taint,
+    without_taint,
+)
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.rollout_plan import (
     UNREGISTER,
     Progress,
@@ -67,7 +71,9 @@ class EngineCluster:
         return hashlib.sha256(held.encode()).hexdigest()[:16]
 
     def former_access(self) -> list[dict[str, str]]:
-        """What earlier releases made for the engines' pods, where it is there and no pod or DaemonSet uses it: the account comes last."""
+        """What earlier releases made for the engines' pods, where it is there and no pod or DaemonSet uses it: the
+        account comes last.
+        """
         try:
             account = self._json("GET", f"/api/v1/namespaces/{self.namespace}/serviceaccounts/{FORMER_ACCOUNT}")
         except Exception as error:
@@ -75,16 +81,28 @@ class EngineCluster:
                 return []
             raise
         ours = (account["metadata"].get("labels") or {}).get("app.kubernetes.io/managed-by") == "runnerfleet"
-        path, wanted = f"/api/v1/namespaces/{self.namespace}/pods", {"fieldSelector": f"spec.serviceAccountName={FORMER_ACCOUNT}"}
-        used = any(item["spec"]["template"]["spec"].get("serviceAccountName") == FORMER_ACCOUNT for item in self.daemonsets())
+        path, wanted = (
+            f"/api/v1/namespaces/{self.namespace}/pods",
+            {"fieldSelector": f"spec.serviceAccountName={FORMER_ACCOUNT}"},
+        )
+        used = any(
+            item["spec"]["template"]["spec"].get("serviceAccountName") == FORMER_ACCOUNT for item in self.daemonsets()
+        )
         if not ours or used or self._list(path, **wanted, limit="1"):
             return []
         rbac, found = "rbac.authorization.k8s.io/v1", []
         for suffix in ("Binding", ""):
-            found.append({"apiVersion": rbac, "kind": f"ClusterRole{suffix}", "name": f"{self.namespace}-{FORMER_ACCOUNT}"})
+            found.append(
+                {"apiVersion": rbac, "kind": f"ClusterRole{suffix}", "name": f"{self.namespace}-{FORMER_ACCOUNT}"}
+            )
             for namespace in (self.namespace, self.runner_namespace):
-                found.append({"apiVersion": rbac, "kind": f"Role{suffix}", "name": FORMER_ACCOUNT, "namespace": namespace})
-        return [*found, {"apiVersion": "v1", "kind": "ServiceAccount", "name": FORMER_ACCOUNT, "namespace": self.namespace}]
+                found.append(
+                    {"apiVersion": rbac, "kind": f"Role{suffix}", "name": FORMER_ACCOUNT, "namespace": namespace}
+                )
+        return [
+            *found,
+            {"apiVersion": "v1", "kind": "ServiceAccount", "name": FORMER_ACCOUNT, "namespace": self.namespace},
+        ]
 
     def kinds(self, group: str) -> list[str]:
         """Kinds of a group of the API with its version; none where the cluster does not have it."""
@@ -98,7 +116,9 @@ class EngineCluster:
 
     def revisions(self) -> list[dict[str, Any]]:
         """The templates that the DaemonSets had, as far as the cluster remembers."""
-        return self._list(f"/apis/apps/v1/namespaces/{self.namespace}/controllerrevisions", labelSelector=ENGINE_SELECTOR)
+        return self._list(
+            f"/apis/apps/v1/namespaces/{self.namespace}/controllerrevisions", labelSelector=ENGINE_SELECTOR
+        )
 
     def engine_pods(self, node: str = "") -> list[dict[str, Any]]:
         """Engine pods of one node, or all of them."""
@@ -114,9 +134,12 @@ class EngineCluster:
         found: dict[str, float] = {}
         for port in METRICS_PORTS:
             try:
-                text = self._text("GET", f"/api/v1/namespaces/{self.namespace}/pods/{pod}:{port}/proxy/metrics", timeout=15)
+                text = self._text(
+                    "GET", f"/api/v1/namespaces/{self.namespace}/pods/{pod}:{port}/proxy/metrics", timeout=15
+                )
             except Exception as error:
-                # Whatever the way through the API server throws: the pod is starting, stopping, or does not serve this port.
+                # Whatever the way through the API server throws: the pod is starting, stopping, or does not serve this
+                # port.
                 if getattr(error, "status", None) == 403:
                     raise
                 continue
@@ -127,7 +150,9 @@ class EngineCluster:
         """What the node says of an engine's state, see read_state. Empty when it does not answer."""
         try:
             return read_state(
-                self._text("GET", f"/api/v1/namespaces/{self.namespace}/pods/{pod}:{METRICS_PORTS[1]}/proxy/state")[:MAX_ANSWER]
+                self._text("GET", f"/api/v1/namespaces/{self.namespace}/pods/{pod}:{METRICS_PORTS[1]}/proxy/state")[
+                    :MAX_ANSWER
+                ]
             )
         except Exception as error:
             if getattr(error, "status", None) == 403:
@@ -135,7 +160,9 @@ class EngineCluster:
             return {}
 
     def mark(self, node: str, progress: Progress | None, closed: bool = False) -> None:
-        """Write down how far the node's roll is, and keep new runners away from it; without progress, let them in, or not yet."""
+        """Write down how far the node's roll is, and keep new runners away from it; without progress, let them in, or
+        not yet.
+        """
         for _try in range(TRIES):
             now = self._json("GET", f"/api/v1/nodes/{node}")
             meta = {
@@ -149,7 +176,10 @@ class EngineCluster:
 
     def set_taints(self, node: dict[str, Any], taints: list[Any]) -> bool:
         """Change a node's taints; False when somebody changed the node since it was read."""
-        body = {"metadata": {"resourceVersion": node["metadata"]["resourceVersion"]}, "spec": {"taints": taints or None}}
+        body = {
+            "metadata": {"resourceVersion": node["metadata"]["resourceVersion"]},
+            "spec": {"taints": taints or None},
+        }
         return self._patch_node(node["metadata"]["name"], body)
 
     def last_line(self, pod: dict[str, Any]) -> str:
@@ -157,7 +187,12 @@ class EngineCluster:
         query = {"tailLines": "1", "container": stuck_container(pod)}
         for previous in ("false", "true"):
             try:
-                found = self._text("GET", f"{self._path(pod, '/api/v1', 'pods')}/log", query={**query, "previous": previous}, timeout=10)
+                found = self._text(
+                    "GET",
+                    f"{self._path(pod, '/api/v1', 'pods')}/log",
+                    query={**query, "previous": previous},
+                    timeout=10,
+                )
             except Exception:  # whatever its transport throws: what is wrong is told without it
                 continue
             if found.strip():
@@ -195,7 +230,8 @@ class EngineCluster:
             left = deadline - time.monotonic()
             if left <= 0:
                 return False, code
-            # The last thing that is said of a pod has its exit code, and is gone with the pod: only a watch gets to see it.
+            # The last thing that is said of a pod has its exit code, and is gone with the pod: only a watch gets to see
+            # it.
             seconds = max(1, min(30, int(left)))
             query = {
                 "watch": "true",
@@ -235,10 +271,14 @@ class EngineCluster:
     def _json(self, method: str, path: str, body: Any = None, query: dict[str, str] | None = None) -> dict[str, Any]:
         return dict(json.loads(self._text(method, path, body, query)))
 
-    def _text(self, method: str, path: str, body: Any = None, query: dict[str, str] | None = None, timeout: int = TIMEOUT) -> str:
+    def _text(
+        self, method: str, path: str, body: Any = None, query: dict[str, str] | None = None, timeout: int = TIMEOUT
+    ) -> str:
         return bytes(self._request(method, path, body, query, timeout).data).decode(errors="replace")
 
-    def _request(self, method: str, path: str, body: Any = None, query: dict[str, str] | None = None, timeout: int = TIMEOUT) -> Any:
+    def _request(
+        self, method: str, path: str, body: Any = None, query: dict[str, str] | None = None, timeout: int = TIMEOUT
+    ) -> Any:
         kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
         return self.api.call_api(
             quote(path, safe="/:"),

@@ -6,8 +6,9 @@
 
 An engine does not start on a key that its version does not know, so every key and value is checked here first.
 
-An engine takes a number of bytes as it is. A percentage it counts in gibibytes, rounds up, and uses as gigabytes: "90%" is 84 % of a large
-disk and 93 % of one of 8 GiB; and "200GB" is 200 GiB to it. So where the disk is known, sizes are written as bytes.
+An engine takes a number of bytes as it is. A percentage it counts in gibibytes, rounds up, and uses as gigabytes: "90%"
+is 84 % of a large disk and 93 % of one of 8 GiB; and "200GB" is 200 GiB to it. So where the disk is known, sizes are
+written as bytes.
 """
 
 from __future__ import annotations
@@ -18,7 +19,12 @@ from dataclasses import dataclass
 from typing import Any, Callable, Union
 
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._mirror import check_mirror
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._quantity import at, percentage, show_bytes, to_bytes
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._quantity import (
+    at,
+    percentage,
+    show_bytes,
+    to_bytes,
+)
 
 LOG_LEVELS = ("error", "warn", "info", "debug", "debugextra", "trace")
 FIRST_KNOWN = "0.21.0"
@@ -29,7 +35,9 @@ MIN_FREE = 5  # percent of the disk
 
 @dataclass(frozen=True)
 class Disk:
-    """The filesystem that holds the state: its bytes (0: not known, so shares are percentages), and what is kept for checkpoints."""
+    """The filesystem that holds the state: its bytes (0: not known, so shares are percentages), and what is kept for
+    checkpoints.
+    """
 
     size: int = 0
     kept: int = 0
@@ -48,7 +56,9 @@ class Disk:
 
 
 def disk(filesystem: Any = None, checkpoints: Any = None, engines: int = 1) -> Disk:
-    """The disk of the smallest node: size of its cache filesystem, space for checkpoints (a size or a share such as 20%), engines on it."""
+    """The disk of the smallest node: size of its cache filesystem, space for checkpoints (a size or a share such as
+    20%), engines on it.
+    """
     size = at("size of the cache filesystem", to_bytes, filesystem) if filesystem else 0
     share = percentage(checkpoints) if isinstance(checkpoints, str) and checkpoints.strip().endswith("%") else None
     if share is not None:
@@ -73,8 +83,9 @@ _CONFINED: dict[str, Any] = {"security": {"insecureRootCapabilities": False}}
 def _ci(disk: Disk) -> dict[str, Any]:
     """A filesystem that only the engine uses: fill it, and keep cache volumes over a weekend and a holiday.
 
-    The engine's own defaults shrink cache volumes that nobody used for 48 hours to 512 MB. A policy's maxUsedSpace is compared
-    with the whole cache, so the first one takes nothing before the disk is well filled, and then what nobody used for two weeks.
+    The engine's own defaults shrink cache volumes that nobody used for 48 hours to 512 MB. A policy's maxUsedSpace is
+    compared with the whole cache, so the first one takes nothing before the disk is well filled, and then what nobody
+    used for two weeks.
     """
     return {
         "logLevel": "info",
@@ -97,7 +108,9 @@ def _ci(disk: Disk) -> dict[str, Any]:
 
 
 def _engine(disk: Disk) -> dict[str, Any]:
-    """The engine's own defaults, for a disk that is shared with something else, but for one that makes jobs root of their node."""
+    """The engine's own defaults, for a disk that is shared with something else, but for one that makes jobs root of
+    their node.
+    """
     return {**_CONFINED}
 
 
@@ -115,7 +128,9 @@ def parse_version(text: str) -> Version:
     """A key that orders engine versions, pre-releases before their release."""
     found = _VERSION.match(str(text))
     if not found:
-        raise ValueError(f"an engine version must look like 0.21.8 or 1.0.0-beta.10, without a leading v; found {text!r}")
+        raise ValueError(
+            f"an engine version must look like 0.21.8 or 1.0.0-beta.10, without a leading v; found {text!r}"
+        )
     parts = (found.group(4) or "").split(".") if found.group(4) else []
     pre = tuple((not part.isdigit(), int(part) if part.isdigit() else part) for part in parts)
     return (int(found.group(1)), int(found.group(2)), int(found.group(3))), not parts, pre
@@ -131,10 +146,14 @@ def engine_config(
     checkpoints: Any = None,
     engines: int = 1,
 ) -> dict[str, Any]:
-    """What engine.json says. `overrides` win over the profile; mirrors come from fleet_mirror for the named registries."""
+    """What engine.json says. `overrides` win over the profile; mirrors come from fleet_mirror for the named
+    registries.
+    """
     parsed = parse_version(version)
     if parsed < parse_version(FIRST_KNOWN):
-        raise ValueError(f"the keys of engine.json are known for {FIRST_KNOWN} and later; found engine version {version}")
+        raise ValueError(
+            f"the keys of engine.json are known for {FIRST_KNOWN} and later; found engine version {version}"
+        )
     if profile not in PROFILES:
         raise ValueError(f"there is no engine profile {profile!r}; profiles are: {', '.join(PROFILES)}")
     room = disk(filesystem, checkpoints, engines)
@@ -153,18 +172,22 @@ def jobs_are_root(config: Mapping[str, Any]) -> bool:
 
 
 def _without_effect(overrides: Mapping[str, Any], gc: Mapping[str, Any]) -> None:
-    """Refuse what the engine would not read beside something else: keys that are good one by one and mean nothing together."""
+    """Refuse what the engine would not read beside something else: keys that are good one by one and mean nothing
+    together.
+    """
     lone = [key for key in SPACES if key in gc]
     if lone and gc.get("policies"):
         raise ValueError(
-            f"engine.json.gc: found {', '.join(lone)} beside policies, and where there are policies an engine reads only these. Set it "
+            f"engine.json.gc: found {', '.join(lone)} beside policies, and where there are policies an engine reads "
+            "only these. Set it "
             "there, or give the profile's up with policies: [], or choose the profile engine"
         )
     asked = overrides.get("gc") or {}
     idle = [key for key in (*SPACES, "policies") if asked.get(key)]
     if asked.get("enabled") is False and idle:
         raise ValueError(
-            f"engine.json.gc: found {', '.join(idle)} beside enabled: false, which collects nothing. Leave out one or the other"
+            f"engine.json.gc: found {', '.join(idle)} beside enabled: false, which collects nothing. Leave out one or "
+            "the other"
         )
 
 
@@ -287,7 +310,9 @@ def _table(keys: Mapping[str, Check]) -> Check:
             _refuse(path, value, "a dictionary")
         unknown = sorted(str(key) for key in value if key not in keys)
         if unknown:
-            raise ValueError(f"{path} has no key {', '.join(unknown)}; its keys are: {', '.join(keys)}. The engine would not start")
+            raise ValueError(
+                f"{path} has no key {', '.join(unknown)}; its keys are: {', '.join(keys)}. The engine would not start"
+            )
         for key, entry in value.items():
             keys[key](f"{path}.{key}", entry, version)
 
@@ -324,7 +349,9 @@ def _since(zero: str, one: str, inner: Check) -> Check:
     def check(path: str, value: Any, version: Version) -> None:
         first = zero if version[0] < (1, 0, 0) else one
         if version < parse_version(first):
-            raise ValueError(f"{path} is known to engines from {zero} on, and from {one} on; this engine would not start with it")
+            raise ValueError(
+                f"{path} is known to engines from {zero} on, and from {one} on; this engine would not start with it"
+            )
         inner(path, value, version)
 
     return check

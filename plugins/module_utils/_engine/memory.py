@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Memory of a pool's engines where nobody said it: what the runners leave on its smallest machine. Private to the collection."""
+"""Memory of a pool's engines where nobody said it: what the runners leave on its smallest machine. Private to the
+collection.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ LEAST = 2048 * MIB  # what an engine gets in any case; where that does not fit, 
 OVERHEAD = 256 * MIB  # for what else runs on each node: the pod network, what watches engines and machines
 POOL = "runnerfleet.dev/pool"  # a label of DaemonSets
 STEP = 256 * MIB  # machines of one kind differ by less
-KEPT_PERCENT = 90  # an amount that is there already stays while it fits and is at least so much of what is possible: it costs a restart
+# an amount that is there already stays while it fits and is at least so much of what is possible: it costs a restart
+KEPT_PERCENT = 90
 
 
 def engine_memory(
@@ -30,7 +33,8 @@ def engine_memory(
     first: str,
     now: int = 0,
 ) -> int:
-    """Bytes for each engine of a pool. `nodes`: as the API returns them; `hosts`: how many the inventory has; `now`: what engines have.
+    """Bytes for each engine of a pool. `nodes`: as the API returns them; `hosts`: how many the inventory has; `now`:
+    what engines have.
 
     `runners`: runner_pools_pools; `resources`: of entries that state none; `first`: the pool of entries that name none.
     """
@@ -61,7 +65,14 @@ def leftover(daemonsets: Iterable[Mapping[str, Any]], wanted: Collection[tuple[s
         labels, status = item["metadata"].get("labels") or {}, item.get("status") or {}
         ours = labels.get("app.kubernetes.io/managed-by") == "runnerfleet"
         digested = status.get("observedGeneration", 0) >= item["metadata"].get("generation", 0)
-        pods = [status.get(key, 1) for key in ("desiredNumberScheduled", "currentNumberScheduled", "numberMisscheduled")]
-        if ours and digested and not any(pods) and (labels.get(POOL, ""), labels.get("app.kubernetes.io/version", "")) not in wanted:
+        pods = [
+            status.get(key, 1) for key in ("desiredNumberScheduled", "currentNumberScheduled", "numberMisscheduled")
+        ]
+        if (
+            ours
+            and digested
+            and not any(pods)
+            and (labels.get(POOL, ""), labels.get("app.kubernetes.io/version", "")) not in wanted
+        ):
             found.append(item["metadata"]["name"])
     return sorted(found)

@@ -49,7 +49,10 @@ def judge(
     versions: Mapping[str, Sequence[str]],
 ) -> list[NodeVerdict]:
     """One verdict a node, sorted by name. Objects are as the API returns them; `versions` are those of each pool."""
-    generations = {item["metadata"]["name"]: (item["metadata"].get("annotations") or {}).get(_GENERATION, "") for item in daemonsets}
+    generations = {
+        item["metadata"]["name"]: (item["metadata"].get("annotations") or {}).get(_GENERATION, "")
+        for item in daemonsets
+    }
     by_place: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for pod in pods:
         place = ((pod.get("spec") or {}).get("nodeName") or "", _labels(pod).get(VERSION_LABEL, ""))
@@ -68,7 +71,9 @@ def judge(
                 outdated.append(version)
         tainted = any(taint["key"] == ENGINE_TAINT for taint in _taints(node))
         rolling = ROLL_ANNOTATION in (node["metadata"].get("annotations") or {})
-        verdicts.append(NodeVerdict(name, _condition(node, "Ready") == "Unknown", tainted, waiting, stuck, tuple(outdated), rolling))
+        verdicts.append(
+            NodeVerdict(name, _condition(node, "Ready") == "Unknown", tainted, waiting, stuck, tuple(outdated), rolling)
+        )
     return sorted(verdicts, key=lambda verdict: verdict.name)
 
 
@@ -86,7 +91,11 @@ def without_taint(node: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 def with_taint(node: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """The node's taints, with the one that keeps new runners away."""
     taints = list(_taints(node))
-    return taints if any(taint["key"] == ENGINE_TAINT for taint in taints) else [*taints, {"key": ENGINE_TAINT, "effect": "NoSchedule"}]
+    return (
+        taints
+        if any(taint["key"] == ENGINE_TAINT for taint in taints)
+        else [*taints, {"key": ENGINE_TAINT, "effect": "NoSchedule"}]
+    )
 
 
 def complaint(verdicts: Sequence[NodeVerdict], last_lines: Mapping[str, str], timeout: int) -> str:
@@ -98,9 +107,11 @@ def complaint(verdicts: Sequence[NodeVerdict], last_lines: Mapping[str, str], ti
             said = last_lines.get(pod, "")
             lines.append(f"{verdict.name}: engine {version}: {reason}" + (f"; last log line: {said}" if said else ""))
     return (
-        f"{len(verdicts)} engine nodes did not answer within {timeout} seconds. Their taint {ENGINE_TAINT} keeps new runners away:\n"
+        f"{len(verdicts)} engine nodes did not answer within {timeout} seconds. Their taint {ENGINE_TAINT} keeps new "
+        "runners away:\n"
         + "\n".join(lines)
-        + "\nExpected a Ready engine pod on each. Mend what the lines above name and run again; nothing needs to be undone."
+        + "\nExpected a Ready engine pod on each. Mend what the lines above name and run again; nothing needs to be "
+        "undone."
     )
 
 

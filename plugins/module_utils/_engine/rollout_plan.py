@@ -4,7 +4,8 @@
 
 """Which engines a roll-out stops and why, in which order, and whether a cache came through. Private to the collection.
 
-Objects are as the API returns them. How far a node is stands in an annotation of the node, so that a run that was killed goes on.
+Objects are as the API returns them. How far a node is stands in an annotation of the node, so that a run that was
+killed goes on.
 """
 
 from __future__ import annotations
@@ -18,12 +19,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.readiness import ROLL_ANNOTATION, VERSION_LABEL
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.readiness import (
+    ROLL_ANNOTATION,
+    VERSION_LABEL,
+)
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._text import clean
 
-# What a node's engines find there when they start next. A roll-out writes them with its own note, and takes them away with it.
-CHECKPOINT_ANNOTATION = "runnerfleet.dev/engine-checkpoint"  # take one, if the last is older than this time in seconds since 1970
-RESTORE_ANNOTATION = "runnerfleet.dev/engine-restore"  # <id> <checkpoint, or nothing for the newest>: obeyed once for an id
+# What a node's engines find there when they start next. A roll-out writes them with its own note, and takes them away
+# with it.
+CHECKPOINT_ANNOTATION = (
+    "runnerfleet.dev/engine-checkpoint"  # take one, if the last is older than this time in seconds since 1970
+)
+RESTORE_ANNOTATION = (
+    "runnerfleet.dev/engine-restore"  # <id> <checkpoint, or nothing for the newest>: obeyed once for an id
+)
 HASH_LABEL = "controller-revision-hash"
 UNREGISTER = "actions-runner/unregistration-request-timestamp"
 UNREGISTERED = "actions-runner/unregistration-complete-timestamp"
@@ -44,7 +53,8 @@ GAUGES = {
     "size": "runnerfleet_engine_cache_filesystem_size_bytes",
     "free": "runnerfleet_engine_cache_filesystem_free_bytes",
 }
-# What is compared before and after. An engine's count of entries is no part of it: open and recent sessions are most of that.
+# What is compared before and after. An engine's count of entries is no part of it: open and recent sessions are most of
+# that.
 COMPARED = ("bytes", "canary", "persisted_results", "persisted_bytes", "restores", "wipes", "missed")
 STEPS = ("drain", "stop", "start", "lost")
 REQUESTS = ("", "checkpoint", "restore")
@@ -62,7 +72,9 @@ class RolloutError(Exception):
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a node's roll is: `engines` has, by DaemonSet, the uid of the pod that was to stop and its figures from before the stop."""
+    """How far a node's roll is: `engines` has, by DaemonSet, the uid of the pod that was to stop and its figures from
+    before the stop.
+    """
 
     step: str = "drain"  # drain, stop, start, lost
     since: str = ""
@@ -70,7 +82,9 @@ class Progress:
     engines: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     request: str = ""  # what its engines are to do at their start: checkpoint or restore
     checkpoint: str = ""  # the one to restore
-    asking: bool = False  # the request stands: from right before the stop until the engines have answered, or the roll has ended
+    asking: bool = (
+        False  # the request stands: from right before the stop until the engines have answered, or the roll has ended
+    )
 
     @property
     def lost(self) -> bool:
@@ -118,12 +132,17 @@ class NodePlan:
             return [f"{self.node}: wait until its jobs have ended"]
         found = [f"{self.node}: engine pod {item.pod}: {'; '.join(item.reasons)}" for item in self.stale]
         if self.progress and not found:
-            found = [f"{self.node}: finish the roll of {self.progress.since or 'before'}, which was at step {self.progress.step}"]
+            found = [
+                f"{self.node}: finish the roll of {self.progress.since or 'before'}, which was at step "
+                f"{self.progress.step}"
+            ]
         return found
 
 
 def read_progress(node: Mapping[str, Any]) -> Progress | None:
-    """The roll that a node is in. One that cannot be read begins anew: nothing but the figures from before is lost with it."""
+    """The roll that a node is in. One that cannot be read begins anew: nothing but the figures from before is lost with
+    it.
+    """
     text = (node["metadata"].get("annotations") or {}).get(ROLL_ANNOTATION)
     if not text:
         return None
@@ -143,7 +162,10 @@ def _progress(found: Mapping[str, Any]) -> Progress:
         raise ValueError("no time, or no name of a checkpoint")
     if progress.asking and progress.request == "checkpoint":
         time.strptime(progress.since, TIME)
-    return replace(progress, engines={_name(name): _engine_note(entry) for name, entry in list(progress.engines.items())[:MAX_ENGINES]})
+    return replace(
+        progress,
+        engines={_name(name): _engine_note(entry) for name, entry in list(progress.engines.items())[:MAX_ENGINES]},
+    )
 
 
 def _engine_note(entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -161,7 +183,9 @@ def _name(value: Any) -> str:
 
 
 def read_state(text: str) -> dict[str, Any]:
-    """What a node tells of an engine's state, in its types and bounds: its `checkpoints`. Empty where nothing of it can be read."""
+    """What a node tells of an engine's state, in its types and bounds: its `checkpoints`. Empty where nothing of it can
+    be read.
+    """
     try:
         told = json.loads(text)["checkpoints"][:MAX_CHECKPOINTS]
         return {"checkpoints": [item for item in map(_checkpoint, told) if item]}
@@ -171,16 +195,27 @@ def read_state(text: str) -> dict[str, Any]:
 
 def _checkpoint(told: Any) -> dict[str, Any]:
     """One of them; nothing where it has no name."""
-    if not isinstance(told, Mapping) or not isinstance(told.get("name"), str) or not _WORD.fullmatch(told["name"]) or not told["name"]:
+    if (
+        not isinstance(told, Mapping)
+        or not isinstance(told.get("name"), str)
+        or not _WORD.fullmatch(told["name"])
+        or not told["name"]
+    ):
         return {}
     size = told.get("bytes")
-    known = {"bytes": size} if isinstance(size, (int, float)) and not isinstance(size, bool) and 0 <= size < math.inf else {}
+    known = (
+        {"bytes": size}
+        if isinstance(size, (int, float)) and not isinstance(size, bool) and 0 <= size < math.inf
+        else {}
+    )
     words = {key: clean(told.get(key, ""), 40) for key in ("version", "method")}
     return {"name": told["name"], **words, **known, "bad": bool(told.get("bad"))}
 
 
 def notes(before: Progress | None, now: Progress | None) -> dict[str, str | None]:
-    """The annotations of a node, None for those that go. A request stands in them only while its roll says so, whoever goes on with it."""
+    """The annotations of a node, None for those that go. A request stands in them only while its roll says so, whoever
+    goes on with it.
+    """
     found: dict[str, str | None] = {ROLL_ANNOTATION: now.to_json() if now else None, RESTORE_ANNOTATION: None}
     if before and before.request == "checkpoint" and before.asking:
         found[CHECKPOINT_ANNOTATION] = None  # one that a person wrote is left alone
@@ -192,7 +227,9 @@ def notes(before: Progress | None, now: Progress | None) -> dict[str, str | None
 
 
 def read_gauges(text: str) -> dict[str, float]:
-    """Figures from metrics in Prometheus' text form, summed over their labels. A negative gauge means that the engine does not know."""
+    """Figures from metrics in Prometheus' text form, summed over their labels. A negative gauge means that the engine
+    does not know.
+    """
     names = {name: key for key, name in GAUGES.items()}
     figures: dict[str, float] = {}
     for name, value in re.findall(r"^([a-z_:]+)(?:\{[^\n]*\})? +(\S+)", text, re.MULTILINE):
@@ -214,10 +251,12 @@ class CacheVerdict:
 
 
 def judge_cache(before: Mapping[str, float], after: Mapping[str, float], min_kept_percent: int) -> CacheVerdict:
-    """Whether a cache came through. What is not known yet may become known: figures lag behind a start, by a minute at most.
+    """Whether a cache came through. What is not known yet may become known: figures lag behind a start, by a minute at
+    most.
 
-    An engine keeps its cache as a whole or drops it as a whole, so one step that is known to have been in it stands for all: the canary.
-    Bytes show what else is missing, with a margin: the collector of garbage takes a share while the engine stops.
+    An engine keeps its cache as a whole or drops it as a whole, so one step that is known to have been in it stands for
+    all: the canary. Bytes show what else is missing, with a margin: the collector of garbage takes a share while the
+    engine stops.
     """
     if not before:
         return CacheVerdict("not known", "the engine said nothing of its cache before the stop")
@@ -231,13 +270,18 @@ def judge_cache(before: Mapping[str, float], after: Mapping[str, float], min_kep
     if after.get("canary") == 0:
         return CacheVerdict("lost", "the canary step, which was cached before the stop, had to run anew")
     if before.get("persisted_results") and after.get("persisted_results") == 0:
-        return CacheVerdict("lost", f"it wrote no result down when it stopped, expected about {before['persisted_results']:.0f}")
+        return CacheVerdict(
+            "lost", f"it wrote no result down when it stopped, expected about {before['persisted_results']:.0f}"
+        )
     for key, had in _expected_bytes(before, after).items():
         has = after.get(key)
         if has is None:
             return CacheVerdict("lost", f"it had {had:.0f} bytes before and its metrics do not say how many now")
         if has * 100 * DOUBLED < had * min_kept_percent:
-            expected = f"at least {min_kept_percent} % of half of the {had:.0f} from before, since an engine may count them twice"
+            expected = (
+                f"at least {min_kept_percent} % of half of the {had:.0f} from before, since an engine may "
+                "count them twice"
+            )
             return CacheVerdict("lost", f"it has {has:.0f} bytes, expected {expected}")
     if "canary" not in after:
         return CacheVerdict("not known", "it did not say whether its canary step was cached; nothing speaks for a loss")
@@ -245,7 +289,9 @@ def judge_cache(before: Mapping[str, float], after: Mapping[str, float], min_kep
 
 
 def _expected_bytes(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
-    """What must be there afterwards, by figure. Of what was written at the stop before this one, some may have been pruned since."""
+    """What must be there afterwards, by figure. Of what was written at the stop before this one, some may have been
+    pruned since.
+    """
     expected = {"bytes": before.get("bytes", 0)}
     if "persisted_bytes" in before and "persisted_bytes" in after:
         expected["persisted_bytes"] = min(before["persisted_bytes"], expected["bytes"])
@@ -263,7 +309,9 @@ def judge_restore(before: Mapping[str, float], after: Mapping[str, float]) -> Ca
 def wanted_revisions(
     daemonsets: Iterable[Mapping[str, Any]], revisions: Iterable[Mapping[str, Any]]
 ) -> dict[str, dict[str, Mapping[str, Any]]]:
-    """The templates of each DaemonSet by their hash, the newest one last. Raises when the cluster has not digested a change yet."""
+    """The templates of each DaemonSet by their hash, the newest one last. Raises when the cluster has not digested a
+    change yet.
+    """
     by_owner: dict[str, list[Mapping[str, Any]]] = {}
     for item in revisions:
         for owner in item["metadata"].get("ownerReferences") or []:
@@ -275,7 +323,8 @@ def wanted_revisions(
         if not own or (item.get("status") or {}).get("observedGeneration", 0) < meta.get("generation", 0):
             raise RolloutError(f"the cluster has not looked at the DaemonSet {meta['name']} since it was changed")
         found[meta["name"]] = {
-            revision["metadata"]["labels"][HASH_LABEL]: ((revision.get("data") or {}).get("spec") or {}).get("template") or {}
+            revision["metadata"]["labels"][HASH_LABEL]: ((revision.get("data") or {}).get("spec") or {}).get("template")
+            or {}
             for revision in own
         }
     return found
@@ -315,7 +364,9 @@ def plan(
     templates: Mapping[str, Mapping[str, Mapping[str, Any]]],
     older_than: str = "",
 ) -> list[NodePlan]:
-    """One plan a node, those in the middle of a roll first, then by name. `older_than` restarts what was created before that time, too."""
+    """One plan a node, those in the middle of a roll first, then by name. `older_than` restarts what was created before
+    that time, too.
+    """
     by_node: dict[str, list[Stale]] = {}
     for pod in pods:
         daemonset = owner(pod, "DaemonSet")
@@ -325,12 +376,18 @@ def plan(
         wanted, found = list(known)[-1], (meta.get("labels") or {}).get(HASH_LABEL, "")
         reasons: list[str] = []
         if found != wanted:
-            reasons = changes(known[found], known[wanted]) if found in known else ["its template is too old to say what changed"]
+            reasons = (
+                changes(known[found], known[wanted])
+                if found in known
+                else ["its template is too old to say what changed"]
+            )
         elif older_than and meta["creationTimestamp"] < older_than:
             reasons = [f"asked to restart what runs since before {older_than}"]
         if reasons:
             spec = pod.get("spec") or {}
-            item = Stale(daemonset, meta["name"], meta["uid"], tuple(reasons), spec.get("terminationGracePeriodSeconds") or 0)
+            item = Stale(
+                daemonset, meta["name"], meta["uid"], tuple(reasons), spec.get("terminationGracePeriodSeconds") or 0
+            )
             by_node.setdefault(spec.get("nodeName") or "", []).append(item)
     plans = []
     for node in nodes:
@@ -343,7 +400,9 @@ def plan(
 
 
 def batches(plans: Sequence[NodePlan], canary: bool, at_once: int) -> list[list[NodePlan]]:
-    """What rolls together. The first node alone shows whether the change is any good, unless the roll goes on from an earlier run."""
+    """What rolls together. The first node alone shows whether the change is any good, unless the roll goes on from an
+    earlier run.
+    """
     rest = list(plans)
     first = [[rest.pop(0)]] if canary and rest and not rest[0].progress else []
     return first + [rest[start : start + at_once] for start in range(0, len(rest), at_once)]
@@ -353,7 +412,9 @@ def at_once(wanted: str, nodes: int) -> int:
     """How many nodes may be without an engine: a number, or a share of all nodes, never less than one."""
     number = re.fullmatch(r"(\d+)(%?)", wanted.strip())
     if not number or int(number.group(1)) == 0:
-        raise ValueError(f"max_unavailable: found {wanted!r}, expected a number of nodes from 1 on, or a share such as 10%")
+        raise ValueError(
+            f"max_unavailable: found {wanted!r}, expected a number of nodes from 1 on, or a share such as 10%"
+        )
     return max(1, nodes * int(number.group(1)) // 100) if number.group(2) else int(number.group(1))
 
 
@@ -383,10 +444,12 @@ def is_ready(pod: Mapping[str, Any]) -> bool:
 
 
 def farewell(pod: Mapping[str, Any]) -> str:
-    """How a runner pod is made to leave without harm to a job: only the service knows whether it has one, so the controller has to ask it.
+    """How a runner pod is made to leave without harm to a job: only the service knows whether it has one, so the
+    controller has to ask it.
 
-    `unregister`: the legacy controller takes the runner off the service's list, or lets it finish its job. `remove`: it is off the list.
-    `release`: the scale-set controller does the same when its EphemeralRunner is deleted. Empty: there is nothing to ask for (any more).
+    `unregister`: the legacy controller takes the runner off the service's list, or lets it finish its job. `remove`: it
+    is off the list. `release`: the scale-set controller does the same when its EphemeralRunner is deleted. Empty: there
+    is nothing to ask for (any more).
     """
     meta = pod["metadata"]
     notes = meta.get("annotations") or {}
@@ -400,4 +463,8 @@ def farewell(pod: Mapping[str, Any]) -> str:
 
 
 def _named(value: Any) -> bool:
-    return isinstance(value, Sequence) and bool(value) and all(isinstance(item, Mapping) and "name" in item for item in value)
+    return (
+        isinstance(value, Sequence)
+        and bool(value)
+        and all(isinstance(item, Mapping) and "name" in item for item in value)
+    )

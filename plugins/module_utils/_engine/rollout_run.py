@@ -2,9 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""One node's roll: keep runners away, wait for theirs to end, stop its engines, see them answer, compare their caches. Private.
+"""One node's roll: keep runners away, wait for theirs to end, stop its engines, see them answer, compare their caches.
+Private.
 
-Every step is written down on the node before it is taken, and asks the cluster how things are: a run that was killed goes on from there.
+Every step is written down on the node before it is taken, and asks the cluster how things are: a run that was killed
+goes on from there.
 """
 
 from __future__ import annotations
@@ -36,7 +38,10 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.roll
 )
 
 CONTAINER = "engine"
-ADVICE = "These nodes keep new runners away. See the engine's log there; to go on with a cold cache, name the nodes in accept_cache_loss."
+ADVICE = (
+    "These nodes keep new runners away. See the engine's log there; to go on with a cold cache, name the nodes "
+    "in accept_cache_loss."
+)
 OBSERVE_TIMEOUT = 30  # seconds that the cluster gets to look at a DaemonSet that was changed
 
 
@@ -50,7 +55,9 @@ class Limits:
     min_kept_percent: int
     request: str  # what the engines are to do when they start again: checkpoint, restore or none
     checkpoint: str  # the one to restore
-    proof: int  # until what an engine says of its cache after a start counts: it renews its figures every minute, and runs its canary
+    # until what an engine says of its cache after a start counts: it renews its figures every minute, and runs its
+    # canary
+    proof: int
     interval: float = 2
 
     def __post_init__(self) -> None:
@@ -66,7 +73,9 @@ class Outcome:
     problem: str = ""
     lost: bool = False
     seconds: float = 0
-    engines: list[dict[str, Any]] = field(default_factory=list)  # per engine: daemonset, exit code, cache, reason, before, after
+    engines: list[dict[str, Any]] = field(
+        default_factory=list
+    )  # per engine: daemonset, exit code, cache, reason, before, after
 
 
 class NodeRoll:
@@ -98,7 +107,9 @@ class NodeRoll:
         except Exception as error:
             # The client raises whatever its transport does. What is written down on the node lets the next run go on.
             reason = getattr(error, "reason", None) or error
-            self.outcome.problem = f"the cluster's API did not answer as expected, run again: {type(error).__name__}: {str(reason)[:300]}"
+            self.outcome.problem = (
+                f"the cluster's API did not answer as expected, run again: {type(error).__name__}: {str(reason)[:300]}"
+            )
             with suppress(Exception):
                 self._withdraw()
         self.outcome.seconds = round(time.monotonic() - began, 1)
@@ -127,9 +138,15 @@ class NodeRoll:
     def _go_on(self, progress: Progress) -> None:
         """Engines that were still to be stopped are rolled anew, the others are waited for."""
         here = {pod["metadata"]["uid"]: pod for pod in self.cluster.engine_pods(self.node)}
-        untouched = [uid for uid in _uids(progress) if uid in here and not here[uid]["metadata"].get("deletionTimestamp")]
+        untouched = [
+            uid for uid in _uids(progress) if uid in here and not here[uid]["metadata"].get("deletionTimestamp")
+        ]
         if untouched:
-            targets = [Stale(name, entry["pod"], entry["uid"], ()) for name, entry in progress.engines.items() if entry["uid"] in untouched]
+            targets = [
+                Stale(name, entry["pod"], entry["uid"], ())
+                for name, entry in progress.engines.items()
+                if entry["uid"] in untouched
+            ]
             rest = {name: entry for name, entry in progress.engines.items() if entry["uid"] not in untouched}
             self._roll(targets, rest)
         elif progress.engines:
@@ -142,7 +159,9 @@ class NodeRoll:
         return [item for item in self.plan.stale if item.uid in here]
 
     def _roll(self, stale: Sequence[Stale], rest: Mapping[str, Mapping[str, Any]] | None = None) -> None:
-        progress = Progress(since=_now(), request=self.limits.request.replace("none", ""), checkpoint=self.limits.checkpoint)
+        progress = Progress(
+            since=_now(), request=self.limits.request.replace("none", ""), checkpoint=self.limits.checkpoint
+        )
         self._mark(progress.at("drain", engines=rest or {}))
         try:
             before = self._drain()
@@ -151,7 +170,13 @@ class NodeRoll:
                 self._mark(None)  # nothing was stopped
             raise
         engines = {
-            item.daemonset: {"uid": item.uid, "pod": item.pod, "grace": item.grace, **_compared(before.get(item.uid, {}))} for item in stale
+            item.daemonset: {
+                "uid": item.uid,
+                "pod": item.pod,
+                "grace": item.grace,
+                **_compared(before.get(item.uid, {})),
+            }
+            for item in stale
         }
         progress = progress.at("stop", engines={**(rest or {}), **engines}, asking=bool(progress.request))
         self._mark(progress)
@@ -161,7 +186,9 @@ class NodeRoll:
         self._finish(progress)
 
     def _drain(self) -> dict[str, dict[str, float]]:
-        """Wait until no runner is left on the node and no client at its engines; returns the engines' gauges by the uid of their pod."""
+        """Wait until no runner is left on the node and no client at its engines; returns the engines' gauges by the uid
+        of their pod.
+        """
         limits, deadline, ending, quiet = self.limits, time.monotonic() + self.limits.drain, False, 0
         while True:
             runners = [pod for pod in self.cluster.runner_pods(self.node) if not ended(pod)]
@@ -181,8 +208,10 @@ class NodeRoll:
                 names = [pod["metadata"]["name"] for pod in runners]
                 if ending or not limits.end_jobs:
                     raise RolloutError(
-                        f"still in use after {limits.drain} seconds, its engines run on: runner pods {', '.join(names) or 'none'}; "
-                        f"{'; '.join(busy) or 'no clients'}. Expected its jobs to end. Run again later, wait longer (drain_timeout), "
+                        f"still in use after {limits.drain} seconds, its engines run on: runner pods "
+                        f"{', '.join(names) or 'none'}; "
+                        f"{'; '.join(busy) or 'no clients'}. Expected its jobs to end. Run again later, wait longer "
+                        "(drain_timeout), "
                         "or have the jobs ended (end_jobs)"
                     )
                 ending, deadline = True, time.monotonic() + max(120, limits.interval)
@@ -200,7 +229,10 @@ class NodeRoll:
             grace = entry["grace"] + 60
             gone, code = self.cluster.stopped(entry["pod"], entry["uid"], CONTAINER, grace)
             if not gone:
-                raise RolloutError(f"engine pod {entry['pod']} is still stopping after {grace} seconds, expected it to end. See its log")
+                raise RolloutError(
+                    f"engine pod {entry['pod']} is still stopping after {grace} seconds, expected it to end. See its "
+                    "log"
+                )
             self.codes[name] = code
         self._mark(progress.at("start"))
         problems = []
@@ -211,7 +243,9 @@ class NodeRoll:
             if verdict.cache != "lost" and code and before:
                 verdict = CacheVerdict("lost", f"it ended with exit code {code} when it was stopped, expected 0")
             figures = {"before": before, "after": _compared(after)}
-            self.outcome.engines.append({"daemonset": name, "exit_code": code, "cache": verdict.cache, "reason": verdict.reason, **figures})
+            self.outcome.engines.append(
+                {"daemonset": name, "exit_code": code, "cache": verdict.cache, "reason": verdict.reason, **figures}
+            )
             if verdict.cache == "lost":
                 problems.append(f"{name}: {verdict.reason}")
         if problems:
@@ -220,12 +254,16 @@ class NodeRoll:
             raise RolloutError(f"its cache was lost: {'; '.join(problems)}")
         self._mark(None)
 
-    def _compare(self, daemonset: str, before: Mapping[str, float], restoring: bool) -> tuple[dict[str, float], CacheVerdict]:
+    def _compare(
+        self, daemonset: str, before: Mapping[str, float], restoring: bool
+    ) -> tuple[dict[str, float], CacheVerdict]:
         """The figures of the engine that was started, and what they say of its cache. They may lag behind."""
         deadline = time.monotonic() + self.limits.proof
         while True:
             after = self._answer(daemonset)
-            verdict = judge_restore(before, after) if restoring else judge_cache(before, after, self.limits.min_kept_percent)
+            verdict = (
+                judge_restore(before, after) if restoring else judge_cache(before, after, self.limits.min_kept_percent)
+            )
             if verdict.cache == "kept" or time.monotonic() >= deadline:
                 return after, verdict
             time.sleep(self.limits.interval)
@@ -243,7 +281,8 @@ class NodeRoll:
             if time.monotonic() >= deadline:
                 names = ", ".join(pod["metadata"]["name"] for pod in found) or "none"
                 raise RolloutError(
-                    f"the engine of {daemonset} does not answer {self.limits.start} seconds after it was started anew (pods: {names}). "
+                    f"the engine of {daemonset} does not answer {self.limits.start} seconds after it was started anew "
+                    f"(pods: {names}). "
                     "Its node keeps runners away. See the pod's events and log, mend what they name, and run again"
                 )
             time.sleep(self.limits.interval)
@@ -265,10 +304,14 @@ def look(cluster: Any, params: dict[str, Any], intended: list[dict[str, Any]]) -
     nodes = [node for node in cluster.nodes() if not params["nodes"] or node["metadata"]["name"] in params["nodes"]]
     unknown = sorted({*params["nodes"], *params["accept_cache_loss"]} - {node["metadata"]["name"] for node in nodes})
     if unknown:
-        raise ValueError(f"found no engine node {', '.join(unknown)} in the pools {', '.join(params['pools'])}. Correct the names")
+        raise ValueError(
+            f"found no engine node {', '.join(unknown)} in the pools {', '.join(params['pools'])}. Correct the names"
+        )
     templates = with_intended(templates, intended)
     plans = plan(nodes, cluster.engine_pods(), templates, params["restart_older_than"])
-    return [replace(item, drain_only=True, stale=(), progress=None) for item in plans] if params["drain_only"] else plans
+    return (
+        [replace(item, drain_only=True, stale=(), progress=None) for item in plans] if params["drain_only"] else plans
+    )
 
 
 def roll(cluster: Any, batches: Sequence[Sequence[NodePlan]], limits: Limits) -> list[Outcome]:
@@ -289,7 +332,9 @@ def report(todo: Sequence[NodePlan], outcomes: Sequence[Outcome]) -> dict[str, A
     if problems:
         result["lost"] = [outcome.node for outcome in problems if outcome.lost]
         left = [item.node for item in todo if item.node not in {outcome.node for outcome in outcomes}]
-        result["msg"] = "The roll-out stopped: " + "; ".join(f"{outcome.node}: {outcome.problem}" for outcome in problems)
+        result["msg"] = "The roll-out stopped: " + "; ".join(
+            f"{outcome.node}: {outcome.problem}" for outcome in problems
+        )
         result["msg"] += f". Not begun: {', '.join(left) or 'none'}." + (f" {ADVICE}" if result["lost"] else "")
     return result
 

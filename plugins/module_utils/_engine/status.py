@@ -10,10 +10,28 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.rollout_plan import is_ready, owner, plan, version
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.rollout_plan import (
+    is_ready,
+    owner,
+    plan,
+    version,
+)
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._names import ENGINE_TAINT, POOL_LABEL
 
-COLUMNS = ("node", "pool", "engine", "state", "clients", "cache", "persisted", "canary", "free", "checkpoint", "wiped", "restored")
+COLUMNS = (
+    "node",
+    "pool",
+    "engine",
+    "state",
+    "clients",
+    "cache",
+    "persisted",
+    "canary",
+    "free",
+    "checkpoint",
+    "wiped",
+    "restored",
+)
 
 CANARY = {1: "cached", 0: "RUN ANEW", None: "-"}  # of the step that the pod runs after each start
 
@@ -25,7 +43,9 @@ def engines(
     gauges: Mapping[str, Mapping[str, float]],
     states: Mapping[str, Mapping[str, Any]],
 ) -> list[dict[str, Any]]:
-    """One entry an engine, and one for a node that has none, by node. `gauges` and `states` are by the name of the pod."""
+    """One entry an engine, and one for a node that has none, by node. `gauges` and `states` are by the name of the
+    pod.
+    """
     pods = list(pods)
     found: list[dict[str, Any]] = []
     for item in plan(nodes, pods, templates):
@@ -43,7 +63,10 @@ def engines(
         for pod in sorted(here, key=lambda pod: pod["metadata"]["name"]):
             name = pod["metadata"]["name"]
             own = {"daemonset": owner(pod, "DaemonSet"), "version": version(pod), "pod": name, "ready": is_ready(pod)}
-            told = {"figures": dict(gauges.get(name, {})), "checkpoints": list(states.get(name, {}).get("checkpoints") or [])}
+            told = {
+                "figures": dict(gauges.get(name, {})),
+                "checkpoints": list(states.get(name, {}).get("checkpoints") or []),
+            }
             found.append({**common, **own, "stale": stale.get(name, []), **told})
         if not here:
             nothing: dict[str, Any] = {"stale": [], "figures": {}, "checkpoints": []}
@@ -61,7 +84,9 @@ def concerns(entry: Mapping[str, Any]) -> list[str]:
     elif not entry["ready"]:
         found.append("does not answer")
     if entry["rolling"]:
-        found.append(f"in a roll-out at step {entry['rolling']}" + (f": {entry['problem']}" if entry["problem"] else ""))
+        found.append(
+            f"in a roll-out at step {entry['rolling']}" + (f": {entry['problem']}" if entry["problem"] else "")
+        )
     elif entry["barred"]:
         found.append("keeps new runners away")
     if entry["stale"]:
@@ -79,7 +104,9 @@ def table(entries: Sequence[Mapping[str, Any]], now: float | None = None) -> lis
     rows = [COLUMNS, *[_row(entry, clock) for entry in entries]]
     widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
-    return lines + [f"! {entry['node']} {entry['version']}: {concern}" for entry in entries for concern in concerns(entry)]
+    return lines + [
+        f"! {entry['node']} {entry['version']}: {concern}" for entry in entries for concern in concerns(entry)
+    ]
 
 
 def checkpoints(entries: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -81,7 +81,8 @@ class Pool:
 
 
 def pools_from(given: Any, engine: Mapping[str, Any] | None = None) -> list[Pool]:
-    """The pools that fleet_pools states; the default ones where it states none. `engine`: what engines are like unless their pool says it.
+    """The pools that fleet_pools states; the default ones where it states none. `engine`: what engines are like unless
+    their pool says it.
 
     Raises ValueError with all that is wrong.
     """
@@ -92,7 +93,10 @@ def pools_from(given: Any, engine: Mapping[str, Any] | None = None) -> list[Pool
     found = [_pool(item, f"fleet_pools[{index}]", engine or {}, problems) for index, item in enumerate(stated)]
     pools = [pool for pool in found if pool]
     names = [pool.name for pool in pools]
-    problems += [f"fleet_pools: found the pool {name} twice, expected once" for name in sorted({n for n in names if names.count(n) > 1})]
+    problems += [
+        f"fleet_pools: found the pool {name} twice, expected once"
+        for name in sorted({n for n in names if names.count(n) > 1})
+    ]
     if problems:
         raise ValueError("; ".join(problems))
     return pools
@@ -119,16 +123,21 @@ def _pool(item: Any, path: str, defaults: Mapping[str, Any], problems: list[str]
     elif engine in _FALSE:
         own = None
     else:
-        problems.append(f"{where}: found {engine!r}, expected true, false, or a dictionary with some of {', '.join(ENGINE)}")
+        problems.append(
+            f"{where}: found {engine!r}, expected true, false, or a dictionary with some of {', '.join(ENGINE)}"
+        )
         return None
     filled = None
     if own is not None:
-        # A key that is empty is one that is not set. Versions always stand there, so that a pool's engine is never an empty dictionary.
+        # A key that is empty is one that is not set. Versions always stand there, so that a pool's engine is never an
+        # empty dictionary.
         filled = {"versions": [], **defaults, **{key: value for key, value in own.items() if value is not None}}
     return Pool(stated["name"], stated["group"], stated.get("labels") or {}, stated.get("taints") or [], filled)
 
 
-def _validated(path: str, given: Mapping[str, Any], spec: Mapping[str, Any], problems: list[str]) -> dict[str, Any] | None:
+def _validated(
+    path: str, given: Mapping[str, Any], spec: Mapping[str, Any], problems: list[str]
+) -> dict[str, Any] | None:
     """The values in their types, or None and what is wrong with them."""
     unknown = sorted(str(key) for key in given if key not in spec)
     if unknown:
@@ -136,4 +145,8 @@ def _validated(path: str, given: Mapping[str, Any], spec: Mapping[str, Any], pro
         return None
     result = ArgumentSpecValidator(dict(spec)).validate(dict(given))
     problems += [f"{path}: {message}" for message in result.error_messages]
-    return None if result.error_messages else {key: value for key, value in result.validated_parameters.items() if value is not None}
+    return (
+        None
+        if result.error_messages
+        else {key: value for key, value in result.validated_parameters.items() if value is not None}
+    )

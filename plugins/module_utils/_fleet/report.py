@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a fleet is, from the objects of its API. Without times: an idle fleet reads the same twice. Private to the collection."""
+"""What a fleet is, from the objects of its API. Without times: an idle fleet reads the same twice. Private to the
+collection.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,10 @@ def node(item: Object) -> dict[str, Any]:
     """One node."""
     labels, spec, status = item["metadata"].get("labels") or {}, item.get("spec") or {}, item.get("status") or {}
     info = status.get("nodeInfo") or {}
-    taints = (f"{taint['key']}={taint.get('value') or ''}:{taint['effect']}".replace("=:", ":") for taint in spec.get("taints") or ())
+    taints = (
+        f"{taint['key']}={taint.get('value') or ''}:{taint['effect']}".replace("=:", ":")
+        for taint in spec.get("taints") or ()
+    )
     return {
         "name": item["metadata"]["name"],
         "pool": labels.get(POOL_LABEL, ""),
@@ -88,7 +93,11 @@ def fleet(
 ) -> dict[str, Any]:
     """The whole fleet. `engines`: pods of the engine's namespace; those that no DaemonSet made are left out."""
     places = {pod["metadata"]["name"]: str((pod.get("spec") or {}).get("nodeName") or "") for pod in runner_pods}
-    made = [pod for pod in engines if any(owner.get("kind") == "DaemonSet" for owner in pod["metadata"].get("ownerReferences") or ())]
+    made = [
+        pod
+        for pod in engines
+        if any(owner.get("kind") == "DaemonSet" for owner in pod["metadata"].get("ownerReferences") or ())
+    ]
     return {
         "nodes": _by_name([node(item) for item in nodes]),
         "engines": _by_name([engine(pod) for pod in made]),

@@ -13,26 +13,35 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._quantity im
 
 
 def pool_runners(entries: Sequence[Mapping[str, Any]], pool: str, first: str) -> list[Mapping[str, Any]]:
-    """The entries of runner_pools_pools whose runners a pool of nodes takes. `first`: the pool of an entry that names none."""
+    """The entries of runner_pools_pools whose runners a pool of nodes takes. `first`: the pool of an entry that names
+    none.
+    """
     return [entry for entry in entries if (entry.get("pool") or first) == pool]
 
 
 def runner(entry: Mapping[str, Any], resources: Mapping[str, Any], nodes: int) -> dict[str, Any]:
-    """One size of runners: what the scheduler counts for it, and how many of them a node must take when all nodes share alike.
+    """One size of runners: what the scheduler counts for it, and how many of them a node must take when all nodes share
+    alike.
 
     `resources`: of an entry that states none.
     """
     stated = entry.get("resources") or resources
     counted = {**(stated.get("limits") or {}), **(stated.get("requests") or {})}
     share = -(-int(entry.get("replicas", 1)) // max(nodes, 1))
-    return {"name": entry.get("name", ""), "cpu": counted.get("cpu", 0), "memory": counted.get("memory", 0), "max": share}
+    return {
+        "name": entry.get("name", ""),
+        "cpu": counted.get("cpu", 0),
+        "memory": counted.get("memory", 0),
+        "max": share,
+    }
 
 
 def limited(stated: Mapping[str, Any], limits: Mapping[str, Any]) -> dict[str, Any]:
-    """Requests and limits of a container, with a limit for each resource of `limits` that states none: never below its request.
+    """Requests and limits of a container, with a limit for each resource of `limits` that states none: never below its
+    request.
 
-    What is not requested is requested with 0, since Kubernetes would take the limit for a request. Raises ValueError for a quantity that
-    is none.
+    What is not requested is requested with 0, since Kubernetes would take the limit for a request. Raises ValueError
+    for a quantity that is none.
     """
     requests, own = dict(stated.get("requests") or {}), dict(stated.get("limits") or {})
     for name, amount in limits.items():

@@ -22,10 +22,11 @@ except ImportError:  # the module says so
 
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._mirror import is_plain, sha256_digits
 
-# The sha256 of a chart's archive, by the name that fleet_mirror.checksums gives it as well. Only sums that upstream publishes stand here.
-# This one is in the provenance file that cert-manager's maintainers sign. Their registry has the same archive as their repository.
+# The sha256 of a chart's archive, by the name that fleet_mirror.checksums gives it as well. Only sums that upstream
+# publishes stand here. This one is in the provenance file that cert-manager's maintainers sign. Their registry has the
+# same archive as their repository.
 SUMS: dict[str, str] = {
-    "oci://quay.io/jetstack/charts/cert-manager:v1.21.2": "73a56e1728edd6c99f1f31082618c3259d279a76b7ebd3d4bdc5475c2442d34a",
+    "oci://quay.io/jetstack/charts/cert-manager:v1.21.2": "73a56e1728edd6c99f1f31082618c3259d279a76b7ebd3d4bdc5475c2442d34a",  # noqa: E501
 }
 FROM_MIRROR = "fleet_mirror.checksums"
 FROM_PINS = "pinned"
@@ -53,13 +54,17 @@ def record(version: str, sha256: str) -> str:
 
 
 def expected(chart: str, version: str, mirror: Mapping[str, Any], recorded: str) -> list[Expected]:
-    """All sums that are known of a chart: the user's wins over a pinned one, and that over what the cluster remembers."""
+    """All sums that are known of a chart: the user's wins over a pinned one, and that over what the cluster
+    remembers.
+    """
     name, sums = key(chart, version), mirror.get("checksums") or {}
     found = []
     if name in sums:
         given = sha256_digits(sums[name])
         if not _SHA256.fullmatch(given):
-            raise ValueError(f"fleet_mirror.checksums['{name}'] is {sums[name]!r}, expected the 64 hexadecimal digits of a sha256")
+            raise ValueError(
+                f"fleet_mirror.checksums['{name}'] is {sums[name]!r}, expected the 64 hexadecimal digits of a sha256"
+            )
         found.append(Expected(given, FROM_MIRROR))
     elif name in SUMS:
         found.append(Expected(SUMS[name], FROM_PINS))
@@ -70,14 +75,18 @@ def expected(chart: str, version: str, mirror: Mapping[str, Any], recorded: str)
 
 
 def refusal(chart: str, version: str, mirror: Mapping[str, Any], known: list[Expected]) -> tuple[str, str, str]:
-    """Why a chart must not be taken as it comes: what was found, what was expected and what to do; empty where it may be.
+    """Why a chart must not be taken as it comes: what was found, what was expected and what to do; empty where it may
+    be.
 
-    Of a chart whose sum nobody states, TLS alone says from whom it is. What the cluster recorded was taken as it came, the first time.
+    Of a chart whose sum nobody states, TLS alone says from whom it is. What the cluster recorded was taken as it came,
+    the first time.
     """
     if any(one.origin != FROM_CLUSTER for one in known) or not is_plain(chart, mirror):
         return "", "", ""
     found = "its sum is not known, and it comes over plain http: whoever is between can make it any other chart"
-    hint = f"set fleet_mirror.checksums['{key(chart, version)}'] to the sha256 of upstream's chart, or serve it over https"
+    hint = (
+        f"set fleet_mirror.checksums['{key(chart, version)}'] to the sha256 of upstream's chart, or serve it over https"
+    )
     return found, "a sum, or TLS", hint
 
 
@@ -85,7 +94,11 @@ def archive_identity(content: bytes) -> tuple[str, str]:
     """Name and version that a chart's archive says it has. Nothing of it is unpacked."""
     try:
         with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as archive:
-            member = next(member for member in archive if member.isfile() and re.fullmatch(r"(\./)?[^/]+/Chart\.yaml", member.name))
+            member = next(
+                member
+                for member in archive
+                if member.isfile() and re.fullmatch(r"(\./)?[^/]+/Chart\.yaml", member.name)
+            )
             file = archive.extractfile(member)
             chart = yaml.safe_load(file.read(1 << 20) if file else b"")
         return str(chart["name"]), str(chart["version"])
@@ -94,10 +107,16 @@ def archive_identity(content: bytes) -> tuple[str, str]:
 
 
 def with_files(content: bytes, files: Mapping[str, str]) -> bytes:
-    """The archive with other content of some of its files, by their paths in the chart. ValueError where one is not there."""
+    """The archive with other content of some of its files, by their paths in the chart. ValueError where one is not
+    there.
+    """
     target, missing = io.BytesIO(), set(files)
     zipped = gzip.GzipFile(fileobj=target, mode="wb", mtime=0)
-    with zipped, tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as old, tarfile.open(fileobj=zipped, mode="w") as new:
+    with (
+        zipped,
+        tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as old,
+        tarfile.open(fileobj=zipped, mode="w") as new,
+    ):
         for member in old:
             path = member.name.removeprefix("./").partition("/")[2]
             if path not in files or not member.isfile():

@@ -38,7 +38,9 @@ def manifest_diff(before: str, after: str) -> dict[str, str]:
 
 
 def _objects(manifest: str) -> dict[str, Any]:
-    """The objects of a manifest by what they are called. Definitions of kinds are shortened: they are thousands of lines."""
+    """The objects of a manifest by what they are called. Definitions of kinds are shortened: they are thousands of
+    lines.
+    """
     found = {}
     for item in yaml.safe_load_all(manifest):
         if not isinstance(item, Mapping) or not item.get("kind"):
@@ -55,7 +57,9 @@ def _short(item: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _masked(old: Any, new: Any) -> tuple[Any, Any]:
-    """Both sides without what a Secret holds and what names of environment variables call a secret; whether it differs stays visible."""
+    """Both sides without what a Secret holds and what names of environment variables call a secret; whether it differs
+    stays visible.
+    """
     kinds = {item.get("kind") for item in (old, new) if item}
     if kinds == {"Secret"}:
         return _mask_data(old, new, BEFORE), _mask_data(new, old, AFTER)

@@ -21,14 +21,20 @@ TIMEOUT = 60
 
 @dataclass(frozen=True)
 class Helm:
-    """The helm program, which speaks to registries, and how to run a command: its exit code, what it printed, and its errors."""
+    """The helm program, which speaks to registries, and how to run a command: its exit code, what it printed, and its
+    errors.
+    """
 
     program: str
     run: Callable[[list[str]], tuple[int, str, str]]
 
 
-def fetch(chart: str, version: str, mirror: Mapping[str, Any], directory: str, helm: Helm, timeout: int = TIMEOUT) -> tuple[bytes, str]:
-    """The archive, and where it was. `directory`: where helm may write meanwhile. OSError or ValueError say why there is none."""
+def fetch(
+    chart: str, version: str, mirror: Mapping[str, Any], directory: str, helm: Helm, timeout: int = TIMEOUT
+) -> tuple[bytes, str]:
+    """The archive, and where it was. `directory`: where helm may write meanwhile. OSError or ValueError say why there
+    is none.
+    """
     if "://" not in chart:
         return Path(chart).read_bytes(), chart
     source = mirrored(chart, mirror)

@@ -19,7 +19,11 @@ from typing import Any
 
 from ansible.module_utils.urls import open_url
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _published_sums
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host.plan_artifacts import Wanted, remembered, select
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host.plan_artifacts import (
+    Wanted,
+    remembered,
+    select,
+)
 
 PREFIX = ".runnerfleet-"
 
@@ -40,11 +44,18 @@ def file_sha256(path: str) -> str:
 def describe(path: str) -> dict[str, Any]:
     """What is remembered of an installed file."""
     found = os.stat(path)
-    return {"sha256": file_sha256(path), "size": found.st_size, "mtime_ns": found.st_mtime_ns, "mode": found.st_mode & 0o7777}
+    return {
+        "sha256": file_sha256(path),
+        "size": found.st_size,
+        "mtime_ns": found.st_mtime_ns,
+        "mode": found.st_mode & 0o7777,
+    }
 
 
 def look(path: str, recorded: Mapping[str, Any], verify: bool = False) -> str:
-    """What became of an installed file; the content is only read where size or time differ, or where `verify` asks for it."""
+    """What became of an installed file; the content is only read where size or time differ, or where `verify` asks for
+    it.
+    """
     try:
         found = os.lstat(path)
     except FileNotFoundError:
@@ -68,7 +79,9 @@ def read_state(path: str) -> dict[str, Any]:
 
 def write_state(path: str, state: Mapping[str, Any]) -> None:
     """Replace the state file."""
-    with tempfile.NamedTemporaryFile("w", dir=os.path.dirname(path), prefix=PREFIX, delete=False, encoding="utf-8") as text:
+    with tempfile.NamedTemporaryFile(
+        "w", dir=os.path.dirname(path), prefix=PREFIX, delete=False, encoding="utf-8"
+    ) as text:
         json.dump(state, text, indent=1, sort_keys=True)
     os.rename(text.name, path)
 
@@ -105,7 +118,10 @@ def download(want: Wanted, timeout: int) -> str:
     total = hashlib.sha256()
     handle, part = tempfile.mkstemp(dir=want.directory, prefix=PREFIX)
     try:
-        with os.fdopen(handle, "wb") as target, open_url(want.url, timeout=timeout, http_agent="runnerfleet.baremetal") as answer:
+        with (
+            os.fdopen(handle, "wb") as target,
+            open_url(want.url, timeout=timeout, http_agent="runnerfleet.baremetal") as answer,
+        ):
             for block in iter(lambda: answer.read(1 << 20), b""):
                 total.update(block)
                 target.write(block)
@@ -114,13 +130,16 @@ def download(want: Wanted, timeout: int) -> str:
     except Exception as error:
         os.unlink(part)
         raise ArtifactError(
-            f"{want.name} {want.version}: cannot download {want.url}: {error}. Check that this host reaches it (fleet_mirror.url)"
+            f"{want.name} {want.version}: cannot download {want.url}: {error}. Check that this host reaches it "
+            "(fleet_mirror.url)"
         ) from error
     if total.hexdigest() != want.sha256:
         os.unlink(part)
         raise ArtifactError(
-            f"{want.name} {want.version}: {want.url} has the wrong content: expected sha256 {want.sha256} ({want.sum_from}), "
-            f"found {total.hexdigest()}. Nothing was installed. Repair the file on the mirror, or, where the mirror repackages it "
+            f"{want.name} {want.version}: {want.url} has the wrong content: expected sha256 {want.sha256} "
+            f"({want.sum_from}), "
+            f"found {total.hexdigest()}. Nothing was installed. Repair the file on the mirror, or, where the mirror "
+            "repackages it "
             f"on purpose, set fleet_mirror.checksums['{want.upstream}']"
         )
     return part
@@ -151,7 +170,9 @@ def install(pending: list[Wanted], state: dict[str, Any], state_file: str, timeo
     for directory in {want.directory for want in pending}:
         os.makedirs(directory, exist_ok=True)
         for name in os.listdir(directory):
-            if name.startswith(PREFIX):  # left behind by a run that was killed; the lock says that no other one is alive
+            if name.startswith(
+                PREFIX
+            ):  # left behind by a run that was killed; the lock says that no other one is alive
                 os.unlink(os.path.join(directory, name))
     parts: dict[str, str] = {}
     try:

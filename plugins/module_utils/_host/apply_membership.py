@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Gathers what on a host speaks of a cluster, and runs kubeadm. A killed run can be repeated. Private to the collection."""
+"""Gathers what on a host speaks of a cluster, and runs kubeadm. A killed run can be repeated. Private to the
+collection.
+"""
 
 from __future__ import annotations
 
@@ -35,14 +37,20 @@ def read(path: Path) -> str:
 
 
 def node_exists(server: str, ca: str, name: str, token: str = "", certificate: str = "") -> bool | None:
-    """Ask the API for the Node object, as the kubelet (its certificate) or as a joining machine (a token). None: no answer."""
+    """Ask the API for the Node object, as the kubelet (its certificate) or as a joining machine (a token). None: no
+    answer.
+    """
     try:
         context = ssl.create_default_context(cadata=ca)
         if certificate:
             context.load_cert_chain(certificate)
         address = urlsplit(server)
-        connection = http.client.HTTPSConnection(address.hostname or "", address.port or 443, timeout=10, context=context)
-        connection.request("GET", f"/api/v1/nodes/{name}", headers={"Authorization": f"Bearer {token}"} if token else {})
+        connection = http.client.HTTPSConnection(
+            address.hostname or "", address.port or 443, timeout=10, context=context
+        )
+        connection.request(
+            "GET", f"/api/v1/nodes/{name}", headers={"Authorization": f"Bearer {token}"} if token else {}
+        )
         return {200: True, 404: False}.get(connection.getresponse().status)
     except (OSError, http.client.HTTPException, ValueError):
         return None
@@ -81,7 +89,9 @@ def readable(pem: str) -> bool:
 
 
 def lock() -> int:
-    """One at a time on a host: kubeadm inherits the lock, so that it counts even where the module that started it was killed."""
+    """One at a time on a host: kubeadm inherits the lock, so that it counts even where the module that started it was
+    killed.
+    """
     handle = os.open(RUN / "runnerfleet-kubeadm.lock", os.O_CREAT | os.O_RDWR, 0o600)
     fcntl.flock(handle, fcntl.LOCK_EX)
     return handle
@@ -108,7 +118,9 @@ class Kubeadm:
             # sudo's secure_path may lack the directory in which kubeadm looks for kubelet.
             environment = {"PATH": f"{os.environ.get('PATH', '')}:{LOCAL_BIN}"}
             self.ran = True
-            code, out, err = self.module.run_command(arguments, pass_fds=[self.lock, config], environ_update=environment)
+            code, out, err = self.module.run_command(
+                arguments, pass_fds=[self.lock, config], environ_update=environment
+            )
         finally:
             os.close(config)
         if code:
@@ -123,7 +135,11 @@ class Kubeadm:
         elif before.begun:
             # Nothing was stored yet, and a file may be cut off: begin anew.
             self.stop_kubelet()
-            remove(*(KUBERNETES / "pki").rglob("*.*"), *KUBERNETES.glob("*.conf"), *(KUBERNETES / "manifests").glob("*.yaml"))
+            remove(
+                *(KUBERNETES / "pki").rglob("*.*"),
+                *KUBERNETES.glob("*.conf"),
+                *(KUBERNETES / "manifests").glob("*.yaml"),
+            )
         mark()
         done = self("init", self.module.params["config"], ignore, "--skip-token-print")
         return done and remove(KUBERNETES / MARK)
@@ -180,13 +196,18 @@ def registered(name: str) -> bool:
     return True
 
 
-def change(module: AnsibleModule, found: membership.Evidence, verdict: membership.Membership, kubeadm: Kubeadm) -> str | None:
+def change(
+    module: AnsibleModule, found: membership.Evidence, verdict: membership.Membership, kubeadm: Kubeadm
+) -> str | None:
     """Do what the verdict says; returns why it could not be done."""
     params, name = module.params, module.params["node_name"]
     finished = verdict.state == "member"
     if verdict.action == "join" and not finished:
         if not params["cluster_ca"]:
-            return "state=joined needs token and cluster_ca, found cluster_ca empty: a join without a pinned CA is never tried"
+            return (
+                "state=joined needs token and cluster_ca, found cluster_ca empty: a join without a pinned CA is "
+                "never tried"
+            )
         # No token is given to a name that has a Node.
         endpoint = f"https://{membership.api_endpoint(params['config'])}"
         taken = not params["token"] or node_exists(endpoint, params["cluster_ca"], name, token=params["token"])
@@ -199,8 +220,13 @@ def change(module: AnsibleModule, found: membership.Evidence, verdict: membershi
         remove(KUBERNETES / "bootstrap-kubelet.conf", KUBERNETES / MARK)
         return None
     if not (kubeadm.init(found) if verdict.action == "init" else kubeadm.join(found)):
-        return f"kubeadm {verdict.action} failed, tries: {len(kubeadm.errors)}. The first ended with: {kubeadm.errors[0]}"
+        return (
+            f"kubeadm {verdict.action} failed, tries: {len(kubeadm.errors)}. The first ended with: {kubeadm.errors[0]}"
+        )
     close()
     if verdict.action == "join" and not registered(name):
-        return f"kubeadm join ended, but the kubelet has registered no node within {REGISTRATION_SECONDS} s. See `journalctl -u kubelet`"
+        return (
+            f"kubeadm join ended, but the kubelet has registered no node within {REGISTRATION_SECONDS} s. See "
+            "`journalctl -u kubelet`"
+        )
     return None

@@ -32,12 +32,17 @@ class HostConfig(Host):
         if lacking:
             named = ", ".join(f"{name} ({why})" if why else name for name, why in lacking.items())
             raise HostError(
-                f"this kernel ({os.uname().release}) has no {named}: neither loaded, built in, nor known to modprobe and allowed to load. "
-                "Install the kernel's full module package (for example linux-modules-extra or kernel-modules), boot another kernel, "
+                f"this kernel ({os.uname().release}) has no {named}: neither loaded, built in, nor known to modprobe "
+                "and allowed to load. "
+                "Install the kernel's full module package (for example linux-modules-extra or kernel-modules), boot "
+                "another kernel, "
                 "or take out the line that forbids it"
             )
         if required or optional:
-            self.file(f"/etc/modules-load.d/{stem}.conf", pure.modules_text([name for name in required + optional if name in known]))
+            self.file(
+                f"/etc/modules-load.d/{stem}.conf",
+                pure.modules_text([name for name in required + optional if name in known]),
+            )
         for name in absent:
             if name in known:
                 self.note(f"kernel module {name}", "not loaded\n", "loaded\n")
@@ -86,7 +91,10 @@ class HostConfig(Host):
         """What no unit and no fstab stands behind has to be taken out by a person."""
         fixed = [f"{source.name} {source.why}" for source in probe_swap.sources() if not source.links]
         if fixed:
-            raise HostError(f"swap would be on again after the next boot: {'; '.join(fixed)}. Take that out, or let kubelet run with swap")
+            raise HostError(
+                f"swap would be on again after the next boot: {'; '.join(fixed)}. Take that out, or let kubelet run "
+                "with swap"
+            )
 
     def swap_off(self) -> None:
         """No swap, now and at boot."""
@@ -164,11 +172,16 @@ class HostConfig(Host):
         planned = not self.real and bool(paths & self.touched)
         for action in pure.unit_actions(want, unit, min(ages, default=None), planned):
             if self.real and (unit.masked or not unit.known):
-                raise HostError(f"{want['name']} is {'masked' if unit.masked else 'not known to systemd'}; expected a unit to {action}")
+                raise HostError(
+                    f"{want['name']} is {'masked' if unit.masked else 'not known to systemd'}; expected a unit to "
+                    f"{action}"
+                )
             self.note(f"{action} {want['name']}", "", f"{action}\n")
             if self.real:
                 try:
                     self.command("systemctl", action, want["name"])
                 except HostError as error:
-                    journal = self.module.run_command(["journalctl", "--no-pager", "--lines=20", f"--unit={want['name']}"])[1]
+                    journal = self.module.run_command(
+                        ["journalctl", "--no-pager", "--lines=20", f"--unit={want['name']}"]
+                    )[1]
                     raise HostError(f"{error}. Its last lines:\n{journal.strip()}") from error

@@ -24,5 +24,11 @@ FILES = (
     "/etc/kubernetes/pki/ca.crt",
     "/var/lib/kubelet/config.yaml",
 )
-API, MANAGER, SCHEDULER, ETCD, KUBELET = "kube-apiserver", "kube-controller-manager", "kube-scheduler", "etcd", "kubelet"
+API, MANAGER, SCHEDULER, ETCD, KUBELET = (
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "etcd",
+    "kubelet",
+)
 PROGRAMS = (API, MANAGER, SCHEDULER, ETCD, KUBELET)

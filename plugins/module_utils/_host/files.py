@@ -79,7 +79,9 @@ class Host:
         if self.real:
             directory = os.path.dirname(path)
             os.makedirs(directory, exist_ok=True)
-            with tempfile.NamedTemporaryFile("w", dir=directory, prefix=".runnerfleet-", delete=False, encoding="utf-8") as text:
+            with tempfile.NamedTemporaryFile(
+                "w", dir=directory, prefix=".runnerfleet-", delete=False, encoding="utf-8"
+            ) as text:
                 text.write(content)
                 os.fchmod(text.fileno(), int(mode, 8))
                 text.flush()

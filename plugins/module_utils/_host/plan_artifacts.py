@@ -36,14 +36,20 @@ class Wanted:
         return self.path if self.unpack else posixpath.dirname(self.path)
 
 
-def wanted(artifacts: Sequence[Mapping[str, Any]], destinations: Mapping[str, Mapping[str, Any]], machine: str) -> list[Wanted]:
+def wanted(
+    artifacts: Sequence[Mapping[str, Any]], destinations: Mapping[str, Mapping[str, Any]], machine: str
+) -> list[Wanted]:
     """Join what the artifacts filter says with where each one goes, for the architecture of this host."""
     arch = MACHINES.get(machine)
     if arch is None:
-        raise ValueError(f"this host is a {machine} machine; release files are known for {', '.join(sorted(set(MACHINES.values())))}")
+        raise ValueError(
+            f"this host is a {machine} machine; release files are known for {', '.join(sorted(set(MACHINES.values())))}"
+        )
     names = [artifact["name"] for artifact in artifacts]
     if sorted(names) != sorted(destinations):
-        raise ValueError(f"artifacts and destinations must name the same things; found {sorted(names)} and {sorted(destinations)}")
+        raise ValueError(
+            f"artifacts and destinations must name the same things; found {sorted(names)} and {sorted(destinations)}"
+        )
     return [_wanted(artifact, destinations[artifact["name"]], arch) for artifact in artifacts]
 
 
@@ -51,7 +57,9 @@ def _wanted(artifact: Mapping[str, Any], destination: Mapping[str, Any], arch: s
     name, version = artifact["name"], artifact["version"]
     source = artifact["sources"].get(arch)
     if source is None:
-        raise ValueError(f"{name} {version}: there is no release file for {arch}, only for {', '.join(artifact['sources'])}")
+        raise ValueError(
+            f"{name} {version}: there is no release file for {arch}, only for {', '.join(artifact['sources'])}"
+        )
     path = destination["path"]
     if not path.startswith("/"):
         raise ValueError(f"destinations.{name}.path must be absolute, found {path!r}")
@@ -70,7 +78,9 @@ def _wanted(artifact: Mapping[str, Any], destination: Mapping[str, Any], arch: s
 
 
 def remembered(want: Wanted, record: Mapping[str, Any] | None) -> str:
-    """The published sum that a file of this version was checked against when it was installed, so that it need not be asked for again."""
+    """The published sum that a file of this version was checked against when it was installed, so that it need not be
+    asked for again.
+    """
     same = record and (record.get("version"), record.get("sum_from")) == (want.version, want.sum_from)
     return str(record["sha256"]) if record and same else ""
 
@@ -103,7 +113,9 @@ def select(members: Sequence[tuple[str, bool]], want: Wanted) -> dict[str, str]:
         if program and any(fnmatch.fnmatchcase(posixpath.normpath(member), pattern) for pattern in want.members):
             chosen[member] = posixpath.join(want.path, posixpath.basename(member))
     unmatched = [
-        pattern for pattern in want.members if not any(fnmatch.fnmatchcase(posixpath.normpath(member), pattern) for member in chosen)
+        pattern
+        for pattern in want.members
+        if not any(fnmatch.fnmatchcase(posixpath.normpath(member), pattern) for member in chosen)
     ]
     if unmatched:
         raise ValueError(f"{want.url} holds no program that matches {', '.join(unmatched)}")

@@ -90,7 +90,8 @@ def _worker(found: Evidence, host: str, cluster: str, now: datetime) -> tuple[st
         return (
             "foreign",
             "refuse",
-            f"the host belongs to another cluster: found {host} in /etc/kubernetes/pki/ca.crt, expected {cluster} (fleet_kubeconfig). "
+            f"the host belongs to another cluster: found {host} in /etc/kubernetes/pki/ca.crt, expected {cluster} "
+            "(fleet_kubeconfig). "
             "Take it out of that cluster (drain it there, `kubeadm reset` here), or correct fleet_kubeconfig",
         )
     if found.admin_conf or found.manifests or found.etcd_data:
@@ -110,7 +111,8 @@ def _worker(found: Evidence, host: str, cluster: str, now: datetime) -> tuple[st
         return (
             "foreign",
             "refuse",
-            f"found {', '.join(found.traces)} without a CA to tell whose they are, expected none of them or a whole membership. "
+            f"found {', '.join(found.traces)} without a CA to tell whose they are, expected none of them or a whole "
+            "membership. "
             "Run `kubeadm reset` on the host if they may go",
         )
     if valid:
@@ -124,7 +126,8 @@ def _control_plane(found: Evidence, host: str, cluster: str, now: datetime) -> t
         return (
             "foreign",
             "refuse",
-            f"this control plane is not the one of fleet_kubeconfig: found {host} in /etc/kubernetes/pki/ca.crt, expected {cluster}. "
+            f"this control plane is not the one of fleet_kubeconfig: found {host} in /etc/kubernetes/pki/ca.crt, "
+            f"expected {cluster}. "
             "Point fleet_kubeconfig at another file, or the inventory at the right host",
         )
     if found.begun:
@@ -134,8 +137,10 @@ def _control_plane(found: Evidence, host: str, cluster: str, now: datetime) -> t
             return (
                 "absent",
                 "refuse",
-                f"found a kubeconfig of a cluster (CA {cluster}) at fleet_kubeconfig, expected none, as this one is not made yet. "
-                "Move that file away, or correct fleet_kubeconfig, or leave the group of control planes empty to use that cluster",
+                f"found a kubeconfig of a cluster (CA {cluster}) at fleet_kubeconfig, expected none, as this one is "
+                "not made yet. "
+                "Move that file away, or correct fleet_kubeconfig, or leave the group of control planes empty to use "
+                "that cluster",
             )
         return "absent", "init", "the control plane is not initialised"
     if host and found.admin_conf and "kube-apiserver.yaml" in found.manifests:
@@ -151,8 +156,10 @@ def _control_plane(found: Evidence, host: str, cluster: str, now: datetime) -> t
 def still_registered(node: str) -> str:
     """Why a host without a usable membership must not take over a Node object that exists."""
     return (
-        f"the cluster already has a node {node}, and this host cannot prove to be it: found a Node object, expected none. "
-        f"If the machine was reinstalled, or its membership broke, run `kubectl delete node {node}` and then this play again; "
+        f"the cluster already has a node {node}, and this host cannot prove to be it: found a Node object, expected "
+        "none. "
+        f"If the machine was reinstalled, or its membership broke, run `kubectl delete node {node}` and then this play "
+        "again; "
         "if another machine has that name, rename this host in the inventory"
     )
 
@@ -161,12 +168,14 @@ def check_node_name(name: str) -> None:
     """A node is named like its inventory host, and the API accepts only DNS names in lower case."""
     if len(name) > 253 or not _NODE_NAME.fullmatch(name):
         raise ValueError(
-            f"node name: found {name!r}, expected a DNS name in lower case (letters, digits, dashes, dots). Rename the inventory host"
+            f"node name: found {name!r}, expected a DNS name in lower case (letters, digits, dashes, dots). Rename the "
+            "inventory host"
         )
 
 
 def kubeconfig(text: str, *more: str) -> dict[str, str]:
-    """The few scalars of a kubeconfig as kubeadm and kubelet write it (one cluster, one user), without a YAML parser on the host.
+    """The few scalars of a kubeconfig as kubeadm and kubelet write it (one cluster, one user), without a YAML parser on
+    the host.
 
     `more`: other keys than those that are no secret.
     """
@@ -194,7 +203,8 @@ def api_endpoint(documents: Sequence[dict[str, Any]]) -> str:
             if endpoint:
                 return str(endpoint)
     raise ValueError(
-        "config: found no JoinConfiguration with discovery.bootstrapToken.apiServerEndpoint, expected one with host:port of the API"
+        "config: found no JoinConfiguration with discovery.bootstrapToken.apiServerEndpoint, expected one with "
+        "host:port of the API"
     )
 
 
@@ -229,7 +239,9 @@ class _Certificate:
 
 
 def _certificate(pem: str) -> _Certificate:
-    """The two fields of an X.509 certificate that matter here. Managed hosts have neither openssl nor a library for it for sure."""
+    """The two fields of an X.509 certificate that matter here. Managed hosts have neither openssl nor a library for it
+    for sure.
+    """
     match = _PEM.search(pem)
     if not match:
         raise ValueError("found no certificate in PEM form")

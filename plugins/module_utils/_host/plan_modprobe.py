@@ -60,7 +60,9 @@ def file_name(path: str) -> str:
 
 
 def barred(name: str, cmdline: str) -> str:
-    """The word of the kernel's command line that forbids a module. (blacklist= and modprobe.blacklist= only forbid aliases.)"""
+    """The word of the kernel's command line that forbids a module. (blacklist= and modprobe.blacklist= only forbid
+    aliases.)
+    """
     for word in cmdline.split():
         key, _equals, value = word.partition("=")
         if key == "module_blacklist" and plain(name) in map(plain, value.split(",")):
@@ -69,7 +71,9 @@ def barred(name: str, cmdline: str) -> str:
 
 
 def forbidden(names: Iterable[str], files: Mapping[str, str], cmdline: str, locked: bool) -> str:
-    """What forbids to load a module together with those that it needs; `names` are those which the kernel lacks. Empty for nothing."""
+    """What forbids to load a module together with those that it needs; `names` are those which the kernel lacks. Empty
+    for nothing.
+    """
     for name in names:
         path, command = install_line(name, files)
         if path and not loads(command):

@@ -13,7 +13,8 @@ from typing import Any
 
 HEADER = "# Managed by runnerfleet.baremetal: changes made here are lost."
 
-# Where a kernel shows that it has a feature, whether or not a module was loaded for it: path, and a line that must be in it.
+# Where a kernel shows that it has a feature, whether or not a module was loaded for it: path, and a line that must be
+# in it.
 MODULE_EVIDENCE: dict[str, tuple[str, str]] = {
     "overlay": ("/proc/filesystems", "overlay"),
     "br_netfilter": ("/proc/sys/net/bridge/bridge-nf-call-iptables", ""),
@@ -59,17 +60,19 @@ def sysctl_value(value: Any) -> str:
 
 
 def sysctl_path(key: str) -> str:
-    """The file of a kernel parameter, in either notation of sysctl.d(5): the first separator, a dot or a slash, is the one that separates.
+    """The file of a kernel parameter, in either notation of sysctl.d(5): the first separator, a dot or a slash, is the
+    one that separates.
 
-    Behind a first dot, dots and slashes change places; behind a first slash, both stay as they are. So net.ipv4.conf.bond0/101.rp_filter
-    and net/ipv4/conf/bond0.101/rp_filter are the same.
+    Behind a first dot, dots and slashes change places; behind a first slash, both stay as they are. So
+    net.ipv4.conf.bond0/101.rp_filter and net/ipv4/conf/bond0.101/rp_filter are the same.
     """
     first = next((character for character in key if character in "./"), "")
     path = key.translate(str.maketrans("./", "/.")) if first == "." else key
     parts = path.split("/")
     if len(parts) < 2 or not all(re.fullmatch(r"[A-Za-z0-9_:@][A-Za-z0-9_.:@+~-]*", part) for part in parts):
         raise ValueError(
-            f"sysctls: {key!r} is not the name of a kernel parameter; expected a form like net.ipv4.ip_forward, or with a dot inside "
+            f"sysctls: {key!r} is not the name of a kernel parameter; expected a form like net.ipv4.ip_forward, or "
+            "with a dot inside "
             "a name net/ipv4/conf/bond0.101/rp_filter"
         )
     return "/proc/sys/" + path
@@ -82,7 +85,9 @@ def without_swap(fstab: str) -> str:
         fields = line.split()
         return len(fields) >= 3 and not fields[0].startswith("#") and fields[2] == "swap"
 
-    return "".join(f"# no swap on a kubelet's host: {line}" if is_swap(line) else line for line in fstab.splitlines(keepends=True))
+    return "".join(
+        f"# no swap on a kubelet's host: {line}" if is_swap(line) else line for line in fstab.splitlines(keepends=True)
+    )
 
 
 def parse_units(text: str) -> dict[str, dict[str, str]]:
@@ -127,7 +132,8 @@ class Unit:
 def unit_actions(want: Mapping[str, Any], unit: Unit, newest_change: float | None, planned: bool) -> list[str]:
     """What to do with a unit: enable, start, restart.
 
-    newest_change: seconds since the newest of the files it must be restarted for was changed. planned: this run would change one of them.
+    newest_change: seconds since the newest of the files it must be restarted for was changed. planned: this run would
+    change one of them.
     """
     actions = []
     if want.get("enabled") and not unit.enabled and (unit.can_enable or not unit.known):

@@ -26,7 +26,9 @@ def loadable(module: AnsibleModule, name: str) -> bool:
 
 
 def forbidden(name: str) -> str:
-    """What forbids to load a module or one that it needs: a file of modprobe.d with its line, or the kernel. Empty for nothing."""
+    """What forbids to load a module or one that it needs: a file of modprobe.d with its line, or the kernel. Empty for
+    nothing.
+    """
     files = {path: read(path) or "" for folder in plan_modprobe.FOLDERS for path in glob.glob(f"{folder}/*.conf")}
     needed = plan_modprobe.dependencies(name, read(f"/lib/modules/{os.uname().release}/modules.dep") or "")
     lacking = [one for one in [*needed, name] if not present(one)]
@@ -35,7 +37,9 @@ def forbidden(name: str) -> str:
 
 
 def missing(module: AnsibleModule, names: Iterable[str]) -> dict[str, str]:
-    """The modules that this kernel neither has nor may load, with what forbids it; empty where modprobe does not know the module."""
+    """The modules that this kernel neither has nor may load, with what forbids it; empty where modprobe does not know
+    the module.
+    """
     return {name: forbidden(name) for name in names if not present(name) and not loadable(module, name)}
 
 
@@ -46,13 +50,17 @@ def packet_filters(module: AnsibleModule) -> list[str]:
 
 
 def nf_tables_answers() -> bool:
-    """Whether the kernel answers for the number of its rule set. In a container neither /sys/module nor /lib/modules would tell."""
+    """Whether the kernel answers for the number of its rule set. In a container neither /sys/module nor /lib/modules
+    would tell.
+    """
     subsystem, get_generation, request, error = 10, 16, 1, 2
     family = struct.pack("=BBH", 0, 0, 0)
     try:
         with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12) as netlink:  # 12: NETLINK_NETFILTER
             netlink.settimeout(2)
-            netlink.send(struct.pack("=IHHII", 16 + len(family), subsystem << 8 | get_generation, request, 1, 0) + family)
+            netlink.send(
+                struct.pack("=IHHII", 16 + len(family), subsystem << 8 | get_generation, request, 1, 0) + family
+            )
             return bool(struct.unpack_from("=IH", netlink.recv(4096))[1] != error)
     except OSError:
         return False

@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What turns swap on at the next boot: fstab, units, init scripts, rc.local, cron, udev. Reads only. Private to the collection."""
+"""What turns swap on at the next boot: fstab, units, init scripts, rc.local, cron, udev. Reads only. Private to the
+collection.
+"""
 
 from __future__ import annotations
 
@@ -20,14 +22,17 @@ OWN = "etc/systemd/system"
 FOLDERS = (OWN, "run/systemd/system", "usr/local/lib/systemd/system", "usr/lib/systemd/system", "lib/systemd/system")
 GENERATED = ("run/systemd/generator", "run/systemd/generator.early", "run/systemd/generator.late")
 SWAPON = re.compile(r"^(?!\s*[#;]).*\bswapon\b(?!\s+(-s|--show|--summary))", re.MULTILINE)
-# A program that cannot be read as a script is known by its unit's name: zramswap, zram-config, dphys-swapfile, systemd-swap, swapspace.
+# A program that cannot be read as a script is known by its unit's name: zramswap, zram-config, dphys-swapfile,
+# systemd-swap, swapspace.
 NAMES = re.compile(r"(.*zram.*|(.*-)?swap(file|space|on)?)(@.*)?\.service")
 SCRIPT_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True)
 class Source:
-    """Something that turns swap on at boot. `links`: what has to go so that it does not; none where a person has to take it out."""
+    """Something that turns swap on at boot. `links`: what has to go so that it does not; none where a person has to
+    take it out.
+    """
 
     name: str
     why: str
@@ -95,7 +100,9 @@ def units() -> Iterator[Source]:
     through_target = masked("swap.target")
     for unit, links in wanted(FOLDERS).items():
         started = re.sub(r"\.(timer|path|socket)$", ".service", unit)
-        activated = re.search(r"^(?:Unit|Service)=(\S+)$", unit_text(unit, links[0]), re.MULTILINE) if started != unit else None
+        activated = (
+            re.search(r"^(?:Unit|Service)=(\S+)$", unit_text(unit, links[0]), re.MULTILINE) if started != unit else None
+        )
         started = activated[1] if activated else started
         why = reason(started, unit_text(started, links[0]))
         asking = [link for link in links if not (through_target and link.parent.name.startswith("swap.target."))]
@@ -104,7 +111,9 @@ def units() -> Iterator[Source]:
 
 
 def of_target() -> Iterator[Source]:
-    """What generators let swap.target ask for, unless that is masked: partitions by their type, zram-generator, fstab."""
+    """What generators let swap.target ask for, unless that is masked: partitions by their type, zram-generator,
+    fstab.
+    """
     if not masked("swap.target"):
         for unit in wanted(GENERATED):
             if unit.endswith(".swap"):
@@ -121,16 +130,28 @@ def of_target() -> Iterator[Source]:
 def scripts() -> Iterator[Source]:
     """SysV scripts, rc.local, cron and udev."""
     for script in sorted(at("etc/init.d").glob("*")):
-        links = [link for link in sorted(at("etc").glob("rc[2345S].d/S*")) if os.path.basename(os.path.realpath(link)) == script.name]
+        links = [
+            link
+            for link in sorted(at("etc").glob("rc[2345S].d/S*"))
+            if os.path.basename(os.path.realpath(link)) == script.name
+        ]
         native = any(at(f"{folder}/{script.name}.service").exists() for folder in FOLDERS)
         if links and not native and not masked(f"{script.name}.service") and SWAPON.search(text(script)):
-            yield Source(f"/{script.relative_to(ROOT)}", "calls swapon", tuple("/" + str(link.relative_to(ROOT)) for link in links))
+            yield Source(
+                f"/{script.relative_to(ROOT)}",
+                "calls swapon",
+                tuple("/" + str(link.relative_to(ROOT)) for link in links),
+            )
     for name in ("etc/rc.local", "etc/rc.d/rc.local"):
         if os.access(at(name), os.X_OK) and SWAPON.search(text(at(name))):
             yield Source(f"/{name}", "calls swapon")
     crontabs = [
         at("etc/crontab"),
-        *(p for folder in ("etc/cron.d", "var/spool/cron", "var/spool/cron/crontabs") for p in sorted(at(folder).glob("*"))),
+        *(
+            p
+            for folder in ("etc/cron.d", "var/spool/cron", "var/spool/cron/crontabs")
+            for p in sorted(at(folder).glob("*"))
+        ),
     ]
     for path in crontabs:
         if re.search(r"^\s*@reboot\b.*\bswapon\b", text(path), re.MULTILINE):

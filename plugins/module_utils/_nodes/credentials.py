@@ -4,7 +4,8 @@
 
 """Who may become which node, and by which credential: pure decisions over what the API says. Private to the collection.
 
-A bootstrap token is for one host, and a certificate is signed for the name of the host that the token was made for, and for no other.
+A bootstrap token is for one host, and a certificate is signed for the name of the host that the token was made for, and
+for no other.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ CLIENT_SIGNER = "kubernetes.io/kube-apiserver-client-kubelet"
 SERVING_SIGNER = "kubernetes.io/kubelet-serving"
 TOKEN_TYPE, TOKEN_USER = "bootstrap.kubernetes.io/token", "system:bootstrap:"
 NODE_USER, NODE_GROUP = "system:node:", "system:nodes"
-# kubeadm gives this group what a join needs. With it, and with the groups of every token, the API is asked who approves by itself.
+# kubeadm gives this group what a join needs. With it, and with the groups of every token, the API is asked who approves
+# by itself.
 JOIN_GROUP = "system:bootstrappers:kubeadm:default-node-token"
 TOKEN_GROUPS = ("system:bootstrappers", JOIN_GROUP, "system:authenticated")
 AUTOMATIC_BINDING = "kubeadm:node-autoapprove-bootstrap"
@@ -48,7 +50,9 @@ Object = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Expected:
-    """The one certificate that a requester may have. `addresses`: what a serving certificate may name beside the node's name."""
+    """The one certificate that a requester may have. `addresses`: what a serving certificate may name beside the node's
+    name.
+    """
 
     node: str
     user: str
@@ -118,10 +122,13 @@ def taken(node: Object) -> str:
     meta = node["metadata"]
     name, since = meta["name"], clean(meta.get("creationTimestamp") or "an unknown time", 30)
     return (
-        f"the cluster has a node {name} (since {since}), and this host says that it has not joined: found a Node object, expected none. "
-        "The host's word is not taken, and it was sent no token. If the machine was reinstalled, or its membership broke, run "
+        f"the cluster has a node {name} (since {since}), and this host says that it has not joined: found a Node "
+        "object, expected none. "
+        "The host's word is not taken, and it was sent no token. If the machine was reinstalled, or its membership "
+        "broke, run "
         f"`kubectl delete node {name}` and then this play again; where its drive was replaced, replace_drive.yml with "
-        f"-e replace_drive_rejoin={name}. If another machine has that name, rename this host in the inventory. If none of these is so, "
+        f"-e replace_drive_rejoin={name}. If another machine has that name, rename this host in the inventory. If none "
+        "of these is so, "
         "take the machine for stolen"
     )
 
@@ -137,7 +144,12 @@ def age(node: Object, now: datetime) -> float:
 
 def automatic_question(group: str = "nodeclient") -> dict[str, Any]:
     """What kube-controller-manager asks before it approves a joining machine's request by itself."""
-    attributes = {"group": "certificates.k8s.io", "resource": "certificatesigningrequests", "verb": "create", "subresource": group}
+    attributes = {
+        "group": "certificates.k8s.io",
+        "resource": "certificatesigningrequests",
+        "verb": "create",
+        "subresource": group,
+    }
     spec = {"user": f"{TOKEN_USER}000000", "groups": list(TOKEN_GROUPS), "resourceAttributes": attributes}
     return {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": spec}
 
@@ -149,7 +161,9 @@ def pending(request: Object) -> bool:
 
 
 def refusal(request: Object, expected: Expected) -> str:
-    """Why a CertificateSigningRequest is not the one that is expected; empty where it is, in every field that the signer looks at."""
+    """Why a CertificateSigningRequest is not the one that is expected; empty where it is, in every field that the
+    signer looks at.
+    """
     spec = request.get("spec") or {}
     if spec.get("username") != expected.user:
         return f"found requester {clean(spec.get('username'), 100)}, expected {expected.user}"
@@ -159,7 +173,10 @@ def refusal(request: Object, expected: Expected) -> str:
     if not isinstance(usages, list) or len(set(map(str, usages))) != len(usages):
         return "found usages that are no list of different words"
     if set(usages) - {"key encipherment"} != _USAGES[expected.signer]:
-        return f"found usages {clean(', '.join(map(str, usages)), 100)}, expected {', '.join(sorted(_USAGES[expected.signer]))}"
+        return (
+            f"found usages {clean(', '.join(map(str, usages)), 100)}, expected "
+            f"{', '.join(sorted(_USAGES[expected.signer]))}"
+        )
     try:
         asked = x509.load_der_x509_csr(_only_block(str(spec.get("request") or "")))
         good = asked.is_signature_valid
@@ -170,7 +187,10 @@ def refusal(request: Object, expected: Expected) -> str:
         return f"found a request that cannot be read ({type(error).__name__}), expected one PKCS #10 block in PEM form"
     wanted = {(NameOID.ORGANIZATION_NAME, NODE_GROUP), (NameOID.COMMON_NAME, f"{NODE_USER}{expected.node}")}
     if len(attributes) != len(wanted) or set(attributes) != wanted:
-        return f"found subject {clean(asked.subject.rfc4514_string(), 200)}, expected O={NODE_GROUP}, CN={NODE_USER}{expected.node}"
+        return (
+            f"found subject {clean(asked.subject.rfc4514_string(), 200)}, expected O={NODE_GROUP}, "
+            f"CN={NODE_USER}{expected.node}"
+        )
     if not good:
         return "found a request that its own key has not signed"
     strong = isinstance(key, ec.EllipticCurvePublicKey) or (isinstance(key, rsa.RSAPublicKey) and key.key_size >= 2048)
@@ -180,14 +200,20 @@ def refusal(request: Object, expected: Expected) -> str:
 
 
 def _only_block(encoded: str) -> bytes:
-    """DER of a PEM text that is one block and nothing else: of two blocks the signer, which is another parser, may read the other."""
+    """DER of a PEM text that is one block and nothing else: of two blocks the signer, which is another parser, may read
+    the other.
+    """
     text = base64.b64decode(encoded, validate=True).decode("ascii")
     first, _newline, rest = text.partition("\n")
     body, _newline, last = rest.rstrip("\n").rpartition("\n")
     der = base64.b64decode(body.replace("\n", ""), validate=True)
     plain = base64.b64encode(der).decode()
     lines = [plain[start : start + 64] for start in range(0, len(plain), 64)]
-    if (first, body.split("\n"), last) != ("-----BEGIN CERTIFICATE REQUEST-----", lines, "-----END CERTIFICATE REQUEST-----"):
+    if (first, body.split("\n"), last) != (
+        "-----BEGIN CERTIFICATE REQUEST-----",
+        lines,
+        "-----END CERTIFICATE REQUEST-----",
+    ):
         raise ValueError("more, or less, than a block")
     return der
 
@@ -208,7 +234,10 @@ def _names_refusal(extensions: Mapping[Any, Any], expected: Expected) -> str:
         and not (isinstance(name, x509.IPAddress) and name.value in own)
     ]
     if strange:
-        return f"found alternative names {_shown(strange)}, expected {', '.join([expected.node, *sorted(map(str, own))])} and no other"
+        return (
+            f"found alternative names {_shown(strange)}, expected "
+            f"{', '.join([expected.node, *sorted(map(str, own))])} and no other"
+        )
     return "" if names else "found no alternative names, expected the node's name or address"
 
 

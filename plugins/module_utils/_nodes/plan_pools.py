@@ -2,10 +2,12 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Labels and taints of the nodes of each pool, and what must change to get there. This module util is private to the collection.
+"""Labels and taints of the nodes of each pool, and what must change to get there. This module util is private to the
+collection.
 
-Ownership decides what may be removed. Of labels the API keeps it (managed fields of our field manager). The list of taints has one
-owner only, so an annotation names the taints that were set from here; the pool taint is known by its key.
+Ownership decides what may be removed. Of labels the API keeps it (managed fields of our field manager). The list of
+taints has one owner only, so an annotation names the taints that were set from here; the pool taint is known by its
+key.
 """
 
 from __future__ import annotations
@@ -86,7 +88,9 @@ def wanted_nodes(pools: Sequence[Mapping[str, Any]]) -> dict[str, Wanted]:
         wanted = Wanted(pool_labels(pool), pool_taints(pool))
         for node in pool["nodes"]:
             if node in nodes and home[node] != name:
-                problems.append(f"node {node} is in the pools {home[node]} and {name}, expected one pool. Take it out of a group")
+                problems.append(
+                    f"node {node} is in the pools {home[node]} and {name}, expected one pool. Take it out of a group"
+                )
             home.setdefault(node, name)
             nodes.setdefault(node, wanted)
     if problems:
@@ -102,16 +106,24 @@ def pool_labels(pool: Mapping[str, Any]) -> dict[str, str]:
 
 def pool_taints(pool: Mapping[str, Any]) -> tuple[Taint, ...]:
     """Taints that a pool's nodes keep; the start-up taint comes and goes by itself."""
-    own = tuple(Taint(str(taint["key"]), str(taint["effect"]), str(taint.get("value") or "")) for taint in pool.get("taints") or [])
+    own = tuple(
+        Taint(str(taint["key"]), str(taint["effect"]), str(taint.get("value") or ""))
+        for taint in pool.get("taints") or []
+    )
     return (*own, Taint(POOL_TAINT, "NoSchedule", str(pool["name"]))) if pool.get("engine") else own
 
 
 def join_taints(pools: Sequence[Mapping[str, Any]], groups: Sequence[str]) -> list[dict[str, str]]:
-    """Taints with which a host in these inventory groups registers, so that nothing lands on it before its pool and engine are set up."""
+    """Taints with which a host in these inventory groups registers, so that nothing lands on it before its pool and
+    engine are set up.
+    """
     engines = [pool for pool in pools if pool.get("engine") and pool["group"] in groups]
     if not engines:
         return []
-    return [{"key": POOL_TAINT, "value": str(engines[0]["name"]), "effect": "NoSchedule"}, {"key": ENGINE_TAINT, "effect": "NoSchedule"}]
+    return [
+        {"key": POOL_TAINT, "value": str(engines[0]["name"]), "effect": "NoSchedule"},
+        {"key": ENGINE_TAINT, "effect": "NoSchedule"},
+    ]
 
 
 def pool_members(pools: Sequence[Mapping[str, Any]], groups: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
@@ -122,7 +134,10 @@ def pool_members(pools: Sequence[Mapping[str, Any]], groups: Mapping[str, Sequen
         if pool["group"] not in groups
     ]
     if missing:
-        raise ValueError("; ".join(missing) + f". Expected one of: {', '.join(sorted(groups))}. Add the group, or correct fleet_pools")
+        raise ValueError(
+            "; ".join(missing)
+            + f". Expected one of: {', '.join(sorted(groups))}. Add the group, or correct fleet_pools"
+        )
     return [
         {
             **{key: value for key, value in pool.items() if key != "group"},
@@ -138,7 +153,9 @@ def plan_node(node: Mapping[str, Any], wanted: Wanted) -> Plan:
     meta, spec = node["metadata"], node.get("spec") or {}
     labels, owned = meta.get("labels") or {}, owned_labels(meta)
     stale = owned - set(wanted.labels)
-    label_change = bool(stale) or any(key not in owned or labels.get(key) != value for key, value in wanted.labels.items())
+    label_change = bool(stale) or any(
+        key not in owned or labels.get(key) != value for key, value in wanted.labels.items()
+    )
     shown = {key for key in labels if key in owned or (key in wanted.labels and labels[key] != wanted.labels[key])}
 
     taints = list(spec.get("taints") or [])

@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Rules of the API about nodes: how long a kubelet's certificate lasts, and who is put out. Pure objects. Private to the collection."""
+"""Rules of the API about nodes: how long a kubelet's certificate lasts, and who is put out. Pure objects. Private to
+the collection.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,11 @@ import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nodes.credentials import CLIENT_SIGNER, MANAGED, NODE_USER
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nodes.credentials import (
+    CLIENT_SIGNER,
+    MANAGED,
+    NODE_USER,
+)
 
 GROUP = "/apis/admissionregistration.k8s.io/v1"
 LIFE, EXPELLED = "runnerfleet-node-certificates", "runnerfleet-expelled-nodes"
@@ -20,16 +26,23 @@ _OF_POD = "authentication.kubernetes.io/node-name"
 Object = Mapping[str, Any]
 
 
-def _pair(kind: str, name: str, spec: dict[str, Any], binding: dict[str, Any], annotations: Mapping[str, str]) -> list[dict[str, Any]]:
+def _pair(
+    kind: str, name: str, spec: dict[str, Any], binding: dict[str, Any], annotations: Mapping[str, str]
+) -> list[dict[str, Any]]:
     meta = {"name": name, "labels": MANAGED, **({"annotations": dict(annotations)} if annotations else {})}
     head = {"apiVersion": "admissionregistration.k8s.io/v1", "metadata": meta}
-    return [{**head, "kind": kind, "spec": spec}, {**head, "kind": f"{kind}Binding", "spec": {"policyName": name, **binding}}]
+    return [
+        {**head, "kind": kind, "spec": spec},
+        {**head, "kind": f"{kind}Binding", "spec": {"policyName": name, **binding}},
+    ]
 
 
 def certificate_life(seconds: int) -> list[dict[str, Any]]:
-    """A kubelet's client certificate ends after so many seconds at the latest: at a join, and each time that it renews itself.
+    """A kubelet's client certificate ends after so many seconds at the latest: at a join, and each time that it renews
+    itself.
 
-    The signer's own limit (kube-controller-manager) is the same for what kubelets serve with, which nobody renews between two plays.
+    The signer's own limit (kube-controller-manager) is the same for what kubelets serve with, which nobody renews
+    between two plays.
     """
     rule = {
         "apiGroups": ["certificates.k8s.io"],
@@ -57,7 +70,9 @@ def certificate_life(seconds: int) -> list[dict[str, Any]]:
 
 
 def expelled(names: Sequence[str]) -> list[dict[str, Any]]:
-    """Whoever speaks with the certificate of one of these nodes, or with the token of a pod on it, writes nothing any more."""
+    """Whoever speaks with the certificate of one of these nodes, or with the token of a pod on it, writes nothing any
+    more.
+    """
     listed = sorted(set(names))
     users = json.dumps([f"{NODE_USER}{name}" for name in listed])
     of_pods = f"has(request.userInfo.extra) && '{_OF_POD}' in request.userInfo.extra"
@@ -77,20 +92,24 @@ def expelled(names: Sequence[str]) -> list[dict[str, Any]]:
                 "reason": "Forbidden",
             },
             {
-                "expression": f"!({of_pods} && request.userInfo.extra['{_OF_POD}'].exists(name, name in {json.dumps(listed)}))",
+                "expression": f"!({of_pods} && request.userInfo.extra['{_OF_POD}'].exists(name, name in "
+                f"{json.dumps(listed)}))",
                 "message": "the node of this pod is expelled (fleet_expelled_nodes)",
                 "reason": "Forbidden",
             },
         ],
     }
-    return _pair("ValidatingAdmissionPolicy", EXPELLED, spec, {"validationActions": ["Deny"]}, {NAMES: json.dumps(listed)})
+    return _pair(
+        "ValidatingAdmissionPolicy", EXPELLED, spec, {"validationActions": ["Deny"]}, {NAMES: json.dumps(listed)}
+    )
 
 
 def path(item: Object) -> str:
     """Where an object of these kinds is."""
-    kind = {"MutatingAdmissionPolicy": "mutatingadmissionpolicies", "ValidatingAdmissionPolicy": "validatingadmissionpolicies"}.get(
-        item["kind"], f"{item['kind'].lower()}s"
-    )
+    kind = {
+        "MutatingAdmissionPolicy": "mutatingadmissionpolicies",
+        "ValidatingAdmissionPolicy": "validatingadmissionpolicies",
+    }.get(item["kind"], f"{item['kind'].lower()}s")
     return f"{GROUP}/{kind}/{item['metadata']['name']}"
 
 
@@ -107,8 +126,10 @@ def expelled_names(policy: Object) -> set[str]:
 def refusal(name: str) -> str:
     """Why a host of this name is not joined, nor left alone."""
     return (
-        f"the name {name} is expelled: found it in fleet_expelled_nodes, or in ValidatingAdmissionPolicy {EXPELLED}, expected a host that "
-        "may be a node. Take it out of the inventory. Where the machine is set up anew and may come back, take its name out of "
+        f"the name {name} is expelled: found it in fleet_expelled_nodes, or in ValidatingAdmissionPolicy {EXPELLED}, "
+        "expected a host that "
+        "may be a node. Take it out of the inventory. Where the machine is set up anew and may come back, take its "
+        "name out of "
         "fleet_expelled_nodes and run expel_node.yml, which lifts it"
     )
 
@@ -134,7 +155,9 @@ def _secrets(spec: Object) -> Iterator[str]:
             yield str(volume["secret"].get("secretName"))
         yield from (str(source["secret"].get("name")) for source in _sources(volume) if source.get("secret"))
     for container in [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]:
-        yield from (str(item["secretRef"].get("name")) for item in container.get("envFrom") or () if item.get("secretRef"))
+        yield from (
+            str(item["secretRef"].get("name")) for item in container.get("envFrom") or () if item.get("secretRef")
+        )
         keys = [(item.get("valueFrom") or {}).get("secretKeyRef") for item in container.get("env") or ()]
         yield from (str(key.get("name")) for key in keys if key)
     yield from (str(item.get("name")) for item in spec.get("imagePullSecrets") or ())

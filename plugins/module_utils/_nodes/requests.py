@@ -70,7 +70,9 @@ class Requests:
         """Delete the tokens of these names; returns them, node by id."""
         found = self.tokens(names)
         with ThreadPoolExecutor(THREADS) as pool:
-            list(pool.map(lambda ident: self.call("DELETE", f"{_SECRETS}/bootstrap-token-{ident}", passed=(404,)), found))
+            list(
+                pool.map(lambda ident: self.call("DELETE", f"{_SECRETS}/bootstrap-token-{ident}", passed=(404,)), found)
+            )
         return found
 
     def automatic(self) -> bool:
@@ -87,10 +89,14 @@ class Requests:
         while self.automatic():
             if time.monotonic() > deadline:
                 raise CredentialError(
-                    f"the cluster approves every certificate that a joining machine asks for: found, {RBAC_SECONDS} s after "
-                    f"ClusterRoleBinding {credentials.AUTOMATIC_BINDING} was deleted, that {credentials.JOIN_GROUP} may still create "
-                    "certificatesigningrequests/nodeclient, expected not. Any of these machines could become any node. Delete the "
-                    "ClusterRoleBinding that gives it (`kubectl get clusterrolebindings -o wide | grep nodeclient`) and run again"
+                    f"the cluster approves every certificate that a joining machine asks for: found, {RBAC_SECONDS} s "
+                    "after "
+                    f"ClusterRoleBinding {credentials.AUTOMATIC_BINDING} was deleted, that {credentials.JOIN_GROUP} "
+                    "may still create "
+                    "certificatesigningrequests/nodeclient, expected not. Any of these machines could become any node. "
+                    "Delete the "
+                    "ClusterRoleBinding that gives it (`kubectl get clusterrolebindings -o wide | grep nodeclient`) "
+                    "and run again"
                 )
             time.sleep(POLL_SECONDS)
         return True
@@ -98,14 +104,18 @@ class Requests:
     def decide(self, request: dict[str, Any], expected: credentials.Expected, deny: bool = True) -> str:
         """Approve a request that is the expected one; returns why it is not, after denying it."""
         reason = credentials.refusal(request, expected)
-        kind, message = ("Denied", f"refused: {reason}") if reason else ("Approved", f"the certificate of node {expected.node}")
+        kind, message = (
+            ("Denied", f"refused: {reason}") if reason else ("Approved", f"the certificate of node {expected.node}")
+        )
         if not reason or deny:
             body = credentials.decided(request, kind, message, datetime.now(timezone.utc))
             self.call("PUT", f"{_REQUESTS}/{request['metadata']['name']}/approval", body=body, passed=(404, 409))
         return reason
 
     def approve_joins(self, names: Collection[str]) -> list[str] | None:
-        """One look: approve what the tokens of these names ask for, each for its own. None once there are no such tokens."""
+        """One look: approve what the tokens of these names ask for, each for its own. None once there are no such
+        tokens.
+        """
         tokens = self.tokens(names)
         if not tokens:
             return None
@@ -136,7 +146,11 @@ class Requests:
         if not any("serverTLSBootstrap: true" in str(text) for text in config.values()):
             return set()
         new = {name for name, node in self.nodes(names).items() if credentials.age(node, now) < NEW_SECONDS}
-        users = {str(request["spec"].get("username")) for request in self.requests(credentials.SERVING_SIGNER)} if new else set()
+        users = (
+            {str(request["spec"].get("username")) for request in self.requests(credentials.SERVING_SIGNER)}
+            if new
+            else set()
+        )
         return {name for name in new if f"{credentials.NODE_USER}{name}" not in users}
 
     def apply(self, objects: Sequence[Mapping[str, Any]], dry: bool = False) -> bool | None:
@@ -158,14 +172,18 @@ class Requests:
         return policies.expelled_names(self.call("GET", policy, passed=(404,)))
 
     def await_expelled(self, names: Sequence[str]) -> None:
-        """Wait until the API server holds to the policy, which takes it a moment: tried in each one's name, without writing."""
+        """Wait until the API server holds to the policy, which takes it a moment: tried in each one's name, without
+        writing.
+        """
         deadline = time.monotonic() + RULE_SECONDS
         for name in names:
             while not self._denied(name):
                 if time.monotonic() > deadline:
                     raise CredentialError(
-                        f"{name} may still write: found, {RULE_SECONDS} s after ValidatingAdmissionPolicy {policies.EXPELLED} was written, "
-                        "that the API server lets it make a Node, expected that it denies that. Its Node was not deleted, since it would "
+                        f"{name} may still write: found, {RULE_SECONDS} s after ValidatingAdmissionPolicy "
+                        f"{policies.EXPELLED} was written, "
+                        "that the API server lets it make a Node, expected that it denies that. Its Node was not "
+                        "deleted, since it would "
                         "be made again. See the policy's status, and run again"
                     )
                 time.sleep(POLL_SECONDS)
@@ -189,7 +207,9 @@ class Requests:
     def deny_pending(self, names: Collection[str]) -> list[str]:
         """Deny what these nodes ask for now; returns the requests' names."""
         users, denied = {f"{credentials.NODE_USER}{name}" for name in names}, []
-        for request in filter(credentials.pending, [*self.requests(credentials.CLIENT_SIGNER), *self.requests(credentials.SERVING_SIGNER)]):
+        for request in filter(
+            credentials.pending, [*self.requests(credentials.CLIENT_SIGNER), *self.requests(credentials.SERVING_SIGNER)]
+        ):
             if request["spec"].get("username") in users:
                 body = credentials.decided(request, "Denied", "the node is expelled", datetime.now(timezone.utc))
                 name = request["metadata"]["name"]
@@ -237,7 +257,11 @@ class Requests:
 
 
 def _without_record(item: Mapping[str, Any]) -> dict[str, Any]:
-    meta = {key: value for key, value in (item.get("metadata") or {}).items() if key not in ("managedFields", "resourceVersion")}
+    meta = {
+        key: value
+        for key, value in (item.get("metadata") or {}).items()
+        if key not in ("managedFields", "resourceVersion")
+    }
     return {**item, "metadata": meta}
 
 
@@ -247,7 +271,9 @@ def _token_id(request: dict[str, Any]) -> str:
 
 
 def approve_until(requests: Requests, names: Iterable[str], seconds: float) -> tuple[list[str], str]:
-    """Approve as long as there are tokens of these names; returns whose certificates were approved, and the last look's error."""
+    """Approve as long as there are tokens of these names; returns whose certificates were approved, and the last look's
+    error.
+    """
     wanted, trouble = set(names), ""
     approved: set[str] = set()
     deadline = time.monotonic() + seconds

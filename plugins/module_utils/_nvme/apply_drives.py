@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Writes to drives: claims, partition tables, filesystems. Every step can be interrupted and repeated. Private to the collection."""
+"""Writes to drives: claims, partition tables, filesystems. Every step can be interrupted and repeated. Private to the
+collection.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,13 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.model 
     Placed,
     table_uuid,
 )
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.probe_drives import CLAIM, CLAIM_AT, Drives, device_of, mountinfo
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.probe_drives import (
+    CLAIM,
+    CLAIM_AT,
+    Drives,
+    device_of,
+    mountinfo,
+)
 
 LINUX = "0FC63DAF-8483-4772-8E79-3D69D8477DE4"
 MAKE = {
@@ -64,13 +72,18 @@ class Writer:
             self.call(["udevadm", "settle", "--timeout=60"])
 
     def claim(self, planned: Drive, wipe: bool) -> int:
-        """Prove the drive empty while nobody else can open it, then mark it as taken; returns the descriptor that keeps others out."""
+        """Prove the drive empty while nobody else can open it, then mark it as taken; returns the descriptor that keeps
+        others out.
+        """
         descriptor = os.open(planned.node, os.O_RDWR | os.O_EXCL)
         try:
             now = self.drives.read(planned.identity, held=descriptor)
             if now != planned:
                 lost = "; ".join([*now.blocked, *now.found]) or now.node
-                raise ValueError(f"{planned.identity} has changed since it was read ({lost}): nothing was written to it, run this again")
+                raise ValueError(
+                    f"{planned.identity} has changed since it was read ({lost}): nothing was written to it, run this "
+                    "again"
+                )
             if wipe:
                 for start, size in [*((p.start, p.size) for p in planned.partitions), (0, planned.size)]:
                     zero(descriptor, start, size)
@@ -96,7 +109,10 @@ class Writer:
             lines = ["label: gpt", f"label-id: {table_uuid(planned)}"]
             for part in data["partitions"]:
                 start, size = part.start // planned.sector, part.size // planned.sector
-                lines.append(f'start={start}, size={size}, type={LINUX}, uuid={table_uuid(planned, part.name)}, name="{part.name}"')
+                lines.append(
+                    f"start={start}, size={size}, type={LINUX}, uuid={table_uuid(planned, part.name)}, "
+                    f'name="{part.name}"'
+                )
             self.call([*SFDISK, "--wipe", "never", planned.node], data="\n".join(lines))
             # The kernel may know partitions of a former table, or have no parser for this one.
             self.drives.run(["partx", "--delete", planned.node])
@@ -123,8 +139,12 @@ class Writer:
         name = MARK + volume.name
         if partition.number:
             now = self.drives.read(place.drive.identity)
-            if now.node != place.drive.node or not any((p.number, p.name) == (partition.number, name + NEW) for p in now.partitions):
-                raise ValueError(f"{place.drive.identity} has changed since it was read: nothing was written to it, run this again")
+            if now.node != place.drive.node or not any(
+                (p.number, p.name) == (partition.number, name + NEW) for p in now.partitions
+            ):
+                raise ValueError(
+                    f"{place.drive.identity} has changed since it was read: nothing was written to it, run this again"
+                )
             self.ready(place.drive, partition)
         held = os.open(partition.node, os.O_RDWR | os.O_EXCL)  # fails on a partition in use
         try:
@@ -132,7 +152,9 @@ class Writer:
             zero(held, 0, partition.size)
         finally:
             os.close(held)
-        self.call([a.format(uuid=partition.uuid, label=volume.name) for a in MAKE[volume.filesystem]] + [partition.node])
+        self.call(
+            [a.format(uuid=partition.uuid, label=volume.name) for a in MAKE[volume.filesystem]] + [partition.node]
+        )
         if partition.number:
             self.call([*SFDISK, "--part-label", place.drive.node, str(partition.number), name])
         else:
@@ -146,7 +168,9 @@ class Writer:
 
     def grow_filesystem(self, place: Placed) -> None:
         """To the size of what it lies on; it may have it already."""
-        self.call([a.format(mount=place.volume.mount, node=place.partition.node) for a in GROW[place.volume.filesystem]])
+        self.call(
+            [a.format(mount=place.volume.mount, node=place.partition.node) for a in GROW[place.volume.filesystem]]
+        )
 
     def do_extend(self, identity: str, data: Mapping[str, Any]) -> None:
         """The partition, with a name that says so, then its filesystem, then the name."""
@@ -160,7 +184,10 @@ class Writer:
             raise ValueError(f"{identity} has changed since it was read: nothing was written to it, run this again")
         if have.size < wished.size:
             line = f'size={wished.size // drive.sector}, name="{name}{GROWING}"'
-            self.call([*SFDISK, "--wipe", "never", "--wipe-partitions", "never", "--partno", str(wished.number), drive.node], data=line)
+            self.call(
+                [*SFDISK, "--wipe", "never", "--wipe-partitions", "never", "--partno", str(wished.number), drive.node],
+                data=line,
+            )
         self.ready(drive, wished)
         self.grow_filesystem(place)
         self.call([*SFDISK, "--part-label", drive.node, str(wished.number), name])
@@ -174,7 +201,10 @@ class Writer:
         sysfs = Path("/sys/class/block", os.path.basename(partition.node))
         wished = (str(partition.start // 512), str(partition.size // 512))
         for attempt in range(100):
-            if device_of(partition.node) and ((sysfs / "start").read_text().strip(), (sysfs / "size").read_text().strip()) == wished:
+            if (
+                device_of(partition.node)
+                and ((sysfs / "start").read_text().strip(), (sysfs / "size").read_text().strip()) == wished
+            ):
                 return
             if attempt % 20 == 0:
                 self.call(["partx", "--update", drive.node])

@@ -35,7 +35,9 @@ class Erasure:
     @property
     def text(self) -> str:
         """For people."""
-        how = {USER_DATA: "its own secure erase", CRYPTOGRAPHIC: "its own cryptographic erase"}.get(self.ses, "zeros from end to end")
+        how = {USER_DATA: "its own secure erase", CRYPTOGRAPHIC: "its own cryptographic erase"}.get(
+            self.ses, "zeros from end to end"
+        )
         return f"{self.drive.identity} ({self.drive.node}, {self.drive.model or 'no model'}): {how}"
 
 
@@ -47,7 +49,9 @@ class Eraser:
         self.writer = Writer(drives)
 
     def plan(self, names: Sequence[str], kept: Sequence[str]) -> tuple[list[Erasure], list[str]]:
-        """What is to be erased, and why not. `kept`: names of drives that stay in use; one that is not there keeps nothing."""
+        """What is to be erased, and why not. `kept`: names of drives that stay in use; one that is not there keeps
+        nothing.
+        """
         planned: dict[str, Erasure] = {}
         refusals = []
         stay = {node for name in kept if (node := self._node(name))}
@@ -77,7 +81,10 @@ class Eraser:
         if not os.path.basename(node).startswith("nvme"):
             return 0
         controller = self._asked("id-ctrl", node)
-        if int(controller.get("fna", 0)) & (FORMATS_ALL | ERASES_ALL) and len(self._asked("list-ns", node).get("nsid_list", [])) != 1:
+        if (
+            int(controller.get("fna", 0)) & (FORMATS_ALL | ERASES_ALL)
+            and len(self._asked("list-ns", node).get("nsid_list", [])) != 1
+        ):
             raise ValueError(f"{node}: its controller erases all of its namespaces at once. Erase them by hand")
         return CRYPTOGRAPHIC if int(controller.get("fna", 0)) & CAN_CRYPTOGRAPHIC else USER_DATA
 
@@ -85,14 +92,18 @@ class Eraser:
         return dict(json.loads(self.writer.call(["nvme", command, node, "--output-format=json"])))
 
     def erase(self, erasure: Erasure) -> None:
-        """Erase a drive that is still what the plan saw, while nobody else can open it; and see that nothing of it is left."""
+        """Erase a drive that is still what the plan saw, while nobody else can open it; and see that nothing of it is
+        left.
+        """
         planned = erasure.drive
         descriptor = os.open(planned.node, os.O_RDWR | os.O_EXCL)
         try:
             now = self.drives.read(planned.identity, held=descriptor)
             if now != planned:
                 lost = "; ".join([*now.blocked, *now.found]) or now.node
-                raise ValueError(f"{planned.identity} has changed since it was read ({lost}): it was not erased, run this again")
+                raise ValueError(
+                    f"{planned.identity} has changed since it was read ({lost}): it was not erased, run this again"
+                )
             self.drives.run(["partx", "--delete", planned.node])
             if not erasure.ses:
                 for start in range(0, planned.size, PIECE):
@@ -101,13 +112,15 @@ class Eraser:
         finally:
             os.close(descriptor)
         if erasure.ses:
-            # No --force: it opens the drive exclusively by itself, and waits 10 seconds for somebody to change their mind.
+            # No --force: it opens the drive exclusively by itself, and waits 10 seconds for somebody to change their
+            # mind.
             self.writer.call(["nvme", "format", planned.node, f"--ses={erasure.ses}"])
         self.writer.settle()
         left = self.drives.read(planned.identity)
         if not blank(left):
             raise ValueError(
-                f"{planned.identity} was erased, and yet there is {'; '.join(left.found) or 'something'} on it. Do not let it go"
+                f"{planned.identity} was erased, and yet there is {'; '.join(left.found) or 'something'} on it. Do not "
+                "let it go"
             )
 
 

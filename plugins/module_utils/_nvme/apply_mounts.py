@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Applies the steps of a plan; those for mounts are here. Every step can be interrupted and repeated. Private to the collection."""
+"""Applies the steps of a plan; those for mounts are here. Every step can be interrupted and repeated. Private to the
+collection.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,8 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.plan_m
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.probe_drives import device_of, mountinfo
 
 MOVING = ".moving-to-nvme"
-# What lies on an array or in a volume that does not run yet is not known before, nor is a drive the same after its sectors changed.
+# What lies on an array or in a volume that does not run yet is not known before, nor is a drive the same after its
+# sectors changed.
 REPLAN = ("sectors", "array", "rebuild", "assemble", "activate")
 FSTRIM = "/usr/lib/systemd/system/fstrim.timer", "/lib/systemd/system/fstrim.timer"
 # As their programs make them: what pods and images are given is root's alone from the first moment.
@@ -49,7 +52,9 @@ def filled(path: str) -> bool:
 
 
 def immutable(path: str) -> None:
-    """Nothing can be written to a mount point while it is not mounted; where the filesystem has no such flag, nothing is lost."""
+    """Nothing can be written to a mount point while it is not mounted; where the filesystem has no such flag, nothing
+    is lost.
+    """
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         flags = struct.unpack("i", fcntl.ioctl(descriptor, GET_FLAGS, struct.pack("i", 0)))[0]
@@ -74,12 +79,20 @@ def mutable(path: str) -> None:
 
 
 def owner_of(volume: Volume) -> tuple[int, int, int]:
-    """Owner, group and mode of the volume's root, -1 where nothing is wished; raises ValueError for a name that the host does not know."""
+    """Owner, group and mode of the volume's root, -1 where nothing is wished; raises ValueError for a name that the
+    host does not know.
+    """
     try:
-        owner = int(volume.owner) if volume.owner.isdigit() else pwd.getpwnam(volume.owner).pw_uid if volume.owner else -1
-        group = int(volume.group) if volume.group.isdigit() else grp.getgrnam(volume.group).gr_gid if volume.group else -1
+        owner = (
+            int(volume.owner) if volume.owner.isdigit() else pwd.getpwnam(volume.owner).pw_uid if volume.owner else -1
+        )
+        group = (
+            int(volume.group) if volume.group.isdigit() else grp.getgrnam(volume.group).gr_gid if volume.group else -1
+        )
     except KeyError as error:
-        raise ValueError(f"volume {volume.name}: {error.args[0]} on this host: make it first, or give its number") from None
+        raise ValueError(
+            f"volume {volume.name}: {error.args[0]} on this host: make it first, or give its number"
+        ) from None
     return owner, group, int(volume.mode, 8) if volume.mode else -1
 
 
@@ -104,12 +117,18 @@ class Host(Stripes):
         running = []
         if hidden:
             running = [s for s in services if self.drives.run(["systemctl", "is-active", "--quiet", s])[0] == 0]
-        trim = any(map(os.path.exists, FSTRIM)) and not os.path.lexists("/etc/systemd/system/timers.target.wants/fstrim.timer")
-        strange = frozenset(p.volume.mount for p in placed if p.volume.mount and not owned(p.volume, p.volume.mount in table))
+        trim = any(map(os.path.exists, FSTRIM)) and not os.path.lexists(
+            "/etc/systemd/system/timers.target.wants/fstrim.timer"
+        )
+        strange = frozenset(
+            p.volume.mount for p in placed if p.volume.mount and not owned(p.volume, p.volume.mount in table)
+        )
         return System(files, table, links, hidden, frozenset(running), trim, strange)
 
     def apply(self, steps: Sequence[Step]) -> bool:
-        """The steps in their order, up to one whose outcome the next ones have to be planned from; returns whether that was all."""
+        """The steps in their order, up to one whose outcome the next ones have to be planned from; returns whether that
+        was all.
+        """
         reload = True
         for step in steps:
             if step.action in ("mount", "bind", "remount", "enable") and reload:
@@ -123,7 +142,9 @@ class Host(Stripes):
         return True
 
     def forget_jobs(self, units: Sequence[str]) -> None:
-        """At a boot without its drive, a mount waits for it. A reload that names another drive would let it go ahead of that one."""
+        """At a boot without its drive, a mount waits for it. A reload that names another drive would let it go ahead of
+        that one.
+        """
         if units:
             for job in self.call(["systemctl", "show", "--property=Job", "--value", *units]).split():
                 if job != "0":
@@ -144,7 +165,10 @@ class Host(Stripes):
         immutable(target)
         self.call(["systemctl", "start", mount.unit])
         if mount_table().get(target) != (device_of(mount.node), mount.root):
-            raise ValueError(f"{mount.unit} was started, but {mount.node} is not mounted at {target}: see `systemctl status {mount.unit}`")
+            raise ValueError(
+                f"{mount.unit} was started, but {mount.node} is not mounted at {target}: see `systemctl status "
+                f"{mount.unit}`"
+            )
 
     def do_own(self, target: str, data: Mapping[str, Any]) -> None:
         mount: Mount = data["mount"]
@@ -162,13 +186,16 @@ class Host(Stripes):
         """Set the data aside in one step; do_bind, which also runs after an interruption, copies it."""
         mount: Mount = data["mount"]
         if os.path.exists(mount.source) or os.path.exists(target + MOVING):
-            raise ValueError(f"{target} holds data, and so does {mount.source}: move one of them away, then run this again")
+            raise ValueError(
+                f"{target} holds data, and so does {mount.source}: move one of them away, then run this again"
+            )
         mutable(target)
         os.rename(target, target + MOVING)
 
     def do_bind(self, target: str, data: Mapping[str, Any]) -> None:
         mount: Mount = data["mount"]
-        # The volume was proven to be mounted by the step before, or by the plan: this directory is not on the root disk.
+        # The volume was proven to be mounted by the step before, or by the plan: this directory is not on the root
+        # disk.
         if mount_table().get(mount.volume.mount) != (device_of(mount.node), "/"):
             raise ValueError(f"{mount.volume.mount} is not mounted: nothing is made below it")
         if not os.path.exists(mount.source):

@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Reads and writes our volume group and our md array. Every step can be interrupted and repeated. Private to the collection."""
+"""Reads and writes our volume group and our md array. Every step can be interrupted and repeated. Private to the
+collection.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,21 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.apply_drives import Writer
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.model import ARRAY, GROUP, MARK, NEW, Drive, Partition, Placed
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.plan_stripe import CHUNK, OFFSET, Group, drive_tag
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.model import (
+    ARRAY,
+    GROUP,
+    MARK,
+    NEW,
+    Drive,
+    Partition,
+    Placed,
+)
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.plan_stripe import (
+    CHUNK,
+    OFFSET,
+    Group,
+    drive_tag,
+)
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.probe_drives import device_of, text
 
 # In a volume's own metadata while it grows: an interrupted run is known by it.
@@ -40,11 +55,18 @@ class Stripes(Writer):
         ours = [r for r in rows if GROUP in tags(r, "vg_tags")]
         groups = sorted({r["vg_uuid"] for r in ours})
         if any(r["vg_name"] == GROUP and r not in ours for r in rows):
-            return Group(refusal=f"a volume group {GROUP} exists and was not made by this role: vgrename {GROUP} <another name>")
+            return Group(
+                refusal=f"a volume group {GROUP} exists and was not made by this role: vgrename {GROUP} <another name>"
+            )
         if len(groups) > 1:
-            return Group(refusal=f"{len(groups)} volume groups carry the tag {GROUP}, one is expected: vgrename or vgexport the other")
+            return Group(
+                refusal=f"{len(groups)} volume groups carry the tag {GROUP}, one is expected: vgrename or vgexport the "
+                "other"
+            )
         if any(r["vg_name"] != GROUP for r in ours):
-            return Group(refusal=f"our volume group has the name {ours[0]['vg_name']}: vgrename {ours[0]['vg_name']} {GROUP}")
+            return Group(
+                refusal=f"our volume group has the name {ours[0]['vg_name']}: vgrename {ours[0]['vg_name']} {GROUP}"
+            )
         if not ours:
             return Group()
         named = {device_of(d.node): d.seed for d in drives}
@@ -56,7 +78,9 @@ class Stripes(Writer):
                 free[seed] = total[seed] - int(row["pv_pe_alloc_count"])
         lost = sum(bool(r["pv_missing"]) for r in ours)
         present = {drive_tag(seed) for seed in total}
-        gone = [t.partition("=")[2] for t in tags(ours[0], "vg_tags") if t.startswith(drive_tag("")) and t not in present]
+        gone = [
+            t.partition("=")[2] for t in tags(ours[0], "vg_tags") if t.startswith(drive_tag("")) and t not in present
+        ]
         group = Group(
             uuid=f"lvm:{groups[0]}",
             missing=tuple(gone[:lost] or [f"{lost} drive(s)"]) if lost else (),
@@ -82,7 +106,9 @@ class Stripes(Writer):
             active = row["lv_kernel_major"] not in ("", "-1")
             seen = self.drives.probe(f"/dev/{GROUP}/{name}") if active and not name.endswith(NEW) else {}
             device = f"{row['lv_kernel_major']}:{row['lv_kernel_minor']}" if active else ""
-            part = Partition(0, MARK + name, 0, size, f"/dev/{GROUP}/{name}", seen.get("TYPE", ""), seen.get("UUID", ""), device)
+            part = Partition(
+                0, MARK + name, 0, size, f"/dev/{GROUP}/{name}", seen.get("TYPE", ""), seen.get("UUID", ""), device
+            )
             volumes.append(part)
             if "thin" in row["lv_layout"].split(","):
                 foreign.add(name.removesuffix(NEW))
@@ -99,9 +125,15 @@ class Stripes(Writer):
             return Group(kind)
         if len(uuids) > 1:
             return Group(
-                kind, refusal=f"the drives belong to {len(uuids)} arrays named {GROUP}: mdadm --zero-superblock those of one of them"
+                kind,
+                refusal=f"the drives belong to {len(uuids)} arrays named {GROUP}: mdadm --zero-superblock those of one "
+                "of them",
             )
-        holders = [h for d in members for h in sorted(Path("/sys/class/block", os.path.basename(d.node), "holders").glob("md*"))]
+        holders = [
+            h
+            for d in members
+            for h in sorted(Path("/sys/class/block", os.path.basename(d.node), "holders").glob("md*"))
+        ]
         holder = holders[0].name if holders else ""
         sysfs = Path("/sys/class/block", holder)
         running = bool(holder) and text(sysfs / "md/array_state") not in ("", "clear", "inactive")
@@ -124,7 +156,9 @@ class Stripes(Writer):
         return dict(line.split("=", 1) for line in out.splitlines() if "=" in line)
 
     def take(self, data: Mapping[str, Any]) -> list[str]:
-        """Claim drives for a tool that has to open them itself: they are let go right before it runs. Returns their nodes."""
+        """Claim drives for a tool that has to open them itself: they are let go right before it runs. Returns their
+        nodes.
+        """
         held = []
         try:
             for drive in data["drives"]:
@@ -136,10 +170,13 @@ class Stripes(Writer):
         return [drive.node for drive in data["drives"]]
 
     def do_sectors(self, target: str, data: Mapping[str, Any]) -> None:
-        """Another LBA format for drives that are claimed. The claim goes with it, and the drive is as blank as before."""
+        """Another LBA format for drives that are claimed. The claim goes with it, and the drive is as blank as
+        before.
+        """
         nodes = self.take({"drives": [drive for drive, _lbaf in data["formats"]], "wipe": []})
         for node, (_drive, lbaf) in zip(nodes, data["formats"]):
-            # No --force: it opens the drive exclusively by itself, and waits 10 seconds for somebody to change their mind.
+            # No --force: it opens the drive exclusively by itself, and waits 10 seconds for somebody to change their
+            # mind.
             self.call(["nvme", "format", node, f"--lbaf={lbaf}", "--ses=0"])
         self.settle()
 
@@ -171,7 +208,21 @@ class Stripes(Writer):
         if data["make"]:
             size, nodes = pieces.pop(0)
             kind = ["striped", "--stripes", str(len(nodes)), "--stripesize", "256k"] if len(nodes) > 1 else ["linear"]
-            self.call(["lvcreate", "--type", *kind, "--wipesignatures", "n", "--extents", str(size), "--name", name, GROUP, *nodes])
+            self.call(
+                [
+                    "lvcreate",
+                    "--type",
+                    *kind,
+                    "--wipesignatures",
+                    "n",
+                    "--extents",
+                    str(size),
+                    "--name",
+                    name,
+                    GROUP,
+                    *nodes,
+                ]
+            )
         self.extend(name, pieces)
         self.settle()
 
@@ -192,7 +243,13 @@ class Stripes(Writer):
             self.call(["mdadm", "--stop", f"/dev/{data['stop']}"])
         nodes = self.take(data)
         # A name without a host in it: the array is at home wherever its drives are.
-        name = ["--metadata=1.2", "--homehost=any", f"--name={GROUP}", f"--data-offset={OFFSET // 1024}K", f"--chunk={CHUNK // 1024}K"]
+        name = [
+            "--metadata=1.2",
+            "--homehost=any",
+            f"--name={GROUP}",
+            f"--data-offset={OFFSET // 1024}K",
+            f"--chunk={CHUNK // 1024}K",
+        ]
         bitmap = ["--bitmap=internal"] if data["level"] == "raid10" else []
         level = [f"--level={data['level']}", f"--raid-devices={len(nodes)}", *bitmap]
         self.call(["mdadm", "--create", f"/dev/md/{GROUP}", *name, *level, *nodes], data="n")

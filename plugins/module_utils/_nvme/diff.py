@@ -18,7 +18,9 @@ def describe(drives: Sequence[Drive], placed: Sequence[Placed], steps: Sequence[
     for drive in drives:
         title = f"{drive.identity} ({show_bytes(drive.size)})"
         have = (
-            [f"{p.name} {p.filesystem or 'no filesystem'} {show_bytes(p.size)}" for p in drive.partitions] or list(drive.found) or ["empty"]
+            [f"{p.name} {p.filesystem or 'no filesystem'} {show_bytes(p.size)}" for p in drive.partitions]
+            or list(drive.found)
+            or ["empty"]
         )
         before += [title, *(f"  {line}" for line in have)]
         here = [p for p in placed if p.drive.identity == drive.identity]
@@ -26,8 +28,14 @@ def describe(drives: Sequence[Drive], placed: Sequence[Placed], steps: Sequence[
         will = [f"runnerfleet-{p.volume.name} {p.partition.filesystem} {show_bytes(p.partition.size)}" for p in here]
         after += [title, *(f"  {line}" for line in (will if changes else have))]
     shared = [p for p in placed if p.drive.identity not in [d.identity for d in drives]]
-    after += [f"{p.drive.identity}: {p.volume.name} {p.partition.filesystem} {show_bytes(p.partition.size)}" for p in shared]
-    other = [f"{step.text}: {step.target}" for step in steps if step.action not in ("partition", "format", "announce", "write")]
+    after += [
+        f"{p.drive.identity}: {p.volume.name} {p.partition.filesystem} {show_bytes(p.partition.size)}" for p in shared
+    ]
+    other = [
+        f"{step.text}: {step.target}"
+        for step in steps
+        if step.action not in ("partition", "format", "announce", "write")
+    ]
     headers = {"before_header": "drives", "after_header": "drives"}
     diff = [{"before": "\n".join(before) + "\n", "after": "\n".join(after + other) + "\n", **headers}]
     for step in steps:

@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The plan for a host's drives from its options and what is found, as nvme_layout and the preflight ask it. Private to the collection."""
+"""The plan for a host's drives from its options and what is found, as nvme_layout and the preflight ask it. Private to
+the collection.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +18,18 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.apply_
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.model import Bind, Drive, Layout, Step, Volume
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.plan_mounts import plan_mounts
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.plan_partitions import plan_layout
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.plan_sectors import other_sectors, plan_sectors
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.plan_sectors import (
+    other_sectors,
+    plan_sectors,
+)
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.plan_selection import Rule, choose
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.plan_stripe import Group, plan_stripe
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.probe_drives import BAD_ANSWER, TOOLS, Drives, Run
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.probe_drives import (
+    BAD_ANSWER,
+    TOOLS,
+    Drives,
+    Run,
+)
 
 _TEXT = {"type": "str", "default": ""}
 _NEEDED = {"type": "str", "required": True}
@@ -62,12 +72,21 @@ class Plan:
 
 def volumes_of(params: Mapping[str, Any]) -> list[Volume]:
     """The volumes that are asked for."""
-    return [Volume(**{**v, "mount": v["mount"] or "", "binds": tuple(Bind(**b) for b in v["binds"])}) for v in params["volumes"]]
+    return [
+        Volume(**{**v, "mount": v["mount"] or "", "binds": tuple(Bind(**b) for b in v["binds"])})
+        for v in params["volumes"]
+    ]
 
 
 def missing_tools(params: Mapping[str, Any], has: Callable[[str], Any]) -> list[str]:
     """What the host lacks, with the package that has it."""
-    needed = ["blkid", "wipefs", "partx", "sfdisk", *sorted({f"mkfs.{volume['filesystem']}" for volume in params["volumes"]})]
+    needed = [
+        "blkid",
+        "wipefs",
+        "partx",
+        "sfdisk",
+        *sorted({f"mkfs.{volume['filesystem']}" for volume in params["volumes"]}),
+    ]
     if params["layout"] == "stripe":
         needed.append("vgcreate" if params["stripe_with"] == "lvm" else "mdadm")
     return [f"{tool} is not installed: install package {TOOLS[tool]}" for tool in needed if not has(tool)]
@@ -87,7 +106,9 @@ def find(host: Host, params: Mapping[str, Any]) -> tuple[list[Drive], list[str]]
 
 
 def consented(host: Host, drives: Sequence[Drive], wipe: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The identities of the drives that consent names, each by a name that means it alone, and what is wrong with the other names."""
+    """The identities of the drives that consent names, each by a name that means it alone, and what is wrong with the
+    other names.
+    """
     found, refusals = [], []
     for name in wipe:
         try:
@@ -101,7 +122,9 @@ def consented(host: Host, drives: Sequence[Drive], wipe: Sequence[str]) -> tuple
     return found, refusals
 
 
-def lay_out(drives: Sequence[Drive], group: Group, volumes: list[Volume], params: Mapping[str, Any], wipe: Sequence[str]) -> Layout:
+def lay_out(
+    drives: Sequence[Drive], group: Group, volumes: list[Volume], params: Mapping[str, Any], wipe: Sequence[str]
+) -> Layout:
     """Where the volumes go on drives that were found."""
     if params["layout"] == "stripe":
         return plan_stripe(drives, group, volumes, params["stripe_with"], wipe)
@@ -119,7 +142,9 @@ def make_plan(host: Host, params: Mapping[str, Any], volumes: list[Volume]) -> P
     group = host.group(drives, params["stripe_with"]) if params["layout"] == "stripe" else Group()
     layout = lay_out(drives, group, volumes, params, wipe)
     sector_size = params["sector_size"]
-    offers = {d.identity: probe_controller.offer(host.drives.run, d.node) for d in other_sectors(layout.steps, sector_size)}
+    offers = {
+        d.identity: probe_controller.offer(host.drives.run, d.node) for d in other_sectors(layout.steps, sector_size)
+    }
     plan_sectors(layout, sector_size, offers)
     if layout.refusals:
         return Plan(drives, layout, layout.steps, layout.refusals)

@@ -138,7 +138,9 @@ def wished_bytes(size: str, usable: int) -> int:
         if not (percentage(size) if "%" in size else wished):
             raise ValueError("found nothing")
     except ValueError:
-        raise ValueError(f"size {size!r} is not a size: expected for example 200GiB, a share above 0% and up to 100%, or rest") from None
+        raise ValueError(
+            f"size {size!r} is not a size: expected for example 200GiB, a share above 0% and up to 100%, or rest"
+        ) from None
     return wished
 
 
@@ -148,14 +150,24 @@ def wish_errors(volumes: Sequence[Volume], layout: str, count: int, stripe_with:
     names = [v.name for v in volumes]
     targets = [path for v in volumes for path in [v.mount, *(b.target for b in v.binds)] if path]
     if not count:
-        errors.append("drives is empty: name at least one drive, for example /dev/disk/by-id/nvme-..., or give a rule in select")
+        errors.append(
+            "drives is empty: name at least one drive, for example /dev/disk/by-id/nvme-..., or give a rule in select"
+        )
     if not volumes:
         errors.append("volumes is empty: name at least one volume")
     errors += [f"volume {name} is named twice" for name in sorted({n for n in names if names.count(n) > 1})]
-    errors += [f"{path} is the place of two volumes or binds" for path in sorted({t for t in targets if targets.count(t) > 1})]
+    errors += [
+        f"{path} is the place of two volumes or binds" for path in sorted({t for t in targets if targets.count(t) > 1})
+    ]
     # 12 bytes is all that an xfs label holds.
-    errors += [f"volume name {n!r} must be 1 to 12 of a-z, 0-9 and -" for n in names if not re.fullmatch(r"[a-z0-9-]{1,12}", n)]
-    errors += [f"{t} must be an absolute path without .. or spaces" for t in targets if not re.fullmatch(r"(/(?!\.\.?(/|$))[^/\s%]+)+", t)]
+    errors += [
+        f"volume name {n!r} must be 1 to 12 of a-z, 0-9 and -" for n in names if not re.fullmatch(r"[a-z0-9-]{1,12}", n)
+    ]
+    errors += [
+        f"{t} must be an absolute path without .. or spaces"
+        for t in targets
+        if not re.fullmatch(r"(/(?!\.\.?(/|$))[^/\s%]+)+", t)
+    ]
     for volume in volumes:
         if volume.binds and not volume.mount:
             errors.append(f"volume {volume.name} has binds but no mount")
@@ -164,7 +176,10 @@ def wish_errors(volumes: Sequence[Volume], layout: str, count: int, stripe_with:
         if (volume.owner or volume.group or volume.mode) and not volume.mount:
             errors.append(f"volume {volume.name} has an owner, group or mode but no mount")
         if not re.fullmatch(r"[\w=,.:/@+-]*", volume.options):
-            errors.append(f"volume {volume.name}: options {volume.options!r} must be mount options without spaces, such as noatime,discard")
+            errors.append(
+                f"volume {volume.name}: options {volume.options!r} must be mount options without spaces, such as "
+                "noatime,discard"
+            )
         if not re.fullmatch(r"([0-7]{3,4})?", volume.mode):
             errors.append(f"volume {volume.name}: mode {volume.mode!r} must be octal, such as 0750")
         if volume.size != "rest":
@@ -214,7 +229,9 @@ def offer(plan: Layout, drive: Drive, found: Sequence[str], wipe: Sequence[str])
     """A drive that is to be written: what it holds needs consent (`wipe`, by identity), what uses it forbids it."""
     consent = drive.identity in wipe
     if found:
-        plan.destructive.append({"drive": drive.identity, "node": drive.node, "found": list(found), "consented": consent})
+        plan.destructive.append(
+            {"drive": drive.identity, "node": drive.node, "found": list(found), "consented": consent}
+        )
     if found and not consent:
         plan.refusals.append(
             f"{drive.identity} ({drive.node}, {show_bytes(drive.size)}) is not empty: {'; '.join(found)}. "
@@ -223,7 +240,8 @@ def offer(plan: Layout, drive: Drive, found: Sequence[str], wipe: Sequence[str])
     if drive.blocked:
         problems = "; ".join(drive.blocked)
         plan.refusals.append(
-            f"{drive.identity} ({drive.node}) cannot be used: {problems}. Nothing was written, and `wipe` does not cover this"
+            f"{drive.identity} ({drive.node}) cannot be used: {problems}. Nothing was written, and `wipe` does not "
+            "cover this"
         )
 
 

@@ -16,9 +16,10 @@ DIRECTORY = "/etc/systemd/system"
 WANTS = f"{DIRECTORY}/local-fs.target.wants"
 ASIDE = ".before-nvme"
 
-# Why not What=/dev/disk/by-uuid/... alone: systemd then waits for a device unit, which only udev brings up, and where a host has no
-# udev (a container that boots systemd) the mount would wait for ever. This service asks libblkid instead, on metal and in a container
-# alike; it also waits for a drive that shows up late. A path outside /dev carries no device dependency in any version of systemd.
+# Why not What=/dev/disk/by-uuid/... alone: systemd then waits for a device unit, which only udev brings up, and where a
+# host has no udev (a container that boots systemd) the mount would wait for ever. This service asks libblkid instead,
+# on metal and in a container alike; it also waits for a drive that shows up late. A path outside /dev carries no device
+# dependency in any version of systemd.
 DRIVE_UNIT = """\
 [Unit]
 Description=Drive that carries filesystem %i
@@ -71,7 +72,10 @@ def unit_name(path: str) -> str:
     """What `systemd-escape --path --suffix=mount` says."""
     text = path.strip("/")
     kept = re.compile(rb"[A-Za-z0-9:_.]")
-    plain = ["-" if b == b"/" else b.decode() if kept.match(b) else f"\\x{b[0]:02x}" for b in (bytes([c]) for c in text.encode())]
+    plain = [
+        "-" if b == b"/" else b.decode() if kept.match(b) else f"\\x{b[0]:02x}"
+        for b in (bytes([c]) for c in text.encode())
+    ]
     if text.startswith("."):
         plain[0] = "\\x2e"
     return "".join(plain) + ".mount"
@@ -104,15 +108,18 @@ def unit_files(placed: Sequence[Placed], services: Sequence[str]) -> dict[str, s
             unit = f"Description=Volume {mount.volume.name} at {mount.target}\nAssertPathIsDirectory={mount.source}\n"
             unit += f"RequiresMountsFor={mount.volume.mount}\n"
         else:
-            # nofail: a dead drive must not stop the boot before ssh; containerd and kubelet are held back by their drop-ins.
+            # nofail: a dead drive must not stop the boot before ssh; containerd and kubelet are held back by their
+            # drop-ins.
             options = ",".join([*filter(None, [mount.volume.options]), "nofail"])
-            body = f"What=/run/runnerfleet/drives/{identifier}\nWhere={mount.target}\nType={mount.volume.filesystem}\nOptions={options}\n"
+            device = f"/run/runnerfleet/drives/{identifier}"
+            body = f"What={device}\nWhere={mount.target}\nType={mount.volume.filesystem}\nOptions={options}\n"
             drive = f"runnerfleet-drive@{identifier}.service"
             unit = f"Description=Volume {mount.volume.name}, filesystem {identifier}\nRequires={drive}\nAfter={drive}\n"
         files[f"{DIRECTORY}/{mount.unit}"] = f"[Unit]\n{unit}\n[Mount]\n{body}\n[Install]\nWantedBy=local-fs.target\n"
     binds = " ".join(m.target for m in mounts if m.bind)
     plain = " ".join(m.unit for m in mounts if not m.bind)
-    # A node whose cache is lost still runs and can be drained; one without its containers volume must not fill the root disk.
+    # A node whose cache is lost still runs and can be drained; one without its containers volume must not fill the root
+    # disk.
     need = f"RequiresMountsFor={binds}\n" if binds else ""
     for service in services:
         files[f"{DIRECTORY}/{service}.d/10-runnerfleet-volumes.conf"] = f"[Unit]\n{need}Wants={plain}\nAfter={plain}\n"
@@ -131,14 +138,23 @@ def plan_mounts(placed: Sequence[Placed], services: Sequence[str], system: Syste
         if have and mount.device and have == (mount.device, mount.root):
             changed = any(s.target == f"{DIRECTORY}/{mount.unit}" for s in steps)
             if changed and not mount.bind:
-                steps.append(Step("remount", mount.target, f"remount volume {name} with its new options", {"mount": mount}))
+                steps.append(
+                    Step("remount", mount.target, f"remount volume {name} with its new options", {"mount": mount})
+                )
         elif have:
-            refusals.append(f"{mount.target} is a mount point already (device {have[0]}, {have[1]}): unmount it, or choose another place")
+            refusals.append(
+                f"{mount.target} is a mount point already (device {have[0]}, {have[1]}): unmount it, or choose another "
+                "place"
+            )
         elif mount.target in system.filled and not mount.bind:
-            refusals.append(f"{mount.target} holds files on the root disk, which volume {name} would hide: move them away first")
+            refusals.append(
+                f"{mount.target} holds files on the root disk, which volume {name} would hide: move them away first"
+            )
         elif mount.target in system.filled and system.running:
             running = ", ".join(sorted(system.running))
-            refusals.append(f"{mount.target} holds data and {running} runs: drain the node and stop {running}, then run this again")
+            refusals.append(
+                f"{mount.target} holds data and {running} runs: drain the node and stop {running}, then run this again"
+            )
         elif mount.bind:
             if mount.target in system.filled:
                 text = f"move what {mount.target} holds to volume {name} (the old copy stays as {mount.target}{ASIDE})"
@@ -148,7 +164,9 @@ def plan_mounts(placed: Sequence[Placed], services: Sequence[str], system: Syste
             steps.append(Step("mount", mount.target, f"mount volume {name}", {"mount": mount}))
         if mount.target in system.strange and not mount.bind:
             wished = " ".join(filter(None, (mount.volume.owner, mount.volume.group, mount.volume.mode)))
-            steps.append(Step("own", mount.target, f"set owner, group and mode of volume {name}: {wished}", {"mount": mount}))
+            steps.append(
+                Step("own", mount.target, f"set owner, group and mode of volume {name}: {wished}", {"mount": mount})
+            )
     missing = [m.unit for m in wished_mounts(placed) if f"{WANTS}/{m.unit}" not in system.links]
     if missing:
         steps.append(Step("enable", "local-fs.target", f"enable {' '.join(missing)}", {"units": missing}))

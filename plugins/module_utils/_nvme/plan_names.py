@@ -57,7 +57,9 @@ def meaningless(number: str) -> bool:
 
 
 def one_namespace(one: Device, other: Device) -> bool:
-    """Whether two devices are two ways to one namespace. A clone has the same numbers, and is no other controller of one subsystem."""
+    """Whether two devices are two ways to one namespace. A clone has the same numbers, and is no other controller of
+    one subsystem.
+    """
     known = one.wwid and one.serial and one.nsid and one.controller and other.controller
     alike = (one.wwid, one.serial, one.nsid) == (other.wwid, other.serial, other.nsid)
     apart = one.subsystem and other.subsystem and one.subsystem != other.subsystem
@@ -87,7 +89,9 @@ def escaped(text: str) -> str:
 
 
 def by_rule(link: str, drive: KnownDrive) -> bool:
-    """Whether udev's rules give a drive this by-id link: nvme-<wwid>, nvme-<model>_<serial> or nvme-<model>_<serial>_<nsid>."""
+    """Whether udev's rules give a drive this by-id link: nvme-<wwid>, nvme-<model>_<serial> or
+    nvme-<model>_<serial>_<nsid>.
+    """
     text = link[len(BY_ID) :]
     for device in drive.devices:
         if not device.name.startswith("nvme") or not text.startswith("nvme-"):
@@ -103,7 +107,11 @@ def changing(name: str) -> str:
     if name.startswith(BY_ID):
         return "names what lies on a drive, and may" if _OF_CONTENT.match(name[len(BY_ID) :]) else ""
     if name.startswith(BY_PATH):
-        return "has a PCI domain that is numbered anew at each boot, and may" if _CHANGING_DOMAIN.match(name[len(BY_PATH) :]) else ""
+        return (
+            "has a PCI domain that is numbered anew at each boot, and may"
+            if _CHANGING_DOMAIN.match(name[len(BY_PATH) :])
+            else ""
+        )
     return "is a name that may"
 
 

@@ -46,12 +46,18 @@ def carve(volumes: Sequence[Volume], drive: Drive) -> list[tuple[Volume, int, in
     fixed = {v.name: wished_bytes(v.size, usable) // MIB * MIB for v in volumes if v.size != "rest"}
     rest = usable - sum(fixed.values())
     if rest < 0:
-        raise ValueError(f"{drive.identity}: the volumes need {show_bytes(sum(fixed.values()))}, the drive offers {show_bytes(usable)}")
+        raise ValueError(
+            f"{drive.identity}: the volumes need {show_bytes(sum(fixed.values()))}, the drive offers "
+            f"{show_bytes(usable)}"
+        )
     start, parts = MIB, []
     for volume in volumes:
         size = fixed.get(volume.name, rest)
         if size < MINIMUM:
-            raise ValueError(f"{drive.identity}: volume {volume.name} would get {show_bytes(size)}, the least is {show_bytes(MINIMUM)}")
+            raise ValueError(
+                f"{drive.identity}: volume {volume.name} would get {show_bytes(size)}, the least is "
+                f"{show_bytes(MINIMUM)}"
+            )
         parts.append((volume, start, size))
         start += size
     return parts
@@ -92,7 +98,8 @@ def plan_layout(drives: Sequence[Drive], volumes: Sequence[Volume], layout: str,
                 volume = next((v for v in volumes if v.name == name), None)
                 if volume and name in kept:
                     plan.refusals.append(
-                        f"volume {name} lies on {kept[name].drive.identity} and on {drive.identity}: name only one of them"
+                        f"volume {name} lies on {kept[name].drive.identity} and on {drive.identity}: name only one of "
+                        "them"
                     )
                 elif volume:
                     kept[name] = Placed(volume, drive, partition)
@@ -103,7 +110,9 @@ def plan_layout(drives: Sequence[Drive], volumes: Sequence[Volume], layout: str,
     groups = [(drive, missing) for drive in free[:1]] if mode == "single" else list(zip(free, [[v] for v in missing]))
     if mode == "spread" and len(missing) > len(free) and not plan.refusals:
         lost = ", ".join(v.name for v in missing[len(free) :])
-        plan.refusals.append(f"no drive is left for volume {lost}: {', '.join(p.drive.identity for p in kept.values())} carry the others")
+        plan.refusals.append(
+            f"no drive is left for volume {lost}: {', '.join(p.drive.identity for p in kept.values())} carry the others"
+        )
     fresh = []
     for drive, group in groups:
         table = []
@@ -115,7 +124,8 @@ def plan_layout(drives: Sequence[Drive], volumes: Sequence[Volume], layout: str,
             continue
         wiped = any(d["drive"] == drive.identity for d in plan.destructive)
         names = ", ".join(f"{p.name.removesuffix(NEW)} {show_bytes(p.size)}" for p in table)
-        fresh.append(Step("partition", drive.identity, f"{'WIPE and partition' if wiped else 'partition'} as GPT: {names}",
+        fresh.append(Step("partition", drive.identity, f"{'WIPE and partition' if wiped else 'partition'} as GPT: "
+            f"{names}",
                           {"drive": drive, "partitions": table, "wipe": wiped}))  # fmt: skip
     plan.steps = fresh
     # Consent for a drive that nothing is written to destroys nothing.
@@ -129,7 +139,10 @@ def plan_layout(drives: Sequence[Drive], volumes: Sequence[Volume], layout: str,
         if place.partition.name.endswith(NEW):
             ready = replace(place.partition, filesystem=volume.filesystem, uuid=identifier(place.drive, volume.name))
             place = Placed(volume, place.drive, ready)
-            text = f"make {volume.filesystem} {volume.name} on partition {ready.number}, {show_bytes(ready.size)}, UUID {ready.uuid}"
+            text = (
+                f"make {volume.filesystem} {volume.name} on partition {ready.number}, {show_bytes(ready.size)}, "
+                f"UUID {ready.uuid}"
+            )
             plan.steps.append(Step("format", place.drive.identity, text, {"placed": place}))
         elif not place.partition.device:
             # A kernel without a GPT parser, or one that met the drive while its table was written.
@@ -151,7 +164,9 @@ def carved(plan: Layout, volumes: Sequence[Volume], drive: Drive, mode: str) -> 
 
 
 def wished_sizes(plan: Layout, adopted: Sequence[Placed], mode: str) -> dict[str, tuple[int, bool]]:
-    """The bytes that each volume with a partition is to have, and whether this is a size and not what the others leave."""
+    """The bytes that each volume with a partition is to have, and whether this is a size and not what the others
+    leave.
+    """
     wished = {}
     for drive in {p.drive.node: p.drive for p in adopted}.values():
         here = [p.volume for p in adopted if p.drive is drive]
@@ -163,12 +178,16 @@ def wished_sizes(plan: Layout, adopted: Sequence[Placed], mode: str) -> dict[str
 def plan_growth(plan: Layout, place: Placed, wished: int, firm: bool) -> Placed:
     """Let a partition grow where its drive is free behind it. Returns where the volume lies then."""
     volume, drive, have = place.volume, place.drive, place.partition
-    room = min([(drive.size // MIB - 1) * MIB, *(p.start for p in drive.partitions if p.start > have.start)]) - have.start
+    room = (
+        min([(drive.size // MIB - 1) * MIB, *(p.start for p in drive.partitions if p.start > have.start)]) - have.start
+    )
     subject = f"volume {volume.name} on {drive.identity} has {show_bytes(have.size)}, wished is {show_bytes(wished)}"
     if firm and have.size - wished >= ROUNDING:
         plan.refusals.append(f"{subject}: nothing is shrunk, wish at least what it has")
     elif firm and wished - max(room, have.size) >= ROUNDING:
-        plan.refusals.append(f"{subject}: there is room for {show_bytes(room)}, then comes another partition, and none is moved")
+        plan.refusals.append(
+            f"{subject}: there is room for {show_bytes(room)}, then comes another partition, and none is moved"
+        )
     more = min(wished, room) - have.size >= ROUNDING
     if not more and not have.name.endswith(GROWING):
         return place
@@ -177,6 +196,8 @@ def plan_growth(plan: Layout, place: Placed, wished: int, firm: bool) -> Placed:
     grown = replace(place, partition=replace(have, size=min(wished, room) if more else have.size))
     text = f"grow filesystem {volume.name} to its partition"
     if more:
-        text = f"grow partition {have.number} ({volume.name}) to {show_bytes(grown.partition.size)}, then its filesystem"
+        text = (
+            f"grow partition {have.number} ({volume.name}) to {show_bytes(grown.partition.size)}, then its filesystem"
+        )
     plan.grow.append(Step("extend", drive.identity, text, {"placed": grown}))
     return grown

@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The sector size of blank NVMe drives: which of a namespace's LBA formats it gets. No I/O. Private to the collection."""
+"""The sector size of blank NVMe drives: which of a namespace's LBA formats it gets. No I/O. Private to the
+collection.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ def blank(steps: Sequence[Step]) -> list[Drive]:
 
 
 def other_sectors(steps: Sequence[Step], sector_size: int) -> list[Drive]:
-    """Of the drives that a plan is the first to write to, those with another sector size than the wished one (0: any will do)."""
+    """Of the drives that a plan is the first to write to, those with another sector size than the wished one (0: any
+    will do).
+    """
     return [drive for drive in blank(steps) if sector_size and drive.sector != sector_size]
 
 
@@ -47,7 +51,9 @@ def fitting(offer: Offer, sector_size: int) -> Mapping[str, Any] | None:
 
 
 def plan_sectors(layout: Layout, sector_size: int, offers: Mapping[str, Offer]) -> None:
-    """Put the change of format before everything else. It leaves nothing to prove empty, so that `wipe` is no consent to it."""
+    """Put the change of format before everything else. It leaves nothing to prove empty, so that `wipe` is no consent
+    to it.
+    """
     chosen = []
     for drive in other_sectors(layout.steps, sector_size):
         offer = offers[drive.identity]
@@ -55,7 +61,10 @@ def plan_sectors(layout: Layout, sector_size: int, offers: Mapping[str, Offer]) 
         if offer.problem:
             reason = f"its formats are not known ({offer.problem})"
         elif drive.found:
-            reason = f"it is not empty ({'; '.join(drive.found)}), and wipe does not cover a change of format: empty it by hand first"
+            reason = (
+                f"it is not empty ({'; '.join(drive.found)}), and wipe does not cover a change of format: empty "
+                "it by hand first"
+            )
         elif not best:
             sizes = sorted({f["data_bytes"] for f in offer.formats if not f["metadata_bytes"]})
             reason = f"it offers {', '.join(map(str, sizes)) or 'none'} without metadata"
@@ -65,9 +74,12 @@ def plan_sectors(layout: Layout, sector_size: int, offers: Mapping[str, Offer]) 
             chosen.append((drive, int(best["lbaf"])))
             continue
         layout.refusals.append(
-            f"{drive.identity} ({drive.node}) has sectors of {drive.sector} bytes, wished are {sector_size}, but {reason}. "
+            f"{drive.identity} ({drive.node}) has sectors of {drive.sector} bytes, wished are {sector_size}, but "
+            f"{reason}. "
             "Nothing was written. To use it as it is: sector_size: 0"
         )
     if chosen and not layout.refusals:
         names = ", ".join(drive.identity for drive, _lbaf in chosen)
-        layout.steps.insert(0, Step("sectors", names, f"format blank drives to sectors of {sector_size} bytes", {"formats": chosen}))
+        layout.steps.insert(
+            0, Step("sectors", names, f"format blank drives to sectors of {sector_size} bytes", {"formats": chosen})
+        )

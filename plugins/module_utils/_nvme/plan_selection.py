@@ -10,7 +10,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.model import MARK, NEW, PARTITIONS, Drive, ours
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.model import (
+    MARK,
+    NEW,
+    PARTITIONS,
+    Drive,
+    ours,
+)
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._quantity import show_bytes, to_bytes
 
 
@@ -61,7 +67,9 @@ def mismatch(drive: Drive, rule: Rule) -> str:
 
 
 def choose(drives: Sequence[Drive], rule: Rule) -> tuple[list[Drive], list[str]]:
-    """The drives that the rule means, which must be as many as it says. What was adopted once stays, and is never quietly replaced."""
+    """The drives that the rule means, which must be as many as it says. What was adopted once stays, and is never
+    quietly replaced.
+    """
     errors = rule_errors(rule)
     if errors:
         return [], errors
@@ -79,11 +87,13 @@ def choose(drives: Sequence[Drive], rule: Rule) -> tuple[list[Drive], list[str]]
     if settled:
         verb = "missing: one has failed or was taken out" if len(chosen) < rule.count else "too many"
         text = (
-            f"select wants {rule.count} drives, and the volumes of this host lie on {len(chosen)}: {abs(rule.count - len(chosen))} {verb}. "
+            f"select wants {rule.count} drives, and the volumes of this host lie on {len(chosen)}: "
+            f"{abs(rule.count - len(chosen))} {verb}. "
             "None is taken or left out on its own: correct count, or name the drives one by one in drives"
         )
     else:
         text = (
-            f"select wants exactly {rule.count} drives, {len(chosen)} of {len(drives)} are free and match: correct the rule or the drives"
+            f"select wants exactly {rule.count} drives, {len(chosen)} of {len(drives)} are free and match: correct "
+            "the rule or the drives"
         )
     return [], ["\n".join([text, *(lines or ["  no NVMe namespace was found"])])]

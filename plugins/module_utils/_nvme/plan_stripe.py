@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Volumes over several drives, by LVM or on an md array, turned into an ordered plan. No I/O. Private to the collection."""
+"""Volumes over several drives, by LVM or on an md array, turned into an ordered plan. No I/O. Private to the
+collection.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,8 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.plan_p
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._quantity import show_bytes
 
 EXTENT = 4 * MIB
-# A difference of fewer extents comes from rounding and is nothing to act on; a drive with fewer free ones counts as full.
+# A difference of fewer extents comes from rounding and is nothing to act on; a drive with fewer free ones counts as
+# full.
 SLACK = ROUNDING // EXTENT
 # Where the data of an array's member begin, and the chunk that its size is a multiple of.
 OFFSET, CHUNK = 16 * MIB, 256 * 1024
@@ -64,7 +67,9 @@ def drive_tag(seed: str) -> str:
     return f"{GROUP}.drive={re.sub('[^A-Za-z0-9_+./=!:&#-]', '_', seed)}"
 
 
-def plan_stripe(drives: Sequence[Drive], group: Group, volumes: Sequence[Volume], stripe_with: str, wipe: Sequence[str]) -> Layout:
+def plan_stripe(
+    drives: Sequence[Drive], group: Group, volumes: Sequence[Volume], stripe_with: str, wipe: Sequence[str]
+) -> Layout:
     """Volumes that all drives carry together."""
     plan = Layout(refusals=wish_errors(volumes, "stripe", len(drives), stripe_with) + drive_errors(drives))
     if plan.refusals:
@@ -85,15 +90,19 @@ def plan_stripe(drives: Sequence[Drive], group: Group, volumes: Sequence[Volume]
         # Its half made array is stopped before it is made again.
         drives = [replace(d, blocked=() if d.blocked == (f"holder: {group.holder}",) else d.blocked) for d in drives]
         group = Group(group.kind, holder=group.holder)
-    elif group.missing and not (group.level == "raid10" and (group.array or len(newcomers(drives, group)) == len(group.missing))):
+    elif group.missing and not (
+        group.level == "raid10" and (group.array or len(newcomers(drives, group)) == len(group.missing))
+    ):
         left = ", ".join(f'"{d.identity}"' for d in present)
         plan.refusals.append(
-            f"{GROUP} lacks {', '.join(group.missing)}: bring the drive back, or let playbook runnerfleet.baremetal.replace_drive rebuild "
+            f"{GROUP} lacks {', '.join(group.missing)}: bring the drive back, or let playbook "
+            "runnerfleet.baremetal.replace_drive rebuild "
             f"the volumes, or give up what is left: wipe: [{left}]"
         )
     elif absent := [seed for seed in group.drives if seed not in known]:
         plan.refusals.append(
-            f"{GROUP} lies on {', '.join(absent)} too, which drives does not name: name it, no drive is taken out of a stripe"
+            f"{GROUP} lies on {', '.join(absent)} too, which drives does not name: name it, no drive is taken out of a "
+            "stripe"
         )
     new = newcomers(drives, group)
     for drive in new:
@@ -103,7 +112,9 @@ def plan_stripe(drives: Sequence[Drive], group: Group, volumes: Sequence[Volume]
         return plan
     for drive in drives:
         if group.uuid and drive.member == group.uuid and drive.claimed:
-            plan.steps.append(Step("unclaim", drive.identity, "clear the mark of the run that was interrupted", {"node": drive.node}))
+            plan.steps.append(
+                Step("unclaim", drive.identity, "clear the mark of the run that was interrupted", {"node": drive.node})
+            )
     (plan_volume_group if stripe_with == "lvm" else plan_array)(plan, drives, new, group, volumes, stripe_with)
     return plan
 
@@ -117,7 +128,9 @@ def names(drives: Sequence[Drive]) -> str:
     return ", ".join(d.identity for d in drives)
 
 
-def plan_array(plan: Layout, drives: Sequence[Drive], new: Sequence[Drive], group: Group, volumes: Sequence[Volume], level: str) -> None:
+def plan_array(
+    plan: Layout, drives: Sequence[Drive], new: Sequence[Drive], group: Group, volumes: Sequence[Volume], level: str
+) -> None:
     """An md array, which is partitioned like a drive."""
     wiped = [d["drive"] for d in plan.destructive]
     data = {"drives": list(new), "wipe": wiped, "level": level}
@@ -130,16 +143,23 @@ def plan_array(plan: Layout, drives: Sequence[Drive], new: Sequence[Drive], grou
         text = f"{'WIPE and join' if wiped else 'join'} {names(drives)} to a {level} of {show_bytes(size)}"
         plan.steps.append(Step("array", GROUP, text, {**data, "stop": group.holder}))
     elif group.level and group.level != level:
-        plan.refusals.append(f"{GROUP} is a {group.level}, wished is {level}: an array is not converted, ask for {group.level}")
+        plan.refusals.append(
+            f"{GROUP} is a {group.level}, wished is {level}: an array is not converted, ask for {group.level}"
+        )
     elif group.missing and len(new) != len(group.missing):
         plan.refusals.append(
-            f"{GROUP} lacks {', '.join(group.missing)}: name {len(group.missing)} more in drives, found {len(new)} new ones"
+            f"{GROUP} lacks {', '.join(group.missing)}: name {len(group.missing)} more in drives, found {len(new)} new "
+            "ones"
         )
     elif group.missing and not array:
         # At a boot without its drive nothing starts it. The next plan adds the new one.
         members = [d for d in drives if d not in new]
         text = f"start the {level} on {names(members)}, without {', '.join(group.missing)}"
-        plan.steps.append(Step("assemble", GROUP, text, {"uuid": group.uuid, "drives": members, "stop": group.holder, "degraded": True}))
+        plan.steps.append(
+            Step(
+                "assemble", GROUP, text, {"uuid": group.uuid, "drives": members, "stop": group.holder, "degraded": True}
+            )
+        )
         return
     elif group.missing:
         plan.steps.append(
@@ -177,12 +197,17 @@ def shares(volumes: Sequence[Volume], usable: int, have: Mapping[str, int], exte
             wished[volume.name] = max(rest, have.get(volume.name, 0))
         size = wished[volume.name] * extent
         if size < MINIMUM:
-            raise ValueError(f"{GROUP}: volume {volume.name} would get {show_bytes(max(size, 0))}, the least is {show_bytes(MINIMUM)}")
+            raise ValueError(
+                f"{GROUP}: volume {volume.name} would get {show_bytes(max(size, 0))}, the least is "
+                f"{show_bytes(MINIMUM)}"
+            )
     return wished
 
 
 def cut(wished: int, free: dict[str, int]) -> list[tuple[int, list[str]]]:
-    """Take extents from as many drives at once as have free ones, then from fewer; whatever is left over could not be had."""
+    """Take extents from as many drives at once as have free ones, then from fewer; whatever is left over could not be
+    had.
+    """
     pieces: list[tuple[int, list[str]]] = []
     while True:
         room = sorted((seed for seed in free if free[seed] >= SLACK), key=lambda seed: (-free[seed], seed))
@@ -206,10 +231,17 @@ def plan_volume_group(
     if new:
         verb = "make" if not group.uuid else "extend"
         text = f"{'WIPE ' + ', '.join(wiped) + ', ' if wiped else ''}{verb} volume group {GROUP} with {names(new)}"
-        data = {"drives": list(new), "wipe": wiped, "make": not group.uuid, "tags": [GROUP, *(drive_tag(d.seed) for d in new)]}
+        data = {
+            "drives": list(new),
+            "wipe": wiped,
+            "make": not group.uuid,
+            "tags": [GROUP, *(drive_tag(d.seed) for d in new)],
+        }
         plan.steps.append(Step("group", GROUP, text, data))
     have = {p.name[len(MARK) :].removesuffix(NEW): p for p in group.volumes}
-    if any(not have[v.name].device for v in volumes if v.name in have):  # somebody's snapshot is none of ours to activate
+    if any(
+        not have[v.name].device for v in volumes if v.name in have
+    ):  # somebody's snapshot is none of ours to activate
         plan.steps.append(Step("activate", GROUP, f"activate the volumes of {GROUP}", {}))
     taken = {v.name: have[v.name].size // extent for v in volumes if v.name in have}
     # Of a larger drive a stripe takes no more than the smallest has.
@@ -233,11 +265,15 @@ def unfit(volume: Volume, have: Partition | None, group: Group, taken: int, wish
     if not have or have.name.endswith(NEW):
         return []
     give_up = f"to give up what it holds: lvremove {GROUP}/{volume.name}"
-    sizes = f"volume {volume.name} has {show_bytes(taken * group.extent)}, wished is {show_bytes(wished * group.extent)}"
+    sizes = (
+        f"volume {volume.name} has {show_bytes(taken * group.extent)}, wished is {show_bytes(wished * group.extent)}"
+    )
     if volume.name in group.foreign:
         return [f"volume {volume.name} is thin, which this role neither makes nor grows: {give_up}"]
     if have.device and have.filesystem != volume.filesystem:
-        return [f"volume {volume.name} holds {have.filesystem or 'no filesystem'}, wished is {volume.filesystem}: {give_up}"]
+        return [
+            f"volume {volume.name} holds {have.filesystem or 'no filesystem'}, wished is {volume.filesystem}: {give_up}"
+        ]
     if taken - wished > SLACK:
         return [f"{sizes}: nothing is ever shrunk"]
     if wished - taken >= SLACK and not volume.mount:
@@ -245,7 +281,9 @@ def unfit(volume: Volume, have: Partition | None, group: Group, taken: int, wish
     return []
 
 
-def reserve(plan: Layout, name: str, wished: int, free: dict[str, int], extent: int, exists: bool) -> list[tuple[int, list[str]]]:
+def reserve(
+    plan: Layout, name: str, wished: int, free: dict[str, int], extent: int, exists: bool
+) -> list[tuple[int, list[str]]]:
     """Extents for a volume; a shortage that is more than rounding is refused."""
     had = dict(free)
     pieces = cut(wished, free)
@@ -253,7 +291,8 @@ def reserve(plan: Layout, name: str, wished: int, free: dict[str, int], extent: 
     if lack >= SLACK * max(len(free), 1) or not (pieces or exists):
         room = ", ".join(f"{seed} {show_bytes(max(count, 0) * extent)}" for seed, count in sorted(had.items()))
         plan.refusals.append(
-            f"{name} needs {show_bytes(wished * extent)}{' more' if exists else ''}, free are: {room}: name more drives, or wish less"
+            f"{name} needs {show_bytes(wished * extent)}{' more' if exists else ''}, free are: {room}: name more "
+            "drives, or wish less"
         )
     return pieces
 
@@ -269,8 +308,14 @@ def spread(pieces: Sequence[tuple[int, list[str]]]) -> str:
 
 
 def plan_volume(
-    plan: Layout, volume: Volume, have: Partition | None, group: Group, wished: int, free: dict[str, int], nodes: Mapping[str, Drive],
-) -> None:  # fmt: skip
+    plan: Layout,
+    volume: Volume,
+    have: Partition | None,
+    group: Group,
+    wished: int,
+    free: dict[str, int],
+    nodes: Mapping[str, Drive],
+) -> None:
     """One volume: made, formatted, adopted, grown."""
     extent, path = group.extent, f"/dev/{GROUP}/{volume.name}"
     owner = Drive(GROUP, f"/dev/{GROUP}", 0, seed="+".join(sorted(nodes)))
@@ -286,7 +331,9 @@ def plan_volume(
         if pieces:
             text = f"{'extend' if have else 'make'} volume {volume.name}, {show_bytes(size * extent)}, {spread(pieces)}"
             plan.steps.append(Step("volume", volume.name, text, data))
-        part = Partition(0, MARK + volume.name + NEW, 0, size * extent, path + NEW, volume.filesystem, identifier(owner, volume.name))
+        part = Partition(
+            0, MARK + volume.name + NEW, 0, size * extent, path + NEW, volume.filesystem, identifier(owner, volume.name)
+        )
         text = f"make {volume.filesystem} {volume.name} on {path}, {show_bytes(part.size)}, UUID {part.uuid}"
         plan.steps.append(Step("format", GROUP, text, {"placed": Placed(volume, owner, part)}))
         part = replace(part, node=path)

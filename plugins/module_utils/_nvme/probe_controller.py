@@ -16,7 +16,14 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.plan_s
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.probe_drives import BAD_ANSWER, Run, text
 
 # The bits of the critical warning, as the NVMe base specification numbers them.
-WARNINGS = ("spare_low", "temperature", "reliability_degraded", "read_only", "volatile_backup_failed", "memory_region_unreliable")
+WARNINGS = (
+    "spare_low",
+    "temperature",
+    "reliability_degraded",
+    "read_only",
+    "volatile_backup_failed",
+    "memory_region_unreliable",
+)
 
 
 def identity(sysfs: Path) -> dict[str, Any]:
@@ -57,7 +64,13 @@ def formats(namespace: dict[str, Any]) -> list[dict[str, Any]]:
     bits = int(namespace.get("flbas", 0))
     current = (bits & 0xF) | (bits >> 5 & 0x3) << 4
     return [
-        {"lbaf": n, "data_bytes": 1 << f["ds"], "metadata_bytes": f["ms"], "performance": f["rp"], "in_use": n == current}
+        {
+            "lbaf": n,
+            "data_bytes": 1 << f["ds"],
+            "metadata_bytes": f["ms"],
+            "performance": f["rp"],
+            "in_use": n == current,
+        }
         for n, f in enumerate(namespace.get("lbafs", []))
         if f["ds"]
     ]

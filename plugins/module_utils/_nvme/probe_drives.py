@@ -50,8 +50,8 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.plan_n
 )
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.plan_names import drives as known_drives
 
-# Lies in the first MiB, behind the table's entries and before the first partition. Written first of all, cleared once the table stands:
-# a drive with this and nothing but a table is one that was proven empty by us and then interrupted.
+# Lies in the first MiB, behind the table's entries and before the first partition. Written first of all, cleared once
+# the table stands: a drive with this and nothing but a table is one that was proven empty by us and then interrupted.
 CLAIM = b"runnerfleet: partition table is being written\n".ljust(4096, b"\0")
 CLAIM_AT = MIB - len(CLAIM)
 # What an interrupted sfdisk, vgcreate or mdadm may leave behind.
@@ -154,10 +154,14 @@ class Drives:
 
     def drive_of(self, name: str) -> KnownDrive:
         """The drive that a device is, or is a way to."""
-        return next((d for d in self.known() if name in (device.name for device in d.devices)), KnownDrive((Device(name),)))
+        return next(
+            (d for d in self.known() if name in (device.name for device in d.devices)), KnownDrive((Device(name),))
+        )
 
     def resolve(self, identity: str) -> Path:
-        """The sysfs directory of the one whole drive that a by-id path, a wwid or a serial names, now and after the next boot."""
+        """The sysfs directory of the one whole drive that a by-id path, a wwid or a serial names, now and after the
+        next boot.
+        """
         if identity == ARRAY:
             found = [path.name for path in self.arrays()]
             if len(found) == 1:
@@ -169,17 +173,24 @@ class Drives:
         reason = changing(name) if name.startswith("/") else ""
         if reason:
             drive = next((d for d in known if target and target in (device.name for device in d.devices)), None)
-            stable = ", ".join(own_names(drive, known) if drive else []) or "/dev/disk/by-id/..., its wwid or its serial"
+            stable = (
+                ", ".join(own_names(drive, known) if drive else []) or "/dev/disk/by-id/..., its wwid or its serial"
+            )
             raise ValueError(f"{identity} {reason} mean another drive after the next boot: use {stable}")
         if target and at("/sys/class/block", target, "partition").exists():
             raise ValueError(f"{identity} is a partition ({target}): name the whole drive")
         drives = meant(name, known, target) if target or not name.startswith("/") else []
         if not drives:
-            raise ValueError(f"{identity} is not a block device of this host: expected a /dev/disk/by-id/ path, a wwid or a serial of one")
+            raise ValueError(
+                f"{identity} is not a block device of this host: expected a /dev/disk/by-id/ path, a wwid or a serial "
+                "of one"
+            )
         if len(drives) > 1:
             own = ", ".join(f"{(own_names(d, known) or ['no name'])[0]} for {d.name}" for d in drives)
             names = ", ".join(d.name for d in drives)
-            raise ValueError(f"{identity} names {len(drives)} drives ({names}): use a name that one alone has, which is {own}")
+            raise ValueError(
+                f"{identity} names {len(drives)} drives ({names}): use a name that one alone has, which is {own}"
+            )
         return at("/sys/class/block", drives[0].name)
 
     @staticmethod
@@ -192,13 +203,20 @@ class Drives:
     def names(self, name: str) -> list[str]:
         """The names that mean this drive and no other, best first."""
         known = self.known()
-        return own_names(next((d for d in known if name in (device.name for device in d.devices)), KnownDrive((Device(name),))), known)
+        return own_names(
+            next((d for d in known if name in (device.name for device in d.devices)), KnownDrive((Device(name),))),
+            known,
+        )
 
     def namespaces(self) -> tuple[list[Path], list[str]]:
         """Every NVMe drive, and the devices that are further ways to one."""
         drives = [d for d in self.known() if re.fullmatch(r"nvme\d+n\d+", d.name)]
-        named = [p.name for p in sorted(at("/sys/class/block").glob("nvme*")) if re.fullmatch(r"nvme\d+(c\d+)?n\d+", p.name)]
-        return [at("/sys/class/block", d.name) for d in drives], [name for name in named if name not in {d.name for d in drives}]
+        named = [
+            p.name for p in sorted(at("/sys/class/block").glob("nvme*")) if re.fullmatch(r"nvme\d+(c\d+)?n\d+", p.name)
+        ]
+        return [at("/sys/class/block", d.name) for d in drives], [
+            name for name in named if name not in {d.name for d in drives}
+        ]
 
     def arrays(self) -> list[Path]:
         """The running md arrays of ours."""
@@ -229,11 +247,15 @@ class Drives:
         return rows
 
     def read(self, identity: str, held: int | None = None) -> Drive:
-        """Everything about one drive that the inventory names. `held` is an exclusive descriptor on it, when the caller has one."""
+        """Everything about one drive that the inventory names. `held` is an exclusive descriptor on it, when the caller
+        has one.
+        """
         return self.inspect(self.resolve(identity), identity, held)
 
     def inspect(self, sysfs: Path, identity: str = "", held: int | None = None, content: bool = True) -> Drive:
-        """Everything about one drive, its content only on request. One that cannot be read is one that nothing may be written to."""
+        """Everything about one drive, its content only on request. One that cannot be read is one that nothing may be
+        written to.
+        """
         sectors, names = text(sysfs / "size"), self.names(sysfs.name)
         bare = Drive(
             identity=identity or (names or [f"/dev/{sysfs.name}"])[0],
@@ -244,7 +266,9 @@ class Drives:
             blocked=self.blocked(sysfs, held),
             model=" ".join(text(sysfs / "device/model").split()),
         )
-        problems: tuple[str, ...] = () if names or identity == ARRAY else (f"{NO_NAME}: none that means this drive alone",)
+        problems: tuple[str, ...] = (
+            () if names or identity == ARRAY else (f"{NO_NAME}: none that means this drive alone",)
+        )
         if not bare.size:
             problems += (f"{NO_SIZE}: 0 bytes",)
         else:
@@ -270,10 +294,14 @@ class Drives:
         found: tuple[str, ...] = ()
         if content and (claimed or not any(p.name.startswith(MARK) for p in partitions)):
             found = self.content(drive.node, drive.size, sysfs, claimed, partitions, signatures)
-        return replace(drive, found=found, member=member, claimed=claimed, partitions=() if claimed and not found else partitions)
+        return replace(
+            drive, found=found, member=member, claimed=claimed, partitions=() if claimed and not found else partitions
+        )
 
     def volume_group(self, seen: dict[str, str], signatures: list[str], sysfs: Path) -> tuple[str, bool, list[str]]:
-        """The volume group of ours that a drive belongs to, whether it is known to belong to none, and the signatures with its name."""
+        """The volume group of ours that a drive belongs to, whether it is known to belong to none, and the signatures
+        with its name.
+        """
         rows = [r for r in self.report("pvs", "pv_uuid,vg_name,vg_uuid,vg_tags") if r["pv_uuid"] == seen.get("UUID")]
         row = rows[0] if rows else {}
         if not row:
@@ -285,7 +313,9 @@ class Drives:
 
     @staticmethod
     def group_above(sysfs: Path) -> str:
-        """The volume group of our name whose running volumes lie on a drive, as the kernel tells: LVM may be told not to list it."""
+        """The volume group of our name whose running volumes lie on a drive, as the kernel tells: LVM may be told not
+        to list it.
+        """
         for holder in sorted((sysfs / "holders").glob("dm-*")):
             uuid, name = text(holder / "dm/uuid"), text(holder / "dm/name")
             if uuid.startswith("LVM-") and name.startswith(f"{GROUP}-") and not name.startswith(f"{GROUP}--"):
@@ -321,9 +351,17 @@ class Drives:
         for entry in content.get("partitions", []):
             name, start, size = entry.get("name", ""), entry["start"] * sector, entry["size"] * sector
             digits = entry["node"][len(node) :].lstrip("p")
-            seen = self.probe(node, "-O", str(start), "-S", str(size)) if name.startswith(MARK) and not name.endswith(NEW) else {}
+            seen = (
+                self.probe(node, "-O", str(start), "-S", str(size))
+                if name.startswith(MARK) and not name.endswith(NEW)
+                else {}
+            )
             device = text(sysfs / os.path.basename(entry["node"]) / "dev")
-            partitions.append(Partition(int(digits), name, start, size, entry["node"], seen.get("TYPE", ""), seen.get("UUID", ""), device))
+            partitions.append(
+                Partition(
+                    int(digits), name, start, size, entry["node"], seen.get("TYPE", ""), seen.get("UUID", ""), device
+                )
+            )
         return tuple(partitions)
 
     @staticmethod
@@ -370,7 +408,12 @@ class Drives:
         if holders:
             reasons.append(f"{HOLDER}: {', '.join(holders)}")
         if not reasons:
-            reasons = [reason for way in ways if held is None or way.name != sysfs.name for reason in self.opened(f"/dev/{way.name}")]
+            reasons = [
+                reason
+                for way in ways
+                if held is None or way.name != sysfs.name
+                for reason in self.opened(f"/dev/{way.name}")
+            ]
         return tuple(dict.fromkeys(reasons))
 
     @staticmethod
@@ -379,12 +422,16 @@ class Drives:
         try:
             os.close(os.open(at(node), os.O_RDONLY | os.O_EXCL))
         except OSError as error:
-            return [f"{EXCLUSIVE}: by another program" if error.errno == errno.EBUSY else f"{UNOPENED}: {error.strerror}"]
+            return [
+                f"{EXCLUSIVE}: by another program" if error.errno == errno.EBUSY else f"{UNOPENED}: {error.strerror}"
+            ]
         return []
 
     def family(self, sysfs: Path) -> list[Path]:
         """The drive, its partitions and all that is stacked on them."""
         members = [sysfs, *(p for p in (sysfs.iterdir() if sysfs.is_dir() else ()) if (p / "partition").exists())]
         for member in members:  # grows while it is walked
-            members += [p for p in (at("/sys/class/block", h.name) for h in (member / "holders").glob("*")) if p not in members]
+            members += [
+                p for p in (at("/sys/class/block", h.name) for h in (member / "holders").glob("*")) if p not in members
+            ]
         return members

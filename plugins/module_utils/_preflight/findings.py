@@ -149,7 +149,9 @@ class Finding:
     hint: str
 
     def __post_init__(self) -> None:
-        """A credential inside an address goes no further than here, nor does what would steer a terminal: a host may have answered it."""
+        """A credential inside an address goes no further than here, nor does what would steer a terminal: a host may
+        have answered it.
+        """
         for name in ("subject", "found", "expected", "hint"):
             object.__setattr__(self, name, hidden(printable(getattr(self, name))))
 
@@ -165,7 +167,10 @@ class Finding:
 
 def in_order(findings: Iterable[Finding]) -> list[Finding]:
     """Errors first, then by code and subject; what was found twice is told once."""
-    return sorted(set(findings), key=lambda finding: (SEVERITIES.index(finding.severity), finding.code, finding.subject, finding.found))
+    return sorted(
+        set(findings),
+        key=lambda finding: (SEVERITIES.index(finding.severity), finding.code, finding.subject, finding.found),
+    )
 
 
 def named(items: Iterable[str], limit: int = 5) -> str:
@@ -190,5 +195,9 @@ def table(findings: Sequence[Finding]) -> str:
 def summary(findings: Sequence[Finding], hosts: int) -> str:
     """One line: how many of each severity."""
     counts = {severity: sum(finding.severity == severity for finding in findings) for severity in SEVERITIES}
-    told = ", ".join(f"{count} {severity}{'' if count == 1 or severity == 'info' else 's'}" for severity, count in counts.items() if count)
+    told = ", ".join(
+        f"{count} {severity}{'' if count == 1 or severity == 'info' else 's'}"
+        for severity, count in counts.items()
+        if count
+    )
     return f"Preflight looked at {hosts} host{'' if hosts == 1 else 's'}: {told or 'nothing to report'}."

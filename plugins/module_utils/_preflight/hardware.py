@@ -113,7 +113,9 @@ def cpu_limit_millis(quota: str, period: str) -> int:
 
 
 def memory_limit_bytes(limit: str, memory: int) -> int:
-    """A cgroup's limit of memory; 0 for `max`, nothing, or the huge number by which cgroup v1 says that there is none."""
+    """A cgroup's limit of memory; 0 for `max`, nothing, or the huge number by which cgroup v1 says that there is
+    none.
+    """
     return int(limit) if limit.isdigit() and int(limit) < memory else 0
 
 

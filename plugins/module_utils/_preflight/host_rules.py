@@ -54,16 +54,26 @@ def _name(host: Host) -> list[Finding]:
     if not problem:
         return []
     expected = f"{problem}: the node is called so"
-    return [Finding("hostname_invalid", host.name, "its name in the inventory", expected, "rename the host in the inventory")]
+    return [
+        Finding(
+            "hostname_invalid", host.name, "its name in the inventory", expected, "rename the host in the inventory"
+        )
+    ]
 
 
 def _silent(host: Host) -> Finding:
     told = (str(host.result.get(key) or "").strip().partition("\n")[0] for key in ("msg", "module_stderr"))
     said = ": ".join(filter(None, told))[:300] or "no answer"
     if host.result.get("unreachable"):
-        hint = f"try `ansible -m ansible.builtin.ping {host.name}`; correct its ansible_host, user or key, or use --limit '!{host.name}'"
+        hint = (
+            f"try `ansible -m ansible.builtin.ping {host.name}`; correct its ansible_host, user or key, or use "
+            f"--limit '!{host.name}'"
+        )
         return Finding("host_unreachable", host.name, said, "a host that answers", hint)
-    hint = f"try `ansible -b -m ansible.builtin.setup {host.name}`; Python 3.9 or later and privilege escalation must work there"
+    hint = (
+        f"try `ansible -b -m ansible.builtin.setup {host.name}`; Python 3.9 or later and privilege escalation must "
+        "work there"
+    )
     return Finding("host_survey_failed", host.name, said, "a survey of the host", hint)
 
 
@@ -79,7 +89,10 @@ def _kernel(host: Host) -> list[Finding]:
     findings = node_rules.module_findings(host.name, host.survey)
     if host.survey.get("packet_filters") == []:
         found, expected = "neither nf_tables nor ip_tables", "one of them, for services and for the engine's network"
-        hint = "install the kernel's full module package (such as linux-modules-extra or kernel-modules), or boot another kernel"
+        hint = (
+            "install the kernel's full module package (such as linux-modules-extra or kernel-modules), or boot "
+            "another kernel"
+        )
         findings.append(Finding("packet_filter_missing", host.name, found, expected, hint))
     return findings
 
@@ -101,8 +114,13 @@ def _leftovers(host: Host) -> list[Finding]:
         return []
     findings = []
     if host.kind == "control_plane" and host.survey.get("etcd_data"):
-        hint = "if that cluster is gone, run `kubeadm reset` or move /var/lib/etcd away; otherwise restore its certificates first"
-        findings.append(Finding("etcd_leftover", host.name, "data in /var/lib/etcd, and no cluster", "an empty /var/lib/etcd", hint))
+        hint = (
+            "if that cluster is gone, run `kubeadm reset` or move /var/lib/etcd away; otherwise restore its "
+            "certificates first"
+        )
+        findings.append(
+            Finding("etcd_leftover", host.name, "data in /var/lib/etcd, and no cluster", "an empty /var/lib/etcd", hint)
+        )
     if host.survey.get("cni_files"):
         found = f"{named(host.survey['cni_files'])} in /etc/cni/net.d, and no cluster"
         hint = "remove what another pod network left there: the runtime would use it before the fleet's own"
@@ -111,11 +129,21 @@ def _leftovers(host: Host) -> list[Finding]:
 
 
 def _inhibitor(host: Host) -> list[Finding]:
-    """logind ends a graceful shutdown early where a drop-in behind ours allows less (Debian's unattended-upgrades: 30 s)."""
+    """logind ends a graceful shutdown early where a drop-in behind ours allows less (Debian's unattended-upgrades: 30
+    s).
+    """
     try:
         seconds, path = preflight_survey.inhibit_delay(host.survey.get("inhibit_delays") or {}, host.grace_seconds)
     except ValueError as error:
-        return [Finding("shutdown_inhibitor_short", host.name, f"InhibitDelayMaxSec: {error}", "a time span", "correct that file")]
+        return [
+            Finding(
+                "shutdown_inhibitor_short",
+                host.name,
+                f"InhibitDelayMaxSec: {error}",
+                "a time span",
+                "correct that file",
+            )
+        ]
     if seconds >= host.grace_seconds:
         return []
     found = f"{path} lets a shutdown wait {seconds:.0f} s"
@@ -129,14 +157,28 @@ def _ports(host: Host) -> list[Finding]:
         return []
     taken = sorted(set(host.survey.get("listening") or ()) & set(PORTS.get(host.kind, ())))
     hint = "stop what listens there (`ss -tlnp`), or leave the host out"
-    return [Finding("port_in_use", f"{host.name} port {port}", "something listens there", "a free port", hint) for port in taken]
+    return [
+        Finding("port_in_use", f"{host.name} port {port}", "something listens there", "a free port", hint)
+        for port in taken
+    ]
 
 
 def _named_drives(host: Host) -> list[Finding]:
     usable = host.values.get("nvme_storage_drives", ()) is not None  # else its own check tells
     if host.kind == "runner" and not host.drives and not host.drive_rule and usable:
-        hint = "set it for the host or its group to the drives' names in /dev/disk/by-id/, or choose them by nvme_storage_select"
-        return [Finding("drives_not_named", f"{host.name} nvme_storage_drives", "not set", "a list of drives for the engine's cache", hint)]
+        hint = (
+            "set it for the host or its group to the drives' names in /dev/disk/by-id/, or choose them by "
+            "nvme_storage_select"
+        )
+        return [
+            Finding(
+                "drives_not_named",
+                f"{host.name} nvme_storage_drives",
+                "not set",
+                "a list of drives for the engine's cache",
+                hint,
+            )
+        ]
     return [
         _twice(host.name, f"{name} is listed {list(host.drives).count(name)} times")
         for name in sorted({name for name in host.drives if list(host.drives).count(name) > 1})
@@ -154,7 +196,11 @@ def _drives(host: Host) -> list[Finding]:
             continue
         hint = "correct the name (`ls -l /dev/disk/by-id/` on the host), or check the drive's slot and cable"
         found = str(drive.get("problem") or "it was not looked for")
-        findings.append(Finding("drive_unusable", f"{host.name} nvme_storage_drives: {name}", found, "a whole drive of this host", hint))
+        findings.append(
+            Finding(
+                "drive_unusable", f"{host.name} nvme_storage_drives: {name}", found, "a whole drive of this host", hint
+            )
+        )
     for device, names in devices.items():
         if len(names) > 1:
             found = f"{' and '.join(names)} are both {device}"
@@ -163,14 +209,20 @@ def _drives(host: Host) -> list[Finding]:
 
 
 def _twice(host: str, found: str) -> Finding:
-    return Finding("drive_named_twice", f"{host} nvme_storage_drives", found, "each drive once", "remove one of the entries")
+    return Finding(
+        "drive_named_twice", f"{host} nvme_storage_drives", found, "each drive once", "remove one of the entries"
+    )
 
 
 def fleet_findings(hosts: Sequence[Host]) -> list[Finding]:
     """What only shows when hosts are compared."""
     checks = (
         ("hostname_duplicate", "hostname", "set each host's name with hostnamectl"),
-        ("machine_id_duplicate", "machine_id", "where an image was cloned, empty /etc/machine-id and reboot the clones"),
+        (
+            "machine_id_duplicate",
+            "machine_id",
+            "where an image was cloned, empty /etc/machine-id and reboot the clones",
+        ),
         (
             "product_uuid_duplicate",
             "product_uuid",
@@ -185,7 +237,9 @@ def fleet_findings(hosts: Sequence[Host]) -> list[Finding]:
             if host.survey.get(key):
                 holders[str(host.survey[key])].append(host.name)
         findings.extend(
-            Finding(code, named(names), f"the same {key} {value}", expected, hint) for value, names in holders.items() if len(names) > 1
+            Finding(code, named(names), f"the same {key} {value}", expected, hint)
+            for value, names in holders.items()
+            if len(names) > 1
         )
     return findings
 
@@ -193,8 +247,8 @@ def fleet_findings(hosts: Sequence[Host]) -> list[Finding]:
 def clock_findings(hosts: Sequence[Host], tolerance: float) -> list[Finding]:
     """Clocks that differ by more than `tolerance` seconds from the control plane's, or from the middle one.
 
-    A host read its clock at some moment between the question and the answer, so its distance from the controller's clock is known only as
-    a span. A host is named only where no moment of the span would do.
+    A host read its clock at some moment between the question and the answer, so its distance from the controller's
+    clock is known only as a span. A host is named only where no moment of the span would do.
     """
     spans = {}
     for host in hosts:
@@ -209,8 +263,14 @@ def clock_findings(hosts: Sequence[Host], tolerance: float) -> list[Finding]:
     findings = []
     for name, (least, most) in spans.items():
         if least > reference + tolerance or most < reference - tolerance:
-            found = f"its clock is {middles[name] - reference:+.0f} s from {'the control plane' if leading else 'the other hosts'}"
-            hint = "set up time synchronisation (chrony or systemd-timesyncd): tokens and certificates are refused by a wrong clock"
+            found = (
+                f"its clock is {middles[name] - reference:+.0f} s from "
+                f"{'the control plane' if leading else 'the other hosts'}"
+            )
+            hint = (
+                "set up time synchronisation (chrony or systemd-timesyncd): tokens and certificates are refused by "
+                "a wrong clock"
+            )
             findings.append(Finding("clock_skew", name, found, f"at most {tolerance:.0f} s", hint))
     return findings
 
@@ -220,19 +280,35 @@ def access_findings(kubeconfig: str, cluster: Cluster | None, has_control_plane:
     if cluster or has_control_plane:
         return []
     found = f"{kubeconfig}, which is no file on the controller" if kubeconfig else "not set"
-    hint = "set fleet_kubeconfig to the kubeconfig of the cluster that these hosts are to join, or name its control plane's host"
-    return [Finding("kubeconfig_missing", "fleet_kubeconfig", found, "a kubeconfig, as no host of the inventory is a control plane", hint)]
+    hint = (
+        "set fleet_kubeconfig to the kubeconfig of the cluster that these hosts are to join, or name its control "
+        "plane's host"
+    )
+    return [
+        Finding(
+            "kubeconfig_missing",
+            "fleet_kubeconfig",
+            found,
+            "a kubeconfig, as no host of the inventory is a control plane",
+            hint,
+        )
+    ]
 
 
 def cluster_findings(hosts: Sequence[Host], kubeconfig: str, cluster: Cluster | None) -> list[Finding]:
-    """Whether the kubeconfig on the controller and the hosts speak of one cluster. `cluster` is the kubeconfig's, None without a file."""
+    """Whether the kubeconfig on the controller and the hosts speak of one cluster. `cluster` is the kubeconfig's, None
+    without a file.
+    """
     fingerprint = cluster.fingerprint if cluster else ""
     control_plane = [host for host in hosts if host.kind == "control_plane" and host.survey]
     authorities = {str(host.survey["cluster_ca"]): host.name for host in control_plane if host.survey.get("cluster_ca")}
     if cluster and control_plane and not authorities:
         names = named(host.name for host in control_plane)
         found, expected = f"it exists, but {names} has no cluster", "no such file before the control plane is made"
-        hint = f"if its cluster is gone, remove {kubeconfig}; otherwise correct fleet_kubeconfig or the control plane's hosts"
+        hint = (
+            f"if its cluster is gone, remove {kubeconfig}; otherwise correct fleet_kubeconfig or the control "
+            "plane's hosts"
+        )
         return [Finding("kubeconfig_without_cluster", f"fleet_kubeconfig {kubeconfig}", found, expected, hint)]
     if fingerprint and authorities and fingerprint not in authorities:
         found = f"a cluster whose CA is {shown(fingerprint)}"
@@ -248,6 +324,9 @@ def cluster_findings(hosts: Sequence[Host], kubeconfig: str, cluster: Cluster | 
 
 def _stranger(host: Host, ours: str) -> Finding:
     expected = f"this fleet's CA {shown(ours)}" if ours else "no membership: this fleet's control plane is new"
-    hint = "if that cluster is gone, run `kubeadm reset` on the host; otherwise correct fleet_kubeconfig, or take the host out"
+    hint = (
+        "if that cluster is gone, run `kubeadm reset` on the host; otherwise correct fleet_kubeconfig, or take the "
+        "host out"
+    )
     found = f"member of a cluster whose CA is {shown(host.survey['cluster_ca'])}"
     return Finding("member_of_other_cluster", host.name, found, expected, hint)

@@ -25,7 +25,8 @@ FLAVOURS = ("legacy",)
 MOST_CONTROL_PLANES = 1
 AUTH_FORMS = ({"secret"}, {"token"}, {"app_id", "installation_id", "private_key"})
 AUTH_HINT = (
-    "set runner_controller_github_auth to {secret: name of an existing Secret}, {token: ...} or {app_id: ..., installation_id: ..., "
+    "set runner_controller_github_auth to {secret: name of an existing Secret}, {token: ...} or {app_id: ..., "
+    "installation_id: ..., "
     "private_key: ...}, the last two from a vault"
 )
 # A name this close to a known one is a slip, even where it lacks a role's prefix.
@@ -38,7 +39,9 @@ def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
 
 
 def for_hosts(told: Mapping[str, Sequence[Finding]]) -> list[Finding]:
-    """Tell once, with the hosts' names, what is the same on many hosts. `told`: findings by host, whose subject is a variable."""
+    """Tell once, with the hosts' names, what is the same on many hosts. `told`: findings by host, whose subject is a
+    variable.
+    """
     hosts: defaultdict[Finding, list[str]] = defaultdict(list)
     for host, findings in told.items():
         for finding in dict.fromkeys(findings):
@@ -46,8 +49,12 @@ def for_hosts(told: Mapping[str, Sequence[Finding]]) -> list[Finding]:
     return [replace(finding, subject=f"{finding.subject} ({named(names)})") for finding, names in hosts.items()]
 
 
-def unknown_variables(names: Iterable[str], specs: Mapping[str, Any], prefixes: Collection[str], ignored: Collection[str]) -> list[Finding]:
-    """Variables that carry a role's prefix, or nearly the name of an option, and are none. `specs`: every known variable."""
+def unknown_variables(
+    names: Iterable[str], specs: Mapping[str, Any], prefixes: Collection[str], ignored: Collection[str]
+) -> list[Finding]:
+    """Variables that carry a role's prefix, or nearly the name of an option, and are none. `specs`: every known
+    variable.
+    """
     findings = []
     for name in names:
         if name in specs or name in ignored or name.startswith(("_", "ansible_")):
@@ -57,7 +64,9 @@ def unknown_variables(names: Iterable[str], specs: Mapping[str, Any], prefixes: 
         if prefixed or meant:
             hint = f"did you mean {meant}? " if meant else "remove it. "
             hint += "If it is a variable of your own, name it in preflight_ignored_variables"
-            findings.append(Finding("variable_unknown", name, f"no role has an option {name}", meant or "a name of an option", hint))
+            findings.append(
+                Finding("variable_unknown", name, f"no role has an option {name}", meant or "a name of an option", hint)
+            )
     return findings
 
 
@@ -70,7 +79,10 @@ def value_findings(name: str, value: Any, spec: Mapping[str, Any], role: str) ->
         hint = f"give it a value, or leave it out for its default; {hint}"
         return [Finding("variable_empty", name, "nothing (null)", _described(spec), hint)]
     secrets = set(_secrets(value, bool(is_secret_name(name) or spec.get("no_log"))))
-    for path, part, option in [(name, pruned, {**spec, "required": False}), *_optional_dictionaries(name, pruned, spec)]:
+    for path, part, option in [
+        (name, pruned, {**spec, "required": False}),
+        *_optional_dictionaries(name, pruned, spec),
+    ]:
         for message in ArgumentSpecValidator({path: _without_defaults(option)}).validate({path: part}).error_messages:
             for secret in secrets:
                 message = message.replace(secret, "********")
@@ -85,14 +97,24 @@ def difference_findings(name: str, values: Mapping[str, Any], spec: Mapping[str,
         hosts[repr(value)].append(host)
     if len(hosts) < 2:
         return []
-    secret = bool(is_secret_name(name) or spec.get("no_log") or any(list(_secrets(value, False)) for value in values.values()))
+    secret = bool(
+        is_secret_name(name) or spec.get("no_log") or any(list(_secrets(value, False)) for value in values.values())
+    )
     told = [f"{'********' if secret else text[:60]} on {named(names)}" for text, names in hosts.items()]
     hint = "set it once, for all hosts (group all). What may differ by pool is an entry of its pool in fleet_pools"
-    return [Finding("variable_differs", name, "; ".join(told[:4]), "one value over all hosts, since plays read it once", hint)]
+    return [
+        Finding(
+            "variable_differs", name, "; ".join(told[:4]), "one value over all hosts, since plays read it once", hint
+        )
+    ]
 
 
-def _optional_dictionaries(path: str, value: Any, spec: Mapping[str, Any]) -> Iterable[tuple[str, Any, Mapping[str, Any]]]:
-    """Options that may be something else (raw), where they are a dictionary: Ansible does not look at the suboptions of these."""
+def _optional_dictionaries(
+    path: str, value: Any, spec: Mapping[str, Any]
+) -> Iterable[tuple[str, Any, Mapping[str, Any]]]:
+    """Options that may be something else (raw), where they are a dictionary: Ansible does not look at the suboptions of
+    these.
+    """
     options = spec.get("options") or {}
     if isinstance(value, list):
         for index, item in enumerate(value):
@@ -105,12 +127,16 @@ def _optional_dictionaries(path: str, value: Any, spec: Mapping[str, Any]) -> It
 
 
 def address_findings(name: str, value: Any) -> list[Finding]:
-    """Addresses with a credential inside: it would stand in diffs, in files of hosts and in objects of the cluster, and often not work."""
+    """Addresses with a credential inside: it would stand in diffs, in files of hosts and in objects of the cluster, and
+    often not work.
+    """
     plain = "take it out of the address; let the server take the fleet's networks without one"
     kept = f"{plain}, or keep the whole variable in a Secret (dagger_engine_environment_secret)"
     found, expected = "a user name or a password inside an address", "an address without them"
     paths = credentials_in(name, value)
-    return [Finding("address_credential", path, found, expected, kept if "environment" in path else plain) for path in paths]
+    return [
+        Finding("address_credential", path, found, expected, kept if "environment" in path else plain) for path in paths
+    ]
 
 
 def api_findings(problems: Iterable[Problem]) -> list[Finding]:
@@ -137,7 +163,9 @@ def _without_unknown_keys(path: str, value: Any, spec: Mapping[str, Any], hint: 
     if not options:
         return value
     if isinstance(value, list):
-        return [_without_unknown_keys(f"{path}[{index}]", item, spec, hint, findings) for index, item in enumerate(value)]
+        return [
+            _without_unknown_keys(f"{path}[{index}]", item, spec, hint, findings) for index, item in enumerate(value)
+        ]
     if not isinstance(value, dict):
         return value
     known = {}
@@ -148,7 +176,9 @@ def _without_unknown_keys(path: str, value: Any, spec: Mapping[str, Any], hint: 
         meant = nearest(str(key), options)
         advice = f"did you mean {path}.{meant}? {hint}" if meant else hint
         found = f"unknown key {key}"
-        findings.append(Finding("variable_key_unknown", f"{path}.{key}", found, f"one of {', '.join(sorted(options))}", advice))
+        findings.append(
+            Finding("variable_key_unknown", f"{path}.{key}", found, f"one of {', '.join(sorted(options))}", advice)
+        )
     return known
 
 
@@ -166,10 +196,14 @@ def _secrets(value: Any, secret: bool) -> Iterable[str]:
 def pool_findings(
     groups: Mapping[str, Sequence[str]], pools: Sequence[Mapping[str, Any]], control_plane: str, external: bool
 ) -> list[Finding]:
-    """Groups that are missing or empty, and hosts that stand in more than one. `external`: the control plane is not ours."""
+    """Groups that are missing or empty, and hosts that stand in more than one. `external`: the control plane is not
+    ours.
+    """
     findings = []
     places: defaultdict[str, list[str]] = defaultdict(list)
-    wanted = [("the control plane", control_plane)] + [(f"pool {pool.get('name')}", str(pool.get("group"))) for pool in pools]
+    wanted = [("the control plane", control_plane)] + [
+        (f"pool {pool.get('name')}", str(pool.get("group"))) for pool in pools
+    ]
     for owner, group in wanted:
         is_external = external and owner == "the control plane"
         if not groups.get(group) and not is_external:
@@ -179,11 +213,23 @@ def pool_findings(
     for host, owners in places.items():
         if len(owners) > 1:
             hint = "take the host out of all groups but one"
-            findings.append(Finding("host_in_two_pools", host, f"in {' and in '.join(owners)}", "one pool, or the control plane", hint))
+            findings.append(
+                Finding(
+                    "host_in_two_pools", host, f"in {' and in '.join(owners)}", "one pool, or the control plane", hint
+                )
+            )
     for name, same in itertools.groupby(sorted(str(pool.get("name")) for pool in pools)):
         if len(list(same)) > 1:
             hint = "rename or remove one of them"
-            findings.append(Finding("pool_defined_twice", f"fleet_pools: {name}", "two pools of that name", "names that are unique", hint))
+            findings.append(
+                Finding(
+                    "pool_defined_twice",
+                    f"fleet_pools: {name}",
+                    "two pools of that name",
+                    "names that are unique",
+                    hint,
+                )
+            )
     return findings
 
 
@@ -194,7 +240,8 @@ def _no_hosts(owner: str, group: str, groups: Mapping[str, Sequence[str]]) -> Fi
     hint += f"add a host to the inventory's group {group}"
     if owner == "the control plane":
         hint += (
-            ", or set preflight_external_control_plane: true where the cluster was made elsewhere. A job on a slice of the inventory lacks "
+            ", or set preflight_external_control_plane: true where the cluster was made elsewhere. A job on a "
+            "slice of the inventory lacks "
         )
         hint += "groups as well: run it on the whole inventory, forks do that work"
     else:
@@ -206,7 +253,11 @@ def _no_hosts(owner: str, group: str, groups: Mapping[str, Sequence[str]]) -> Fi
 
 
 def place_findings(
-    played: Sequence[str], groups: Mapping[str, Sequence[str]], pools: Sequence[Mapping[str, Any]], control_plane: str, limited: bool
+    played: Sequence[str],
+    groups: Mapping[str, Sequence[str]],
+    pools: Sequence[Mapping[str, Any]],
+    control_plane: str,
+    limited: bool,
 ) -> list[Finding]:
     """Hosts of the play that have no place in the fleet and, unless the play is limited, the other way round."""
     placed = set(groups.get(control_plane, ()))
@@ -215,7 +266,9 @@ def place_findings(
     pool_groups = named(str(pool.get("group")) for pool in pools)
     hint = f"put the host into {control_plane} or into the group of a pool in fleet_pools ({pool_groups})"
     findings = [
-        Finding("host_without_pool", host, "in no pool's group and not in the control plane", "one place in the fleet", hint)
+        Finding(
+            "host_without_pool", host, "in no pool's group and not in the control plane", "one place in the fleet", hint
+        )
         for host in played
         if host not in placed
     ]
@@ -223,12 +276,20 @@ def place_findings(
     if left_out and not limited:
         hint = "make the pool's group a child of runner_nodes or support_nodes, whose hosts the plays name"
         findings.append(
-            Finding("host_not_in_play", named(left_out), "not among the play's hosts", "every host of the fleet in the play", hint)
+            Finding(
+                "host_not_in_play",
+                named(left_out),
+                "not among the play's hosts",
+                "every host of the fleet in the play",
+                hint,
+            )
         )
     return findings
 
 
-def kind_of(host: str, groups: Mapping[str, Sequence[str]], pools: Sequence[Mapping[str, Any]], control_plane: str) -> str:
+def kind_of(
+    host: str, groups: Mapping[str, Sequence[str]], pools: Sequence[Mapping[str, Any]], control_plane: str
+) -> str:
     """control_plane, runner or support: which floor and which ports go for a host."""
     if host in groups.get(control_plane, ()):
         return "control_plane"
@@ -244,10 +305,20 @@ def credential_findings(auth: Any) -> list[Finding]:
     if given in AUTH_FORMS:
         return []
     if len([form for form in AUTH_FORMS if form & given]) > 1:
-        return [Finding("github_credential_ambiguous", subject, f"{', '.join(sorted(given))} together", expected, AUTH_HINT)]
+        return [
+            Finding("github_credential_ambiguous", subject, f"{', '.join(sorted(given))} together", expected, AUTH_HINT)
+        ]
     empty = sorted(set(auth) - given) if isinstance(auth, Mapping) else []
     found = f"only {', '.join(sorted(given))}" if given else "no credential"
-    return [Finding("github_credential_missing", subject, found + (f"; empty: {', '.join(empty)}" if empty else ""), expected, AUTH_HINT)]
+    return [
+        Finding(
+            "github_credential_missing",
+            subject,
+            found + (f"; empty: {', '.join(empty)}" if empty else ""),
+            expected,
+            AUTH_HINT,
+        )
+    ]
 
 
 def flavour_findings(flavour: Any) -> list[Finding]:
@@ -255,7 +326,11 @@ def flavour_findings(flavour: Any) -> list[Finding]:
     if flavour in FLAVOURS:
         return []
     found, expected = str(flavour), f"{', '.join(FLAVOURS)}: the scale_set flavour is not supported yet"
-    return [Finding("flavour_unsupported", "runner_controller_flavour", found, expected, "set runner_controller_flavour: legacy")]
+    return [
+        Finding(
+            "flavour_unsupported", "runner_controller_flavour", found, expected, "set runner_controller_flavour: legacy"
+        )
+    ]
 
 
 def control_plane_findings(hosts: Sequence[str]) -> list[Finding]:
@@ -270,7 +345,8 @@ def control_plane_findings(hosts: Sequence[str]) -> list[Finding]:
 def endpoint_findings(endpoint: Any, addresses: Mapping[str, str], name: str = "fleet_api_endpoint") -> list[Finding]:
     """One control plane is its own endpoint; more of them need an address that outlives any of them.
 
-    `endpoint`: what was typed for `name`. `addresses`: of the control plane's hosts, which the role makes it of otherwise.
+    `endpoint`: what was typed for `name`. `addresses`: of the control plane's hosts, which the role makes it of
+    otherwise.
     """
     hint = f"set fleet_api_endpoint: {_endpoint.EXPECTED}"
     if endpoint:

@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the roles would refuse on a host, or the kubelet after them: kernel, swap, drives, full disks. Private to the collection."""
+"""What the roles would refuse on a host, or the kubelet after them: kernel, swap, drives, full disks. Private to the
+collection.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,10 @@ from typing import Any
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.layout import OPTIONS, refusals_on
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.model import BOOT, Drive
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.findings import Finding, named
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.hardware import HardwareDrive, hardware_from
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.hardware import (
+    HardwareDrive,
+    hardware_from,
+)
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._quantity import percentage, show_bytes, to_bytes
 
 # The options of nvme_layout as variables of nvme_storage, whose tasks pass them on.
@@ -29,12 +34,17 @@ NAMES = (
 # The first minor of Kubernetes whose kubelet does not start on cgroup v1 unless it is told to.
 CGROUP_V2_ONLY = (1, 35)
 # What the kubelet takes where evictionHard is not set at all.
-EVICTION = {"nodefs.available": "10%", "nodefs.inodesFree": "5%", "imagefs.available": "15%", "imagefs.inodesFree": "5%"}
+EVICTION = {
+    "nodefs.available": "10%",
+    "nodefs.inodesFree": "5%",
+    "imagefs.available": "15%",
+    "imagefs.inodesFree": "5%",
+}
 NODEFS, IMAGEFS, PROGRAMS = "/var/lib/kubelet", "/var/lib/containerd", "/usr/local/bin"
 PATHS = (NODEFS, IMAGEFS, PROGRAMS)
 GIB = 1024**3
-# What the roles put on a host, rounded up: containerd, runc, CNI plugins and kubelet; and the images of a node's own pods, packed and
-# unpacked. On a runner node these are the engine's and one runner's too.
+# What the roles put on a host, rounded up: containerd, runc, CNI plugins and kubelet; and the images of a node's own
+# pods, packed and unpacked. On a runner node these are the engine's and one runner's too.
 PROGRAM_BYTES = GIB // 2
 IMAGE_BYTES = {"control_plane": 2 * GIB, "support": 1 * GIB, "runner": 5 * GIB}
 
@@ -54,14 +64,22 @@ def cgroup_findings(host: str, survey: Mapping[str, Any], values: Mapping[str, A
         *(["fleet_cgroup_driver: cgroupfs"] if systemd else []),
         *(["failCgroupV1: false in kubernetes_host_kubelet_config"] if refused else []),
     ]
-    expected = f"cgroup v2, which the kubelet of {'.'.join(map(str, version))} asks for" if refused else "cgroup v2, which kubelet asks for"
+    expected = (
+        f"cgroup v2, which the kubelet of {'.'.join(map(str, version))} asks for"
+        if refused
+        else "cgroup v2, which kubelet asks for"
+    )
     return [Finding("cgroup_v1", host, "cgroup v1", expected, f"{boot}, or set {' and '.join(remedies)}")]
 
 
 def minor(version: Any) -> tuple[int, int]:
     """Major and minor; of what is no version, the newest that is known: others say that it is none."""
     parts = str(version or "").lstrip("v").split(".")
-    return (int(parts[0]), int(parts[1])) if len(parts) > 1 and parts[0].isdigit() and parts[1].isdigit() else CGROUP_V2_ONLY
+    return (
+        (int(parts[0]), int(parts[1]))
+        if len(parts) > 1 and parts[0].isdigit() and parts[1].isdigit()
+        else CGROUP_V2_ONLY
+    )
 
 
 def module_findings(host: str, survey: Mapping[str, Any]) -> list[Finding]:
@@ -71,11 +89,20 @@ def module_findings(host: str, survey: Mapping[str, Any]) -> list[Finding]:
     unknown = [name for name in survey.get("kernel_modules_missing") or () if name not in forbidden]
     expected = "loaded, built in, or known to modprobe and allowed to load"
     if unknown:
-        hint = "install the kernel's full module package (such as linux-modules-extra or kernel-modules), or boot another kernel"
-        findings.append(Finding("kernel_module_missing", host, f"kernel {survey.get('kernel')} has no {named(unknown)}", expected, hint))
+        hint = (
+            "install the kernel's full module package (such as linux-modules-extra or kernel-modules), or boot "
+            "another kernel"
+        )
+        findings.append(
+            Finding(
+                "kernel_module_missing", host, f"kernel {survey.get('kernel')} has no {named(unknown)}", expected, hint
+            )
+        )
     for name, why in forbidden.items():
         hint = (
-            "take that out: the fleet needs this module" if why.startswith("/") else "set it to 0 and reboot: no module can be loaded now"
+            "take that out: the fleet needs this module"
+            if why.startswith("/")
+            else "set it to 0 and reboot: no module can be loaded now"
         )
         findings.append(Finding("kernel_module_missing", host, f"{name} must not be loaded: {why}", expected, hint))
     return findings
@@ -92,7 +119,9 @@ def swap_findings(host: str, survey: Mapping[str, Any], values: Mapping[str, Any
     fixed = [f"{source['name']} {source['why']}" for source in sources if source["fixed"]]
     if size or ours:
         found = "; ".join([*([f"{size // 2**20} MiB of swap"] if size else []), *ours])
-        findings.append(Finding("swap_on", host, found, expected, f"nothing: it will be turned off, now and at boot; {keep}"))
+        findings.append(
+            Finding("swap_on", host, found, expected, f"nothing: it will be turned off, now and at boot; {keep}")
+        )
     if fixed:
         hint = f"take it out of there: nothing else keeps it off after the next boot; {keep}"
         findings.append(Finding("swap_stays", host, "; ".join(fixed), expected, hint))
@@ -141,8 +170,12 @@ def blocked(drive: HardwareDrive) -> tuple[str, ...]:
     return (reason,) if reason else ()
 
 
-def disk_findings(host: str, kind: str, survey: Mapping[str, Any], values: Mapping[str, Any], on_drives: bool) -> list[Finding]:
-    """Filesystems on which the kubelet would evict pods now, or once programs and images are there. `on_drives`: volumes are made."""
+def disk_findings(
+    host: str, kind: str, survey: Mapping[str, Any], values: Mapping[str, Any], on_drives: bool
+) -> list[Finding]:
+    """Filesystems on which the kubelet would evict pods now, or once programs and images are there. `on_drives`:
+    volumes are made.
+    """
     filesystems = {entry["path"]: entry for entry in survey.get("filesystems") or ()}
     added: dict[str, int] = {}
     for path, size in () if survey.get("member") else ((PROGRAMS, PROGRAM_BYTES), (IMAGEFS, IMAGE_BYTES[kind])):
@@ -156,14 +189,18 @@ def disk_findings(host: str, kind: str, survey: Mapping[str, Any], values: Mappi
         # A volume that is not made yet is empty; whether it is large enough is asked of the planner.
         if not entry or (on_drives and moved(path, values) and not survey.get("member")):
             continue
-        findings += full(host, signal, threshold, entry, added.get(entry["device"], 0) if resource == "available" else 0)
+        findings += full(
+            host, signal, threshold, entry, added.get(entry["device"], 0) if resource == "available" else 0
+        )
     return findings
 
 
 def full(host: str, signal: str, threshold: Any, entry: Mapping[str, Any], added: int) -> list[Finding]:
     """One signal of the kubelet against one filesystem."""
     inodes = signal.endswith(".inodesFree")
-    size, free = (int(entry["inodes"]), int(entry["inodes_free"])) if inodes else (int(entry["size"]), int(entry["available"]))
+    size, free = (
+        (int(entry["inodes"]), int(entry["inodes_free"])) if inodes else (int(entry["size"]), int(entry["available"]))
+    )
     try:
         limit = int(size * percentage(str(threshold))) if "%" in str(threshold) else to_bytes(str(threshold))
     except ValueError:
@@ -180,7 +217,9 @@ def full(host: str, signal: str, threshold: Any, entry: Mapping[str, Any], added
 
 
 def thresholds(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The kubelet's hard eviction thresholds for disks: its defaults go where none is set, or where it is told to merge them."""
+    """The kubelet's hard eviction thresholds for disks: its defaults go where none is set, or where it is told to merge
+    them.
+    """
     kubelet = values.get("kubernetes_host_kubelet_config") or {}
     stated = {**(values.get("kubernetes_host_eviction_hard") or {}), **(kubelet.get("evictionHard") or {})}
     merged = {**EVICTION, **stated} if not stated or kubelet.get("mergeDefaultEvictionSettings") is True else stated
@@ -191,6 +230,9 @@ def moved(path: str, values: Mapping[str, Any]) -> bool:
     """Whether a directory comes to lie on one of the volumes."""
     volumes: Sequence[Mapping[str, Any]] = values.get("nvme_storage_volumes") or ()
     places = [
-        str(place) for volume in volumes for place in [volume.get("mount"), *(b.get("target") for b in volume.get("binds") or ())] if place
+        str(place)
+        for volume in volumes
+        for place in [volume.get("mount"), *(b.get("target") for b in volume.get("binds") or ())]
+        if place
     ]
     return any(path == place or path.startswith(place.rstrip("/") + "/") for place in places)

@@ -10,11 +10,19 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.model import BOOT, Drive, foreign_use, is_reason
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.model import (
+    BOOT,
+    Drive,
+    foreign_use,
+    is_reason,
+)
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.probe_drives import Drives, Run, text
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight import hardware
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.hardware import Hardware, HardwareDrive
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.survey import parse_cpu_list, parse_meminfo
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.survey import (
+    parse_cpu_list,
+    parse_meminfo,
+)
 
 ROOT = Path("/")
 # Where a drive hangs, told by the path of its device.
@@ -42,14 +50,18 @@ def gather(run: Run, drives: Sequence[str]) -> Hardware:
 def cgroup_limits() -> tuple[str, str, str]:
     """CPU quota, its period and the memory limit at the root of the hierarchy that is visible here.
 
-    That is where a container or an LXC machine is held. The slice of the session that we came in by is a cgroup below it, and says
-    nothing about kubelet, which runs beside it.
+    That is where a container or an LXC machine is held. The slice of the session that we came in by is a cgroup below
+    it, and says nothing about kubelet, which runs beside it.
     """
     root = ROOT / "sys/fs/cgroup"
     if (root / "cgroup.controllers").exists():
         quota, _blank, period = text(root / "cpu.max").partition(" ")
         return quota, period, text(root / "memory.max")
-    return text(root / "cpu/cpu.cfs_quota_us"), text(root / "cpu/cpu.cfs_period_us"), text(root / "memory/memory.limit_in_bytes")
+    return (
+        text(root / "cpu/cpu.cfs_quota_us"),
+        text(root / "cpu/cpu.cfs_period_us"),
+        text(root / "memory/memory.limit_in_bytes"),
+    )
 
 
 def _drives(run: Run, names: Sequence[str]) -> list[HardwareDrive]:

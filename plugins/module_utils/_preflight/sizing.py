@@ -44,7 +44,8 @@ class Floor:
     nvme_bytes: int = 0
 
 
-# 2 vCPUs and 8 GB are what Dagger's documentation begins with, 100 GB is what its RKE2 guide asks of a node. The other figures are ours.
+# 2 vCPUs and 8 GB are what Dagger's documentation begins with, 100 GB is what its RKE2 guide asks of a node. The other
+# figures are ours.
 MINIMUM = {
     "runner": Floor(2, 8 * GB, 100 * GB),
     "support": Floor(1, 2 * GB),
@@ -142,7 +143,9 @@ def _runner_from(path: str, given: Any) -> Runner:
     for key in ("name", "cpu", "memory"):
         if key not in stated:
             raise ValueError(f"{path}.{key}: found nothing, expected a value")
-    return Runner(str(stated["name"]), _resources_from(path, given, keys), at(f"{path}.max", whole, stated.get("max", 1)))
+    return Runner(
+        str(stated["name"]), _resources_from(path, given, keys), at(f"{path}.max", whole, stated.get("max", 1))
+    )
 
 
 def allocatable(hardware: Hardware, plan: Plan | None) -> Resources:
@@ -164,7 +167,8 @@ def _beside_engine(hardware: Hardware, plan: Plan) -> Resources:
 
 
 def _scarcest(room: Resources, need: Resources) -> tuple[str, Fraction]:
-    """Which resource runs out first when the same need comes again and again, and after how many times. A need of at least a pod.
+    """Which resource runs out first when the same need comes again and again, and after how many times. A need of at
+    least a pod.
 
     What is short already runs out first even where the need asks for none of it.
     """
@@ -230,7 +234,10 @@ def sizing_findings(
 
 def _hints(subject: str, what: str) -> tuple[str, str]:
     """What to do about less than the minimum, and about less than what is recommended."""
-    return f"give {subject} {what}, or lower the minimum if you know better", f"expect slower jobs, or give {subject} {what}"
+    return (
+        f"give {subject} {what}, or lower the minimum if you know better",
+        f"expect slower jobs, or give {subject} {what}",
+    )
 
 
 def _vcpus(subject: str, role: str, hardware: Hardware, minimum: Floor, recommended: Floor) -> list[Finding]:
@@ -254,7 +261,9 @@ def _memory(subject: str, role: str, hardware: Hardware, minimum: Floor, recomme
     return []
 
 
-def _nvme(subject: str, role: str, hardware: Hardware, minimum: Floor, recommended: Floor, named_drives: Sequence[str]) -> list[Finding]:
+def _nvme(
+    subject: str, role: str, hardware: Hardware, minimum: Floor, recommended: Floor, named_drives: Sequence[str]
+) -> list[Finding]:
     judged = [(drive, _why_not(drive, named_drives)) for drive in hardware.drives]
     counted = [drive for drive, reason in judged if not reason]
     findings = [
@@ -273,7 +282,10 @@ def _nvme(subject: str, role: str, hardware: Hardware, minimum: Floor, recommend
         nothing = "none of the named drives" if named_drives else "no NVMe drive"
         found = "; ".join(f"{drive.name}: {reason}" for drive, reason in judged) or nothing
         expected = f"{show_bytes(minimum.nvme_bytes)} for {role} on NVMe drives that are free"
-        return [*findings, Finding("nvme_missing", subject, found, expected, f"add an NVMe drive to {subject}, or free one")]
+        return [
+            *findings,
+            Finding("nvme_missing", subject, found, expected, f"add an NVMe drive to {subject}, or free one"),
+        ]
     for code, floor, words, hint in (
         ("nvme_below_minimum", minimum.nvme_bytes, "at least", must),
         ("nvme_below_recommended", recommended.nvme_bytes, "about", should),
@@ -303,10 +315,16 @@ def _oddities(subject: str, hardware: Hardware) -> list[Finding]:
         found, whole_memory = _apart(hardware.usable_memory, hardware.memory_bytes)
         limits.append(f"{found} of {whole_memory} of memory")
     if limits:
-        expected, hint = "a machine without limits", "kubelet sees the whole machine: lift the limits of this container, or use a real one"
+        expected, hint = (
+            "a machine without limits",
+            "kubelet sees the whole machine: lift the limits of this container, or use a real one",
+        )
         findings.append(Finding("cgroup_limited", subject, f"a cgroup allows {' and '.join(limits)}", expected, hint))
     if hardware.vcpus_offline:
-        found, hint = f"{hardware.vcpus_offline} CPUs are offline", "bring them online if that is not meant (`lscpu -e`)"
+        found, hint = (
+            f"{hardware.vcpus_offline} CPUs are offline",
+            "bring them online if that is not meant (`lscpu -e`)",
+        )
         findings.append(Finding("cpus_offline", subject, found, "all CPUs online", hint))
     if hardware.hugepages_bytes:
         found = f"{show_bytes(hardware.hugepages_bytes)} are set aside as huge pages"
@@ -320,7 +338,15 @@ def _plan(subject: str, hardware: Hardware, plan: Plan) -> list[Finding]:
     if room.cpu_millis < 0 or room.memory_bytes < 0:
         hint = "ask less for the engine, reserve less, or use a bigger machine"
         # Whatever else does not fit follows from this.
-        return [Finding("engine_does_not_fit", subject, _asked(plan.engine), f"at most {_asked(node)}, which is allocatable", hint)]
+        return [
+            Finding(
+                "engine_does_not_fit",
+                subject,
+                _asked(plan.engine),
+                f"at most {_asked(node)}, which is allocatable",
+                hint,
+            )
+        ]
     findings = [
         Finding(
             "plan_runner_does_not_fit",
@@ -336,13 +362,27 @@ def _plan(subject: str, hardware: Hardware, plan: Plan) -> list[Finding]:
     asked, hint = f"engine and {counts} ask for", "lower the runners' max or sizes, or use a bigger machine"
     if left.cpu_millis < 0:
         found, expected = show_cpu(plan.engine.cpu_millis + mix.cpu_millis), f"{show_cpu(node.cpu_millis)} CPUs"
-        findings.append(Finding("plan_cpu_exceeded", subject, f"{asked} {found} CPUs", f"at most {expected}, which are allocatable", hint))
+        findings.append(
+            Finding(
+                "plan_cpu_exceeded",
+                subject,
+                f"{asked} {found} CPUs",
+                f"at most {expected}, which are allocatable",
+                hint,
+            )
+        )
     if left.memory_bytes < 0:
         found, expected = _apart(plan.engine.memory_bytes + mix.memory_bytes, node.memory_bytes)
-        findings.append(Finding("plan_memory_exceeded", subject, f"{asked} {found}", f"at most {expected}, which is allocatable", hint))
+        findings.append(
+            Finding(
+                "plan_memory_exceeded", subject, f"{asked} {found}", f"at most {expected}, which is allocatable", hint
+            )
+        )
     if left.pods < 0:
         found, expected = f"{mix.pods} runners beside {NODE_PODS} pods of the node itself", f"at most {node.pods} pods"
-        findings.append(Finding("plan_pods_exceeded", subject, found, expected, "lower the runners' max, or raise max_pods"))
+        findings.append(
+            Finding("plan_pods_exceeded", subject, found, expected, "lower the runners' max, or raise max_pods")
+        )
     return findings
 
 

@@ -15,7 +15,18 @@ from ansible.module_utils.facts.system.distribution import Distribution
 # The drop-in of kubernetes_host, and the 5 seconds that logind waits when nothing says otherwise.
 INHIBIT_DROP_IN = "zz-runnerfleet.conf"
 INHIBIT_DEFAULT = 5.0
-_SECONDS = {"": 1.0, "s": 1.0, "sec": 1.0, "ms": 0.001, "min": 60.0, "m": 60.0, "h": 3600.0, "hr": 3600.0, "d": 86400.0, "us": 1e-6}
+_SECONDS = {
+    "": 1.0,
+    "s": 1.0,
+    "sec": 1.0,
+    "ms": 0.001,
+    "min": 60.0,
+    "m": 60.0,
+    "h": 3600.0,
+    "hr": 3600.0,
+    "d": 86400.0,
+    "us": 1e-6,
+}
 
 
 def parse_key_values(text: str) -> dict[str, str]:
@@ -25,8 +36,14 @@ def parse_key_values(text: str) -> dict[str, str]:
 
 
 def os_family(system: str, like: str = "") -> str:
-    """The os_family that Ansible's facts make of the ID and the ID_LIKE of an os-release file; the ID itself where they know none."""
-    families = {re.sub(r"\W|_", "", name).lower(): family for family, names in Distribution.OS_FAMILY_MAP.items() for name in names}
+    """The os_family that Ansible's facts make of the ID and the ID_LIKE of an os-release file; the ID itself where they
+    know none.
+    """
+    families = {
+        re.sub(r"\W|_", "", name).lower(): family
+        for family, names in Distribution.OS_FAMILY_MAP.items()
+        for name in names
+    }
     for name in (system, *like.split()):
         plain = re.sub(r"\W|_", "", name).lower()
         for form in (plain, f"{plain}linux", {"ol": "oraclelinux"}.get(plain, plain)):
@@ -67,7 +84,8 @@ def parse_routes(text: str) -> list[dict[str, str]]:
     for row in (line.split() for line in text.splitlines()[1:]):
         if len(row) < 8 or row[7] == "00000000":
             continue
-        # The kernel writes an address as the number that it is in memory, so in the byte order of this machine: x86 and arm are little.
+        # The kernel writes an address as the number that it is in memory, so in the byte order of this machine: x86 and
+        # arm are little.
         address = ipaddress.IPv4Address(int.from_bytes(bytes.fromhex(row[1]), "little"))
         prefix = bin(int(row[7], 16)).count("1")
         networks.append({"cidr": str(ipaddress.IPv4Network((address, prefix), strict=False)), "interface": row[0]})
@@ -80,12 +98,16 @@ def parse_inet6(text: str) -> list[dict[str, str]]:
     for row in (line.split() for line in text.splitlines()):
         if len(row) == 6 and row[3] == "00" and row[5] != "lo":
             address = ipaddress.IPv6Address(int(row[0], 16))
-            networks.append({"cidr": str(ipaddress.IPv6Network((address, int(row[2], 16)), strict=False)), "interface": row[5]})
+            networks.append(
+                {"cidr": str(ipaddress.IPv6Network((address, int(row[2], 16)), strict=False)), "interface": row[5]}
+            )
     return networks
 
 
 def parse_image_version(manifest: str, name: str) -> str:
-    """Version of an image in a manifest, without its v: the tag of .../<name>:v1.36.3. Empty where the image is not named."""
+    """Version of an image in a manifest, without its v: the tag of .../<name>:v1.36.3. Empty where the image is not
+    named.
+    """
     found = re.search(rf"image:\s*\S*/{re.escape(name)}:v?([0-9][^\s@\"']*)", manifest)
     return found.group(1) if found else ""
 
@@ -103,7 +125,8 @@ def parse_span(text: str) -> float:
 def inhibit_delay(delays: Mapping[str, str], ours: float) -> tuple[float, str]:
     """The InhibitDelayMaxSec that logind will use once our drop-in says `ours`, and the file that decides.
 
-    Drop-ins win over the main file, the last name wins among them, and of two files with one name /etc wins over /run and /usr.
+    Drop-ins win over the main file, the last name wins among them, and of two files with one name /etc wins over /run
+    and /usr.
     """
     main = {path: value for path, value in delays.items() if path.endswith("/logind.conf")}
     drop_ins: dict[str, tuple[str, str]] = {}

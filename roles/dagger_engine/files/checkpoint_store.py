@@ -4,7 +4,8 @@
 
 """An engine's state and its checkpoints on the cache filesystem of a node.
 
-Every step can be cut by a kill or a power loss: what is unfinished has a name of its own, what is finished is renamed last.
+Every step can be cut by a kill or a power loss: what is unfinished has a name of its own, what is finished is renamed
+last.
 """
 
 from __future__ import annotations
@@ -109,7 +110,8 @@ class Store:
         kind = engine_policy.mount_at(Path("/proc/self/mountinfo").read_text(encoding="utf-8"), os.path.realpath(cache))
         if kind is None:
             raise StateError(
-                f"{self.node}: found nothing mounted at {cache}, expected the cache filesystem: its drive is missing or not mounted. "
+                f"{self.node}: found nothing mounted at {cache}, expected the cache filesystem: its drive is missing "
+                "or not mounted. "
                 "Mount it (role nvme_storage); the engine starts by itself then"
             )
         self._btrfs = kind == "btrfs"
@@ -119,7 +121,9 @@ class Store:
 
     @contextmanager
     def locked(self, patience: float = 600) -> Iterator[None]:
-        """Hold the state for one engine; an earlier one that still runs, as after a forced delete of its pod, is waited for."""
+        """Hold the state for one engine; an earlier one that still runs, as after a forced delete of its pod, is waited
+        for.
+        """
         with open(self.base / "lock", "w", encoding="utf-8") as ours:
             for file in (ours, self._lock_of_engine()):
                 end = time.monotonic() + patience
@@ -129,7 +133,9 @@ class Store:
                         break
                     except BlockingIOError:
                         if time.monotonic() > end:
-                            raise StateError(f"{self.node}: another engine still uses {self.state}: end it first") from None
+                            raise StateError(
+                                f"{self.node}: another engine still uses {self.state}: end it first"
+                            ) from None
                         time.sleep(0.5)
                 if file is not None and file is not ours:
                     file.close()  # The engine takes its own lock.
@@ -178,7 +184,9 @@ class Store:
     # A full disk
 
     def take_ballast(self) -> None:
-        """Where there is room, some that is given up when the disk is full, so that an engine can still stop clean, and start again."""
+        """Where there is room, some that is given up when the disk is full, so that an engine can still stop clean, and
+        start again.
+        """
         ballast = self.base / "ballast"
         taken = ballast.stat().st_blocks * 512 if ballast.exists() else 0
         if taken >= BALLAST or self.usage()[1] < 4 * BALLAST:
@@ -232,12 +240,20 @@ class Store:
         """Keep an event and pass it on. A full disk must not keep the engine from starting."""
         with self._telling:
             known = self.events()
-            event = {"time": self.now(), "kind": kind, "number": engine_policy.numbered(known, kind) + 1, "message": message, **more}
+            event = {
+                "time": self.now(),
+                "kind": kind,
+                "number": engine_policy.numbered(known, kind) + 1,
+                "message": message,
+                **more,
+            }
             path = self.base / "events.jsonl"
             try:
                 if len(known) > engine_policy.EVENTS_KEPT * 5 // 4:
                     new = path.with_name(".events.new")
-                    new.write_text("".join(json.dumps(item) + "\n" for item in engine_policy.trimmed(known)), encoding="utf-8")
+                    new.write_text(
+                        "".join(json.dumps(item) + "\n" for item in engine_policy.trimmed(known)), encoding="utf-8"
+                    )
                     new.rename(path)
                 with open(path, "ab+") as file:
                     file.seek(max(file.seek(0, os.SEEK_END) - 1, 0))
@@ -269,16 +285,22 @@ class Store:
             wanted = requests.name
         clean = self.marker("clean")
         own = [item for item in self.found() if item.bad or engine_policy.is_usable(item, self.settings)]
-        decision = engine_policy.judge(clean, self.marker("running"), self.full(), own, self._others(), wanted, self.persisted())
+        decision = engine_policy.judge(
+            clean, self.marker("running"), self.full(), own, self._others(), wanted, self.persisted()
+        )
         if wanted and wanted not in [item.name for item in own]:
-            self.tell("restore_refused", f"{self.node}: found no checkpoint {wanted}, there are: {', '.join(item.name for item in own)}")
+            self.tell(
+                "restore_refused",
+                f"{self.node}: found no checkpoint {wanted}, there are: {', '.join(item.name for item in own)}",
+            )
         if decision.missed:
             self.tell("clean_stop_missed", f"{self.node}: {decision.reason}")
         for name in decision.bad:
             (self.checkpoints / name / "bad").touch()
             self.tell(
                 "checkpoint_bad",
-                f"{self.node}: the engine did not start on checkpoint {name} {engine_policy.TRIES} times; it is not used again",
+                f"{self.node}: the engine did not start on checkpoint {name} {engine_policy.TRIES} times; it is not "
+                "used again",
             )
         if decision.forgive:
             for item in own:
@@ -334,7 +356,9 @@ class Store:
                 raise
             self._set_aside()
             self._empty()
-            self.tell("wiped", f"{self.node}: {decision.reason}; checkpoint {checkpoint.name} could not be restored: {error}")
+            self.tell(
+                "wiped", f"{self.node}: {decision.reason}; checkpoint {checkpoint.name} could not be restored: {error}"
+            )
             self._mark_clean(Marker(self.settings.version, self.now(), 0, "cold"))
             return
         if self.state.exists():
@@ -362,12 +386,16 @@ class Store:
         request = self.base / "checkpoint-requested"
         if request.exists():
             asked = max(asked or 0, request.stat().st_mtime)
-        if self.settings.keep and engine_policy.checkpoint_due(clean, self.newest(), self.now(), self.settings.interval, asked):
+        if self.settings.keep and engine_policy.checkpoint_due(
+            clean, self.newest(), self.now(), self.settings.interval, asked
+        ):
             try:
                 taken = self.take(clean)
                 size = f"{taken.results} results, {taken.bytes} bytes, by {taken.method}"
                 self.tell(
-                    "checkpoint", f"{self.node}: took checkpoint {taken.name} of engine {taken.version} ({size})", checkpoint=taken.name
+                    "checkpoint",
+                    f"{self.node}: took checkpoint {taken.name} of engine {taken.version} ({size})",
+                    checkpoint=taken.name,
                 )
             except (NoSnapshot, OSError) as error:
                 self.tell("checkpoint_skipped", f"{self.node}: checkpoints: none: {error}")
@@ -387,7 +415,10 @@ class Store:
     def _prove_room(self) -> None:
         size, free = self.usage()
         if free * 100 < size * self.settings.min_free:
-            raise NoSnapshot(f"found {free} of {size} bytes free on {self.settings.cache}, expected at least {self.settings.min_free}%")
+            raise NoSnapshot(
+                f"found {free} of {size} bytes free on {self.settings.cache}, expected at least "
+                f"{self.settings.min_free}%"
+            )
 
     def newest(self) -> Checkpoint | None:
         """The newest good checkpoint."""
@@ -458,7 +489,8 @@ class Store:
             files += len(folders) + len(names)
             if files > limit:
                 raise NoSnapshot(
-                    f"the state has more than {limit} files, and here each has to be cloned by itself: use btrfs for the cache filesystem, "
+                    f"the state has more than {limit} files, and here each has to be cloned by itself: use btrfs for "
+                    "the cache filesystem, "
                     "or raise dagger_engine_checkpoint_max_files"
                 )
         return files
@@ -472,7 +504,8 @@ class Store:
         except OSError as error:
             if error.errno in (95, 25, 22, 18):  # not supported, in one of the ways in which filesystems say so
                 raise NoSnapshot(
-                    f"the filesystem at {self.settings.cache} cannot share blocks between files: use btrfs, or xfs with reflink=1"
+                    f"the filesystem at {self.settings.cache} cannot share blocks between files: use btrfs, or xfs "
+                    "with reflink=1"
                 ) from None
             raise
         finally:
@@ -523,7 +556,9 @@ class Store:
         """The engine stopped clean."""
         running, clean = self.base / "running.json", self.base / "clean.json"
         figures = persisted or Persisted(clean=True)
-        marker = Marker(self.settings.version, self.now(), size, results=figures.results, persisted=figures.bytes, canary=canary)
+        marker = Marker(
+            self.settings.version, self.now(), size, results=figures.results, persisted=figures.bytes, canary=canary
+        )
         with self._running:
             try:
                 self._mark_clean(marker)
@@ -538,7 +573,9 @@ class Store:
         _sync(self.base)
 
     def fingerprint(self) -> object:
-        """Changes when the engine writes to its state; None where that would take long to see. Its lock says nothing."""
+        """Changes when the engine writes to its state; None where that would take long to see. Its lock says
+        nothing.
+        """
         seen: list[tuple[str, int, int]] = []
         for folder, folders, names in os.walk(self.state):
             if folder.count(os.sep) - str(self.state).count(os.sep) >= 3:
@@ -556,18 +593,24 @@ class Store:
     def leftovers(self) -> list[Path]:
         """What nothing will use again."""
         old = (
-            [self.checkpoints / item.name for item in engine_policy.surplus(self.found(), self.settings.keep)] if self.settings.keep else []
+            [self.checkpoints / item.name for item in engine_policy.surplus(self.found(), self.settings.keep)]
+            if self.settings.keep
+            else []
         )
         unfinished = [path for path in _children(self.checkpoints) if path.suffix == ".partial"]
         return [*old, *unfinished, *(path for path in _children(self.base) if path.name.startswith("dirty-"))]
 
     def make_room(self) -> bool:
-        """Give the oldest checkpoint up where the disk is nearly full: the engine's collector of garbage cannot free what it holds."""
+        """Give the oldest checkpoint up where the disk is nearly full: the engine's collector of garbage cannot free
+        what it holds.
+        """
         size, free = self.usage()
         found = self.found()
         if free * 100 >= size * self.settings.min_free or not found:
             return False
-        self.tell("checkpoint_dropped", f"{self.node}: found {free} of {size} bytes free, gave checkpoint {found[-1].name} up")
+        self.tell(
+            "checkpoint_dropped", f"{self.node}: found {free} of {size} bytes free, gave checkpoint {found[-1].name} up"
+        )
         self.remove(self.checkpoints / found[-1].name)
         return True
 
@@ -585,4 +628,6 @@ class Store:
                 except OSError:
                     pass  # It holds another subvolume: file by file, then.
         idle = ["ionice", "-c", "3"] if shutil.which("ionice") else []
-        subprocess.run([*idle, "nice", "-n", "19", "rm", "-rf", "--", str(path)], check=False, preexec_fn=die_with_parent)
+        subprocess.run(
+            [*idle, "nice", "-n", "19", "rm", "-rf", "--", str(path)], check=False, preexec_fn=die_with_parent
+        )

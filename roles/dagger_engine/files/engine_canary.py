@@ -2,7 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""One cheap step by which an engine shows that it still has its cache: it prints a random number, and the same one where it is cached.
+"""One cheap step by which an engine shows that it still has its cache: it prints a random number, and the same one
+where it is cached.
 
 The step needs no registry: its root filesystem is one static program of under 300 bytes, made here, which prints
 /proc/sys/kernel/random/uuid. It is run by the engine's own client, in the root of the container.
@@ -26,8 +27,8 @@ SOURCE = b"/proc/sys/kernel/random/uuid\0"
 FOLDER = "/run/runnerfleet/canary"  # in the container
 _ANSWER = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _BASE, _HEADERS = 0x400000, 64 + 56  # where the program is loaded, and the bytes before its first instruction
-# Open the source, read 37 bytes of it to the stack, write them to descriptor 1, exit 0; at once where they could not be read. The text of
-# the path follows the last instruction.
+# Open the source, read 37 bytes of it to the stack, write them to descriptor 1, exit 0; at once where they could not be
+# read. The text of the path follows the last instruction.
 _X86_64 = (
     "b802000000"  # mov eax, 2 (open)
     "488d3d30000000"  # lea rdi, [rip + 48]: the text
@@ -81,7 +82,9 @@ def program(machine: str) -> bytes:
     size = _HEADERS + len(code) + len(SOURCE)
     ident = b"\x7fELF\x02\x01\x01" + bytes(9)
     header = struct.pack("<HHIQQQIHHHHHH", 2, number, 1, _BASE + _HEADERS, 64, 0, 0, 64, 56, 1, 0, 0, 0)
-    segment = struct.pack("<IIQQQQQQ", 1, 5, 0, _BASE, _BASE, size, size, 0x1000)  # loaded as a whole, to read and to execute
+    segment = struct.pack(
+        "<IIQQQQQQ", 1, 5, 0, _BASE, _BASE, size, size, 0x1000
+    )  # loaded as a whole, to read and to execute
     return ident + header + segment + code + SOURCE
 
 
@@ -100,7 +103,9 @@ class Canary:
         self._one = threading.Lock()
 
     def nonce(self, known: str = "") -> str:
-        """The nonce of a canary that is known, or a new one. One that another release's program answered is none of ours."""
+        """The nonce of a canary that is known, or a new one. One that another release's program answered is none of
+        ours.
+        """
         nonce = known.partition(" ")[0]
         return nonce if nonce.startswith(f"{self.name}-") else f"{self.name}-{os.urandom(8).hex()}"
 
@@ -127,7 +132,12 @@ class Canary:
 
         environment = {"HOME": "/root", **os.environ, "DAGGER_NO_NAG": "1", "DO_NOT_TRACK": "1", "NO_COLOR": "1"}
         client = subprocess.Popen(
-            command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, preexec_fn=enter
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            preexec_fn=enter,
         )
         try:
             output, _none = client.communicate(timeout=seconds)

@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Clients of engines on this node, read off the host's processes. An engine's own gauge counts the kubelet's probes as well, and nobody
-once it stops; and it says nothing of a client whose engine is gone.
+"""Clients of engines on this node, read off the host's processes. An engine's own gauge counts the kubelet's probes as
+well, and nobody once it stops; and it says nothing of a client whose engine is gone.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ PROBE = b"core\0version\0"  # the end of its arguments where the kubelet asks, o
 
 
 def oldest_by_pod(proc: Path = Path("/proc")) -> Mapping[str, float]:
-    """When the oldest client in each pod was started, in seconds since 1970, by the uid of the pod. Probes are no clients."""
+    """When the oldest client in each pod was started, in seconds since 1970, by the uid of the pod. Probes are no
+    clients.
+    """
     found: dict[str, float] = {}
     booted = re.search(r"^btime (\d+)$", (proc / "stat").read_text(encoding="utf-8"), re.MULTILINE)
     begin, tick = float(booted.group(1)) if booted else 0.0, os.sysconf("SC_CLK_TCK")
@@ -36,11 +38,17 @@ def oldest_by_pod(proc: Path = Path("/proc")) -> Mapping[str, float]:
 
 def at_work(proc: Path = Path("/proc")) -> set[str]:
     """The uids of the pods whose runner has a job, whether it has called an engine yet or not."""
-    return {pod for pod, _name, _ticks, words in _processes(proc) if Path(os.fsdecode(words.partition(b"\0")[0])).name == WORKER}
+    return {
+        pod
+        for pod, _name, _ticks, words in _processes(proc)
+        if Path(os.fsdecode(words.partition(b"\0")[0])).name == WORKER
+    }
 
 
 def _processes(proc: Path) -> Iterator[tuple[str, str, int, bytes]]:
-    """Processes of pods: the pod's uid, the name, when it was started in clock ticks since the boot, and the arguments."""
+    """Processes of pods: the pod's uid, the name, when it was started in clock ticks since the boot, and the
+    arguments.
+    """
     for folder in proc.iterdir():
         if not folder.name.isdigit():
             continue

@@ -17,7 +17,8 @@ NAME = "dagql-cache.db"
 def read(state: Path) -> Persisted | None:
     """The mark of a clean stop and what was persisted; None where there is no database, or no way to read it here.
 
-    Table `meta` has `clean_shutdown`, 1 after a clean stop only; table `results` has a row a result. A damaged one has no mark.
+    Table `meta` has `clean_shutdown`, 1 after a clean stop only; table `results` has a row a result. A damaged one has
+    no mark.
     """
     path = state / NAME
     if not path.exists():

@@ -2,9 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What becomes of an engine's state on its node: pure decisions, from markers and checkpoints to what is done. Private to the collection.
+"""What becomes of an engine's state on its node: pure decisions, from markers and checkpoints to what is done. Private
+to the collection.
 
-The engine's pod runs this file beside those of roles/dagger_engine/files, with the Python of its host: only the standard library here.
+The engine's pod runs this file beside those of roles/dagger_engine/files, with the Python of its host: only the
+standard library here.
 """
 
 from __future__ import annotations
@@ -19,8 +21,11 @@ from typing import Any, TypeVar
 EVENTS_KEPT = 1000
 TRIES = 2  # starts on one checkpoint that may be cut short before it is held to be bad
 CHECKPOINT_ANNOTATION = "runnerfleet.dev/engine-checkpoint"  # of a node: take one if the last is older than this time
-RESTORE_ANNOTATION = "runnerfleet.dev/engine-restore"  # of a node: <id> <checkpoint, or nothing for the newest>, obeyed once for an id
-# What an engine logs when it drops its cache at the start, when it begins to write its cache down at the stop, and when that failed.
+RESTORE_ANNOTATION = (
+    "runnerfleet.dev/engine-restore"  # of a node: <id> <checkpoint, or nothing for the newest>, obeyed once for an id
+)
+# What an engine logs when it drops its cache at the start, when it begins to write its cache down at the stop, and when
+# that failed.
 DROPPED = ("local cache state invalid; resetting", "dagql persistence store marked unclean; wiping")
 CLOSING = "starting dagql cache close"
 NOT_PERSISTED = ("failed to persist dagql cache", "dagql cache close exiting with error")
@@ -62,7 +67,9 @@ class Settings:
 
 
 def exact_config(config: Mapping[str, Any], size: int) -> dict[str, Any]:
-    """engine.json with shares of a filesystem of so many bytes as bytes: an engine rounds a percentage up to its own kind of gigabyte."""
+    """engine.json with shares of a filesystem of so many bytes as bytes: an engine rounds a percentage up to its own
+    kind of gigabyte.
+    """
 
     def exact(limits: Mapping[str, Any]) -> dict[str, Any]:
         return {key: _bytes(value, size) if key in _SHARES else value for key, value in limits.items()}
@@ -161,7 +168,9 @@ def schema_of(version: str) -> int | None:
 
 
 def parse(kind: type[T], text: str) -> T | None:
-    """A dataclass from JSON; None where a file was cut short, or lacks what it needs. What a later release adds is ignored."""
+    """A dataclass from JSON; None where a file was cut short, or lacks what it needs. What a later release adds is
+    ignored.
+    """
     try:
         data = json.loads(text)
         known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
@@ -203,9 +212,9 @@ def judge(
 ) -> Decision:
     """What becomes of a state before the engine starts.
 
-    `full`: the state directory holds something. `persisted`: what the engine's database says, None where there is none to read.
-    `own`: checkpoints of this version, newest first; `others`: usable ones of other versions.
-    `wanted`: the checkpoint that an operator asked for, empty for the newest.
+    `full`: the state directory holds something. `persisted`: what the engine's database says, None where there is none
+    to read. `own`: checkpoints of this version, newest first; `others`: usable ones of other versions. `wanted`: the
+    checkpoint that an operator asked for, empty for the newest.
     """
     good = [item for item in own if not item.bad]
     if wanted is not None:
@@ -213,7 +222,9 @@ def judge(
         if chosen:
             return Decision("restore", f"an operator asked for checkpoint {chosen.name}", chosen)
     if clean and full and persisted and not persisted.clean:
-        return _back(good, "the engine's own database has no mark of a clean stop, so that it would drop its cache", missed=True)
+        return _back(
+            good, "the engine's own database has no mark of a clean stop, so that it would drop its cache", missed=True
+        )
     if clean and (full or clean.origin in ("fresh", "cold")):
         return Decision("keep", "the engine was stopped clean")
     if clean:
@@ -224,7 +235,11 @@ def judge(
         return Decision("adopt", "nothing is known about the last stop: the engine judges its state by itself")
     seeds = [*good, *others]
     if seeds:
-        return Decision("restore", f"there is no state yet, and checkpoint {seeds[0].name} of engine {seeds[0].version} fits", seeds[0])
+        return Decision(
+            "restore",
+            f"there is no state yet, and checkpoint {seeds[0].name} of engine {seeds[0].version} fits",
+            seeds[0],
+        )
     return Decision("fresh", "there is no state yet")
 
 
@@ -249,7 +264,9 @@ def _unclean(running: Marker, own: Sequence[Checkpoint]) -> Decision:
 
 
 def checkpoint_due(clean: Marker, newest: Checkpoint | None, now: float, interval: float, asked: float | None) -> bool:
-    """Whether the state that was stopped clean is worth a checkpoint: the engine ran since the last one, and it is time, or asked for."""
+    """Whether the state that was stopped clean is worth a checkpoint: the engine ran since the last one, and it is
+    time, or asked for.
+    """
     if clean.origin != "kept":
         return False  # No engine wrote this marker when it stopped.
     if newest is None:
@@ -262,18 +279,20 @@ def checkpoint_due(clean: Marker, newest: Checkpoint | None, now: float, interva
 
 
 def rest_due(newest: Checkpoint | None, started: float, now: float, interval: float, used: bool, calm: bool) -> bool:
-    """Whether an engine without clients is worth a stop for a checkpoint: it ran for long since the last one, and somebody used it.
+    """Whether an engine without clients is worth a stop for a checkpoint: it ran for long since the last one, and
+    somebody used it.
 
-    `started`: when this engine answered first; `used`: since then; `calm`: it had no client for long, which does not count once it ran for
-    two intervals. A checkpoint that could not be taken is not tried again before another interval. An interval of 0 means one at each start
-    that comes anyway.
+    `started`: when this engine answered first; `used`: since then; `calm`: it had no client for long, which does not
+    count once it ran for two intervals. A checkpoint that could not be taken is not tried again before another
+    interval. An interval of 0 means one at each start that comes anyway.
     """
     ran = now - max(started, newest.time if newest else started)
     return used and 0 < interval <= ran and (calm or 2 * interval <= ran)
 
 
 def stopped_clean(code: int, persisted: Persisted | None, complained: bool) -> bool:
-    """Whether an engine that has ended kept its cache. Exit code 0 alone does not say so: it drops errors of its cache's close.
+    """Whether an engine that has ended kept its cache. Exit code 0 alone does not say so: it drops errors of its
+    cache's close.
 
     Its database has the last word; where that cannot be read, its log.
     """
@@ -281,7 +300,9 @@ def stopped_clean(code: int, persisted: Persisted | None, complained: bool) -> b
 
 
 def judge_canary(known: str, nonce: str, answer: str) -> tuple[str, int]:
-    """What to remember of a canary step that has answered, and whether it was cached: 1, 0, or -1 where none was known before."""
+    """What to remember of a canary step that has answered, and whether it was cached: 1, 0, or -1 where none was known
+    before.
+    """
     expected = known.partition(" ")[2]
     return f"{nonce} {answer}", int(expected == answer) if expected else -1
 
@@ -298,7 +319,9 @@ def parse_metrics(text: str) -> dict[str, float]:
 
 
 def mount_at(mountinfo: str, path: str) -> str | None:
-    """The filesystem type of what is mounted exactly at a path, None where nothing is. The last mount is the one on top."""
+    """The filesystem type of what is mounted exactly at a path, None where nothing is. The last mount is the one on
+    top.
+    """
     found = None
     for line in mountinfo.splitlines():
         left, _dash, right = line.partition(" - ")
@@ -324,7 +347,9 @@ def being_prepared(pod: Mapping[str, Any]) -> bool:
 
 
 def pod_of(cgroup: str) -> str:
-    """The uid of the pod that a process belongs to, from its /proc/<pid>/cgroup, whichever driver made it; empty for none."""
+    """The uid of the pod that a process belongs to, from its /proc/<pid>/cgroup, whichever driver made it; empty for
+    none.
+    """
     found = re.search(r"pod([0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12})", cgroup)
     return found.group(1).replace("_", "-") if found else ""
 
@@ -347,7 +372,9 @@ def trimmed(events: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return [event for index, event in enumerate(events) if index >= start or last[str(event.get("kind"))] == index]
 
 
-def kubernetes_event(involved: Mapping[str, str], reason: str, message: str, warning: bool, now: float) -> dict[str, Any]:
+def kubernetes_event(
+    involved: Mapping[str, str], reason: str, message: str, warning: bool, now: float
+) -> dict[str, Any]:
     """An Event of the core API about a pod."""
     time = datetime.fromtimestamp(now, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     return {
@@ -365,7 +392,9 @@ def kubernetes_event(involved: Mapping[str, str], reason: str, message: str, war
     }
 
 
-def describe(clean: Marker | None, running: Marker | None, checkpoints: Sequence[Checkpoint], events: Sequence[Any]) -> dict[str, Any]:
+def describe(
+    clean: Marker | None, running: Marker | None, checkpoints: Sequence[Checkpoint], events: Sequence[Any]
+) -> dict[str, Any]:
     """All that is known about a state, as JSON."""
     return {
         "clean": asdict(clean) if clean else None,
@@ -399,11 +428,21 @@ def exposition(
             "1 if the canary step was cached after the start, 0 if it had to run anew, -1 if not known",
             marker.cached,
         ),
-        ("persisted_results", "gauge", "Results that the engine wrote down at its last stop, -1 if not known", marker.results),
+        (
+            "persisted_results",
+            "gauge",
+            "Results that the engine wrote down at its last stop, -1 if not known",
+            marker.results,
+        ),
         ("persisted_bytes", "gauge", "Bytes of these in its database, -1 if not known", marker.persisted),
         ("checkpoints", "gauge", "Checkpoints that an engine may start on", len(good)),
         ("checkpoint_bytes", "gauge", "Size of the cache in the newest checkpoint", newest.bytes if newest else 0),
-        ("checkpoint_timestamp_seconds", "gauge", "When the newest checkpoint was taken, 0 without one", newest.time if newest else 0),
+        (
+            "checkpoint_timestamp_seconds",
+            "gauge",
+            "When the newest checkpoint was taken, 0 without one",
+            newest.time if newest else 0,
+        ),
         ("cache_filesystem_size_bytes", "gauge", "Size of the cache filesystem", filesystem[0]),
         ("cache_filesystem_free_bytes", "gauge", "What is free on the cache filesystem", filesystem[1]),
     ):

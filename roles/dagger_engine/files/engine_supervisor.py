@@ -2,9 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What acts beside an engine: `run` starts it on a state that it keeps, `drain` waits for its clients, `serve` says how it went.
+"""What acts beside an engine: `run` starts it on a state that it keeps, `drain` waits for its clients, `serve` says how
+it went.
 
-It runs in the engine's pod, chrooted to the host, whose Python and filesystem it uses. Descriptor 3 is the root of the container.
+It runs in the engine's pod, chrooted to the host, whose Python and filesystem it uses. Descriptor 3 is the root of the
+container.
 """
 
 from __future__ import annotations
@@ -47,10 +49,15 @@ CLIENTS = 16  # that are answered at a time
 PATIENCE = 5  # seconds that a client may take for each piece of what it asks and reads
 LONGEST = 15  # and for all of it
 QUIET = 6  # looks in a row, ten seconds apart, without a client before an engine counts as idle
-CALM = 60  # looks that it is waited for at first, since a job begins less often in a calm of ten minutes than in one of one
-AGAIN = (3, 4, 3)  # seconds between looks at an engine with clients: the kubelet's probe is one for a second or two, eight at the first
-# Seconds that an engine which starts is waited for when it is to stop, and then until it is looked at again. Most answer within half a
-# minute; one that reads in a large cache, or deletes it, may take half an hour.
+# looks that it is waited for at first, since a job begins less often in a calm of ten minutes than in one of one
+CALM = 60
+AGAIN = (
+    3,
+    4,
+    3,
+)  # seconds between looks at an engine with clients: the kubelet's probe is one for a second or two, eight at the first
+# Seconds that an engine which starts is waited for when it is to stop, and then until it is looked at again. Most
+# answer within half a minute; one that reads in a large cache, or deletes it, may take half an hour.
 HOLD = 120
 STOP_PATIENCE = 60  # seconds after SIGTERM until clients that stay attached are ended
 SETTLED = 90  # seconds after the first answer until the size of the cache is believed: it is counted once a minute
@@ -82,7 +89,9 @@ def clients(metrics: Mapping[str, float] | None) -> int | None:
 
 
 def listens(door: Path) -> bool:
-    """Whether the engine's socket takes a connection: it does once the engine has read its cache in. A connection alone is no session."""
+    """Whether the engine's socket takes a connection: it does once the engine has read its cache in. A connection alone
+    is no session.
+    """
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(5)
         try:
@@ -93,14 +102,20 @@ def listens(door: Path) -> bool:
 
 
 class Api:
-    """The few calls to the cluster's API that an engine's pod makes. Each is a best effort: an engine starts and stops without them.
+    """The few calls to the cluster's API that an engine's pod makes. Each is a best effort: an engine starts and stops
+    without them.
 
-    The pod has no account. It acts as its node's kubelet, who may read its own Node, list and delete the pods there, and write Events.
+    The pod has no account. It acts as its node's kubelet, who may read its own Node, list and delete the pods there,
+    and write Events.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.pod = {"name": os.environ.get("POD_NAME", ""), "namespace": settings.namespace, "uid": os.environ.get("POD_UID", "")}
+        self.pod = {
+            "name": os.environ.get("POD_NAME", ""),
+            "namespace": settings.namespace,
+            "uid": os.environ.get("POD_UID", ""),
+        }
         host, port = os.environ.get("KUBERNETES_SERVICE_HOST", ""), os.environ.get("KUBERNETES_SERVICE_PORT", "443")
         self.server = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
 
@@ -109,7 +124,9 @@ class Api:
         context = engine_identity.tls(self.settings.kubeconfig)
         request = urllib.request.Request(self.server + path, json.dumps(body).encode() if body else None, method=method)
         request.add_header("Content-Type", "application/json")
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
+        opener = urllib.request.build_opener(
+            urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
+        )
         with opener.open(request, timeout=timeout) as answer:
             return json.load(answer)
 
@@ -144,7 +161,9 @@ class Api:
 
     def runner_pods(self, node: str) -> list[Mapping[str, Any]]:
         """The runner pods of this node that use this engine."""
-        path = f"/api/v1/namespaces/{self.settings.runner_namespace}/pods?fieldSelector={quote(f'spec.nodeName={node}')}"
+        path = (
+            f"/api/v1/namespaces/{self.settings.runner_namespace}/pods?fieldSelector={quote(f'spec.nodeName={node}')}"
+        )
         return engine_policy.runner_pods(self.call("GET", path)["items"], self.settings.sockets)
 
     def expects_job(self, node: str, at_work: Collection[str]) -> bool:
@@ -153,12 +172,16 @@ class Api:
         `at_work`: the uids of pods whose runner has one.
         """
         try:
-            return any(engine_policy.being_prepared(pod) or pod["metadata"]["uid"] in at_work for pod in self.runner_pods(node))
+            return any(
+                engine_policy.being_prepared(pod) or pod["metadata"]["uid"] in at_work for pod in self.runner_pods(node)
+            )
         except (OSError, ValueError, KeyError):
             return True
 
     def end_clients(self, node: str, kind: str, why: str, only: Collection[str] | None = None) -> list[str]:
-        """Delete the runner pods of this node that use this engine, or of these the ones with the uids of `only`; returns their names."""
+        """Delete the runner pods of this node that use this engine, or of these the ones with the uids of `only`;
+        returns their names.
+        """
         namespace, names = self.settings.runner_namespace, []
         for pod in self.runner_pods(node):
             name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
@@ -166,7 +189,11 @@ class Api:
                 continue
             self.event(kind, why, {"name": name, "namespace": namespace, "uid": uid})
             try:
-                self.call("DELETE", f"/api/v1/namespaces/{namespace}/pods/{name}", {"gracePeriodSeconds": self.settings.client_grace})
+                self.call(
+                    "DELETE",
+                    f"/api/v1/namespaces/{namespace}/pods/{name}",
+                    {"gracePeriodSeconds": self.settings.client_grace},
+                )
             except urllib.error.HTTPError as error:
                 if error.code != 404:
                     raise
@@ -176,7 +203,10 @@ class Api:
 
 def end_clients(store: Store, api: Api, why: str, only: Collection[str] | None = None) -> None:
     """End the jobs that keep an engine from stopping, for the sake of its cache."""
-    text = f"The Dagger engine of {store.node} has to stop and this runner's job did not end in time: it is ended, and the cache is kept"
+    text = (
+        f"The Dagger engine of {store.node} has to stop and this runner's job did not end in time: it is ended, "
+        "and the cache is kept"
+    )
     try:
         names = api.end_clients(store.node, "clients_ended", text, only)
     except (OSError, ValueError, KeyError) as error:
@@ -186,8 +216,13 @@ def end_clients(store: Store, api: Api, why: str, only: Collection[str] | None =
 
 
 def end_stranded(store: Store, api: Api, died: float) -> None:
-    """End the jobs whose engine died under them: their clients would wait without end. One that came later waits for the next engine."""
-    text = f"The Dagger engine of {store.node} died under this runner's job, whose client would wait without end: the runner is ended"
+    """End the jobs whose engine died under them: their clients would wait without end. One that came later waits for
+    the next engine.
+    """
+    text = (
+        f"The Dagger engine of {store.node} died under this runner's job, whose client would wait without end: the "
+        "runner is ended"
+    )
     try:
         pods = [uid for uid, started in engine_clients.oldest_by_pod().items() if started < died]
         names = api.end_clients(store.node, "clients_stranded", text, pods) if pods else []
@@ -268,7 +303,9 @@ class Engine:
 
         self.shut.unlink(missing_ok=True)
         self.store.starting()
-        self.process = subprocess.Popen(list(self.settings.entrypoint), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, preexec_fn=enter)
+        self.process = subprocess.Popen(
+            list(self.settings.entrypoint), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, preexec_fn=enter
+        )
         self.had_cache = known is not None and known.origin not in ("fresh", "cold")
         self.reading = _in_background(self.read_log)
         _in_background(self.stop_when_told)
@@ -322,7 +359,9 @@ class Engine:
             self.store.tell("wiped", f"{self.store.node}: {reason}")
 
     def stop_when_told(self) -> None:
-        """The stop of an engine. It gets one SIGTERM, and none while it starts: that costs its cache, as the third one does at any time."""
+        """The stop of an engine. It gets one SIGTERM, and none while it starts: that costs its cache, as the third one
+        does at any time.
+        """
         self.stopping.wait()
         if not self._outlast_start():
             return
@@ -337,10 +376,14 @@ class Engine:
         # From here on its gauge of clients says 0, whoever goes on holding it.
         if not self.closing.wait(STOP_PATIENCE):
             why = f"clients hold the engine {STOP_PATIENCE} s after it was told to stop"
-            end_clients(self.store, self.api, why, self._client_pods() or None)  # all that mount its socket where none is seen
+            end_clients(
+                self.store, self.api, why, self._client_pods() or None
+            )  # all that mount its socket where none is seen
 
     def _outlast_start(self) -> bool:
-        """Wait for the first answer of an engine that is to stop; False where it was ended instead, since that costs nothing."""
+        """Wait for the first answer of an engine that is to stop; False where it was ended instead, since that costs
+        nothing.
+        """
         if self.answers.is_set():
             return True
         log("the engine is told to stop once it answers")
@@ -354,9 +397,14 @@ class Engine:
             if not self.had_cache:
                 return self._end_early(f"it did not answer for {waited} s, and had no cache when it started")
             if self._end_before_it_begins():
-                return self._end_early(f"it did not answer for {waited} s and was still reading its cache in, which is as it was")
+                return self._end_early(
+                    f"it did not answer for {waited} s and was still reading its cache in, which is as it was"
+                )
             if waited == HOLD:
-                why = f"the engine is to stop and has not answered for {waited} s; an end now would cost its cache, so it is waited for"
+                why = (
+                    f"the engine is to stop and has not answered for {waited} s; an end now would cost its cache, "
+                    "so it is waited for"
+                )
                 self.store.tell("stop_held", f"{self.store.node}: {why}, until the grace period of its pod is over")
         raise AssertionError
 
@@ -365,11 +413,15 @@ class Engine:
         self.ended_early = True
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.process.pid, signal.SIGKILL)
-        self.store.tell("start_ended", f"{self.store.node}: the engine was to stop while it started, and was ended: {why}")
+        self.store.tell(
+            "start_ended", f"{self.store.node}: the engine was to stop while it started, and was ended: {why}"
+        )
         return False
 
     def _end_before_it_begins(self) -> bool:
-        """End an engine whose database has its mark still, which goes when all is read in. It is frozen for the look, as that is then."""
+        """End an engine whose database has its mark still, which goes when all is read in. It is frozen for the look,
+        as that is then.
+        """
         assert self.process is not None
         pid = self.process.pid
         try:
@@ -421,11 +473,15 @@ class Engine:
             return
         canary, cached = engine_policy.judge_canary(known if known.startswith(nonce) else "", nonce, answer)
         if cached == 0:
-            self._tell_lost("the canary step, which was cached before the stop, had to run anew: the engine has lost its cache")
+            self._tell_lost(
+                "the canary step, which was cached before the stop, had to run anew: the engine has lost its cache"
+            )
         self.store.note(canary=canary, cached=cached)
 
     def _confirm_canary(self) -> None:
-        """Right before the stop: the collector of garbage may have taken the step, which then runs again and is cached anew."""
+        """Right before the stop: the collector of garbage may have taken the step, which then runs again and is cached
+        anew.
+        """
         if not self.door.exists():
             return  # it was confirmed before the door was shut
         running = self.store.marker("running")
@@ -451,7 +507,9 @@ class Engine:
             time.sleep(1)
 
     def rest(self) -> None:
-        """Stop when nobody uses the engine and its last checkpoint is old: the container is started anew, and takes one first."""
+        """Stop when nobody uses the engine and its last checkpoint is old: the container is started anew, and takes one
+        first.
+        """
         self.answers.wait()
         began, started, quiet, size = time.monotonic(), time.time(), 0, -1
         while not self.stopping.is_set():
@@ -462,14 +520,18 @@ class Engine:
                 self.used = self.used or self.size() != size
             if quiet < QUIET:
                 continue
-            if engine_policy.rest_due(self.store.newest(), started, time.time(), self.settings.interval, self.used, quiet >= CALM):
+            if engine_policy.rest_due(
+                self.store.newest(), started, time.time(), self.settings.interval, self.used, quiet >= CALM
+            ):
                 quiet -= QUIET  # where it comes to nothing, as when a probe came between, again after as many looks
                 node, at_work = self.store.node, engine_clients.at_work()
                 if self.store.can_take() and not self.api.rolling(node) and not self.api.expects_job(node, at_work):
                     self._stop_unused(at_work)
 
     def unused(self) -> bool:
-        """Whether nobody uses the engine. Who is connected is looked at again, since the kubelet's probes are clients too, for a moment."""
+        """Whether nobody uses the engine. Who is connected is looked at again, since the kubelet's probes are clients
+        too, for a moment.
+        """
         for pause in (*AGAIN, 0):
             if clients(engine_metrics()) == 0:
                 break
@@ -483,7 +545,8 @@ class Engine:
         return True
 
     def _stop_unused(self, at_work: Collection[str]) -> None:
-        """With the door shut first: a client that knocks tries again until the next engine opens, and none comes after the last look.
+        """With the door shut first: a client that knocks tries again until the next engine opens, and none comes after
+        the last look.
 
         `at_work`: pods that have a job, of other engines. A job that has begun since then is a reason to open again.
         """
@@ -529,7 +592,10 @@ def run(settings: Settings, store: Store, api: Api) -> int:
             store.untouched()
             log(f"the engine ended with {code} before it wrote to its state, which stays as it is")
         else:
-            log(f"the engine ended with {code}, not clean: the next start restores a checkpoint, or begins with an empty cache")
+            log(
+                f"the engine ended with {code}, not clean: the next start restores a checkpoint, or begins with an "
+                "empty cache"
+            )
         return 128 - code if code < 0 else code
 
 
@@ -540,7 +606,9 @@ def _in_background(work: Callable[[], None]) -> threading.Thread:
 
 
 class Server(ThreadingHTTPServer):
-    """Answers a few at a time, each for a few seconds: who only holds connections costs others a scrape, and never this pod."""
+    """Answers a few at a time, each for a few seconds: who only holds connections costs others a scrape, and never this
+    pod.
+    """
 
     room = threading.BoundedSemaphore(CLIENTS)
 
@@ -556,7 +624,9 @@ class Server(ThreadingHTTPServer):
             raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Answer, and leave. A client that sends a byte now and then ends as well, which the time of one read does not see to."""
+        """Answer, and leave. A client that sends a byte now and then ends as well, which the time of one read does not
+        see to.
+        """
         end = threading.Timer(LONGEST, _hang_up, [request])
         end.daemon = True
         end.start()
@@ -591,7 +661,10 @@ def serve(settings: Settings, store: Store) -> int:
                     engine_policy.exposition(labels, clean or marker, checkpoints, events, store.usage()),
                 )
             else:
-                kind, text = "application/json", json.dumps({**labels, **engine_policy.describe(clean, marker, checkpoints, events)})
+                kind, text = (
+                    "application/json",
+                    json.dumps({**labels, **engine_policy.describe(clean, marker, checkpoints, events)}),
+                )
             self.send_response(200)
             self.send_header("Content-Type", kind)
             self.end_headers()

@@ -7,7 +7,12 @@ import json
 import sys
 
 MARKER = "@marker@"
-PROGRAM = {"apiVersion": "client.authentication.k8s.io/v1", "command": "touch", "args": [MARKER], "interactiveMode": "Never"}
+PROGRAM = {
+    "apiVersion": "client.authentication.k8s.io/v1",
+    "command": "touch",
+    "args": [MARKER],
+    "interactiveMode": "Never",
+}
 KUBECONFIG = {
     "apiVersion": "v1",
     "kind": "Config",

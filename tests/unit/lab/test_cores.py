@@ -41,7 +41,9 @@ def test_a_core_without_its_python_is_said_not_to_have_been_run() -> None:
     assert runs.missing(BY_VERSION["2.19"], {11: "python3.11"}) == ""
 
 
-def test_nothing_that_was_run_is_no_success(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_that_was_run_is_no_success(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(runs, "find", lambda: {11: "python3.11"})
     monkeypatch.setattr(runs, "run", lambda core, python, stages: (7, 0))
     monkeypatch.setattr(sys, "argv", ["cores.py", "unit"])
@@ -56,21 +58,31 @@ def test_nothing_that_was_run_is_no_success(monkeypatch: pytest.MonkeyPatch, cap
 
 @pytest.mark.parametrize(
     ("output", "expected"),
-    [("unit 3 passed\n12 passed, 0 failed\n", (12, 0)), ("1 passed, 0 failed\n9 passed, 2 failed\n", (9, 2)), ("Traceback", (0, 1))],
+    [
+        ("unit 3 passed\n12 passed, 0 failed\n", (12, 0)),
+        ("1 passed, 0 failed\n9 passed, 2 failed\n", (9, 2)),
+        ("Traceback", (0, 1)),
+    ],
 )
 def test_sums_of_a_run(output: str, expected: tuple[int, int]) -> None:
     assert runs.counted(output) == expected
 
 
 def test_an_environment_of_one_core_has_no_other() -> None:
-    text = '# why\nansible==14.5.0; python_version >= "3.12"\nansible==12.3.0; python_version < "3.12"\nnetaddr==1.3.0\n'
+    text = (
+        '# why\nansible==14.5.0; python_version >= "3.12"\nansible==12.3.0; python_version < "3.12"\nnetaddr==1.3.0\n'
+    )
     assert cores.requirements(text, BY_VERSION["2.20"]) == "# why\nnetaddr==1.3.0\nansible==13.8.0\n"
 
 
 def test_a_python_that_does_not_run_or_lacks_something_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     minor = sys.version_info.minor
     programs, kept = tmp_path / "bin", tmp_path / "pyenv/versions"
-    broken = [programs / f"python3.{minor}", kept / f"3.{minor}.9/bin/python3.{minor}", kept / f"3.{minor}.10/bin/python3.{minor}"]
+    broken = [
+        programs / f"python3.{minor}",
+        kept / f"3.{minor}.9/bin/python3.{minor}",
+        kept / f"3.{minor}.10/bin/python3.{minor}",
+    ]
     for program in broken:
         program.parent.mkdir(parents=True)
         program.write_text("#!/bin/sh\nexit 127\n")
@@ -86,7 +98,9 @@ def test_a_python_that_does_not_run_or_lacks_something_is_none(tmp_path: Path, m
     assert cores.find() == {minor: str(broken[0])}
 
 
-def test_a_python_of_an_environment_is_told_as_the_one_that_it_was_made_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_python_of_an_environment_is_told_as_the_one_that_it_was_made_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     minor = sys.version_info.minor
     of_system, of_environment = tmp_path / f"usr/python3.{minor}", tmp_path / f"venv/python3.{minor}"
     for program in (of_system, of_environment):
@@ -104,9 +118,15 @@ def test_the_cores_are_those_that_the_collection_says_it_runs_on(repository: Pat
     assert floor == f">={CORES[-1].version}.0"
 
 
-@pytest.mark.parametrize(("python", "version"), [("3.11", "2.19"), ("3.12", "2.21"), ("3.13", "2.21"), ("3.14", "2.21")])
+@pytest.mark.parametrize(
+    ("python", "version"), [("3.11", "2.19"), ("3.12", "2.21"), ("3.13", "2.21"), ("3.14", "2.21")]
+)
 def test_the_requirements_have_the_newest_core_of_a_python(repository: Path, python: str, version: str) -> None:
     listed = pins.required((repository / "requirements.txt").read_text())
-    taken = [one for one in listed if one.name == "ansible" and (not one.marker or one.marker.evaluate({"python_version": python}))]
+    taken = [
+        one
+        for one in listed
+        if one.name == "ansible" and (not one.marker or one.marker.evaluate({"python_version": python}))
+    ]
     assert [str(one.specifier) for one in taken] == [f"=={BY_VERSION[version].ansible}"]
     assert version == next(core.version for core in CORES if core.minors[0] <= int(python[2:]) <= core.minors[1])

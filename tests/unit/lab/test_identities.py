@@ -1,4 +1,6 @@
-"""What lab.identities makes of answers: what lets too much through is told as wrong, and so is what refuses for another reason."""
+"""What lab.identities makes of answers: what lets too much through is told as wrong, and so is what refuses for another
+reason.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,13 @@ def pod(namespace: str, node: str | None, account: str | None = None) -> dict[st
 
 
 def test_accounts_are_those_of_pods_on_the_nodes() -> None:
-    pods = [pod("a", "runner-1", "x"), pod("a", "runner-2", "x"), pod("b", "runner-1"), pod("c", "support-1", "y"), pod("d", None, "z")]
+    pods = [
+        pod("a", "runner-1", "x"),
+        pod("a", "runner-2", "x"),
+        pod("b", "runner-1"),
+        pod("c", "support-1", "y"),
+        pod("d", None, "z"),
+    ]
     assert accounts(pods, ["runner-1", "runner-2"]) == ["system:serviceaccount:a:x", "system:serviceaccount:b:default"]
 
 
@@ -46,7 +54,9 @@ class Reviews:
     def call(self, _method: str, _path: str, body: Any) -> Answer:
         wanted = body["spec"]["resourceAttributes"]
         self.asked += 1
-        return Answer(200, json.dumps({"status": {"allowed": (wanted["verb"], wanted["resource"]) == (self.verb, self.resource)}}))
+        return Answer(
+            200, json.dumps({"status": {"allowed": (wanted["verb"], wanted["resource"]) == (self.verb, self.resource)}})
+        )
 
 
 def test_an_account_that_may_too_much_is_named_with_what_it_may() -> None:

@@ -12,7 +12,10 @@ from lab.machines.containers import node_command
 from lab.mirror.source import choose
 from lab.settings import Fleet, current_fleet
 
-HYBRID = "tmpfs /sys/fs/cgroup tmpfs rw 0 0\ncgroup /sys/fs/cgroup/cpu cgroup rw,cpu 0 0\ncgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n"
+HYBRID = (
+    "tmpfs /sys/fs/cgroup tmpfs rw 0 0\ncgroup /sys/fs/cgroup/cpu cgroup rw,cpu 0 0\ncgroup2 "
+    "/sys/fs/cgroup/unified cgroup2 rw 0 0\n"
+)
 UNIFIED = "sysfs /sys sysfs rw 0 0\ncgroup2 /sys/fs/cgroup cgroup2 rw,nosuid 0 0\n"
 
 
@@ -20,7 +23,9 @@ def a_machine(cgroup: str = "v2") -> machine.Machine:
     return machine.Machine(cgroup, can_raise_limits=True, open_files=1000, processes=2000)
 
 
-@pytest.mark.parametrize(("mounts", "expected"), [(HYBRID, "v1"), (UNIFIED, "v2"), ("", "v1")], ids=["hybrid", "unified", "nothing"])
+@pytest.mark.parametrize(
+    ("mounts", "expected"), [(HYBRID, "v1"), (UNIFIED, "v2"), ("", "v1")], ids=["hybrid", "unified", "nothing"]
+)
 def test_cgroup_version(mounts: str, expected: str) -> None:
     assert machine.cgroup_version(mounts) == expected
 
@@ -55,12 +60,16 @@ def test_go_version(text: str, expected: tuple[int, int]) -> None:
     assert golang.version(text) == expected
 
 
-@pytest.mark.parametrize(("node", "last"), [("cp-1", 11), ("support-1", 21), ("runner-1", 31), ("runner-3", 33), ("runner-9", 39)], ids=str)
+@pytest.mark.parametrize(
+    ("node", "last"), [("cp-1", 11), ("support-1", 21), ("runner-1", 31), ("runner-3", 33), ("runner-9", 39)], ids=str
+)
 def test_address(node: str, last: int) -> None:
     assert Fleet("lab").address(node) == f"10.89.77.{last}"
 
 
-@pytest.mark.parametrize("node", ["mirror", "runner-0", "runner-10", "runner-x", "cp", ""], ids=lambda value: value or "empty")
+@pytest.mark.parametrize(
+    "node", ["mirror", "runner-0", "runner-10", "runner-x", "cp", ""], ids=lambda value: value or "empty"
+)
 def test_address_refuses_other_names(node: str) -> None:
     with pytest.raises(ValueError, match="a node is called"):
         Fleet("lab").address(node)
@@ -81,7 +90,10 @@ def test_fleet_name_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> No
 def test_only_runner_nodes_have_drives() -> None:
     fleet = Fleet("lab")
     assert fleet.drives("cp-1") == []
-    assert [path.name for path in fleet.drives("runner-2")] == ["runnerfleet-lab-runner-2-nvme0", "runnerfleet-lab-runner-2-nvme1"]
+    assert [path.name for path in fleet.drives("runner-2")] == [
+        "runnerfleet-lab-runner-2-nvme0",
+        "runnerfleet-lab-runner-2-nvme1",
+    ]
 
 
 def test_a_loop_device_is_ours_only_by_its_backing_file() -> None:

@@ -43,7 +43,9 @@ def test_programs_have_the_versions_that_the_collection_pins_or_the_inventory_is
 
 def test_versions_that_the_mirror_has_otherwise(repository: Path) -> None:
     inventory = (repository / "inventories/lab/group_vars/all/fleet.yml").read_text(encoding="utf-8")
-    assert all(f"lab.pins.{pin} | default(" in inventory for pin in Source(upstream=False, why="", engine_image="").pins)
+    assert all(
+        f"lab.pins.{pin} | default(" in inventory for pin in Source(upstream=False, why="", engine_image="").pins
+    )
     assert Source(upstream=True, why="", engine_image="").pins == {}
 
 
@@ -144,7 +146,18 @@ def test_layer(image: Image) -> None:
     sha256 = oci.write_layer(image, written, with_parents=True)
     found = entries(written.getvalue())
     assert sha256 == hashlib.sha256(written.getvalue()).hexdigest()
-    assert sorted(found) == ["bin", "bin/sh", "etc", "etc/passwd", "home", "home/runner", "opt", "opt/bin", "opt/bin/program", "tmp"]
+    assert sorted(found) == [
+        "bin",
+        "bin/sh",
+        "etc",
+        "etc/passwd",
+        "home",
+        "home/runner",
+        "opt",
+        "opt/bin",
+        "opt/bin/program",
+        "tmp",
+    ]
     assert (found["opt/bin/program"].mode, found["etc/passwd"].mode, found["tmp"].mode) == (0o755, 0o644, 0o1777)
     assert (found["home/runner"].uid, found["home"].uid) == (1001, 0)
     assert found["bin/sh"].linkname == "busybox"
@@ -175,4 +188,7 @@ def test_layout_is_consistent(image: Image, tmp_path: Path) -> None:
     assert [layer["digest"] for layer in manifest["layers"]] == config["rootfs"]["diff_ids"]
     assert len(manifest["layers"]) == 2
     assert config["config"]["User"] == "1001:1001"
-    assert all(layer["size"] == (blobs / layer["digest"].removeprefix("sha256:")).stat().st_size for layer in manifest["layers"])
+    assert all(
+        layer["size"] == (blobs / layer["digest"].removeprefix("sha256:")).stat().st_size
+        for layer in manifest["layers"]
+    )

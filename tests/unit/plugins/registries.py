@@ -35,7 +35,8 @@ def digest_of(content: bytes) -> str:
 
 
 class Registry:
-    """`manifests`: paths behind /v2/ that are there; `contents`: what they are. `without_digest`: no header tells of that.
+    """`manifests`: paths behind /v2/ that are there; `contents`: what they are. `without_digest`: no header tells of
+    that.
 
     `statuses`: other answers, by path. `login`: what it wants (Bearer or Basic).
     """

@@ -74,15 +74,22 @@ def test_each_pool_has_a_daemonset_for_each_of_its_versions(objects: dict[tuple[
 
 def test_an_engine_has_no_account_and_no_rights(objects: dict[tuple[str, str], dict[str, Any]]) -> None:
     """What lies on a node may do no more than its kubelet."""
-    assert {kind for kind, _name in objects}.isdisjoint({"ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"})
+    assert {kind for kind, _name in objects}.isdisjoint(
+        {"ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"}
+    )
     for name in NAMES:
         spec = objects["DaemonSet", name]["spec"]["template"]["spec"]
         assert (spec["serviceAccountName"], spec["automountServiceAccountToken"]) == ("default", False)
         assert not [volume for volume in spec["volumes"] if "projected" in volume or "secret" in volume]
-        assert json.loads(objects["ConfigMap", name]["data"]["settings.json"])["kubeconfig"] == "/etc/kubernetes/kubelet.conf"
+        assert (
+            json.loads(objects["ConfigMap", name]["data"]["settings.json"])["kubeconfig"]
+            == "/etc/kubernetes/kubelet.conf"
+        )
 
 
-def test_every_program_is_where_the_pod_looks_for_it(repository: Path, objects: dict[tuple[str, str], dict[str, Any]]) -> None:
+def test_every_program_is_where_the_pod_looks_for_it(
+    repository: Path, objects: dict[tuple[str, str], dict[str, Any]]
+) -> None:
     files = {path.name for path in (repository / "roles/dagger_engine/files").glob("*.py")}
     assert set(objects["ConfigMap", NAMES[0]]["data"]) - {"engine.json", "settings.json"} == files
 

@@ -80,7 +80,10 @@ def test_a_nonce_is_kept_while_the_program_is_the_same(canary: ModuleType) -> No
     ("output", "answer"),
     [
         ("6fb06e81-d305-467c-9a13-1ad9c4ac87e9\n", "6fb06e81-d305-467c-9a13-1ad9c4ac87e9"),
-        ("\x1b[2m|\x1b[0m \x1b[1m6fb06e81-d305-467c-9a13-1ad9c4ac87e9\x1b[0m\r\n", "6fb06e81-d305-467c-9a13-1ad9c4ac87e9"),
+        (
+            "\x1b[2m|\x1b[0m \x1b[1m6fb06e81-d305-467c-9a13-1ad9c4ac87e9\x1b[0m\r\n",
+            "6fb06e81-d305-467c-9a13-1ad9c4ac87e9",
+        ),
         ("Error: no engine\n", ""),
         ("", ""),
     ],
@@ -114,14 +117,17 @@ def test_the_mark_of_a_clean_stop(database: ModuleType, tmp_path: Path, mark: st
 def test_what_lies_in_the_journal_of_a_killed_engine_is_read(database: ModuleType, tmp_path: Path) -> None:
     path = engine_database(tmp_path, "1", 1)
     killed = (
-        "import os, sqlite3, sys; d = sqlite3.connect(sys.argv[1]); d.execute(\"UPDATE meta SET value = '0'\"); d.commit(); os._exit(9)"
+        "import os, sqlite3, sys; d = sqlite3.connect(sys.argv[1]); d.execute(\"UPDATE meta SET value = '0'\"); "
+        "d.commit(); os._exit(9)"
     )
     subprocess.run([sys.executable, "-c", killed, str(path)], check=False)
     assert (tmp_path / "dagql-cache.db-wal").stat().st_size
     assert database.read(tmp_path).clean is False
 
 
-def test_a_database_that_is_not_there_says_nothing_and_a_damaged_one_has_no_mark(database: ModuleType, tmp_path: Path) -> None:
+def test_a_database_that_is_not_there_says_nothing_and_a_damaged_one_has_no_mark(
+    database: ModuleType, tmp_path: Path
+) -> None:
     assert database.read(tmp_path) is None
     (tmp_path / "dagql-cache.db").write_bytes(b"no database" * 1000)
     assert database.read(tmp_path).clean is False

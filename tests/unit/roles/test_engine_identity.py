@@ -1,4 +1,6 @@
-"""Who the program beside an engine is to the cluster's API: the kubelet, whose certificate is read anew for each call."""
+"""Who the program beside an engine is to the cluster's API: the kubelet, whose certificate is read anew for each
+call.
+"""
 
 from __future__ import annotations
 
@@ -96,7 +98,9 @@ def program(repository: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 @pytest.fixture
-def asked(authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, str, str | None]]]:
+def asked(
+    authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[list[tuple[str, str, str | None]]]:
     """Who asked an API for what, with which token. It takes nobody without a certificate of its authority."""
     seen: list[tuple[str, str, str | None]] = []
 
@@ -133,7 +137,9 @@ def asked(authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def node(tmp_path: Path, authority: Authority, certificate: str | Path = "pki/current.pem") -> str:
     """A node's kubeconfig; returns where it is."""
     path = tmp_path / "kubelet.conf"
-    path.write_text(KUBECONFIG.format(authority=base64.b64encode(authority.pem).decode(), certificate=certificate), encoding="utf-8")
+    path.write_text(
+        KUBECONFIG.format(authority=base64.b64encode(authority.pem).decode(), certificate=certificate), encoding="utf-8"
+    )
     (tmp_path / "pki").mkdir(exist_ok=True)
     (tmp_path / "pki/current.pem").write_bytes(authority.issue("system:node:runner-1"))
     return str(path)
@@ -148,7 +154,10 @@ def test_each_call_is_the_kubelets_with_the_certificate_of_now(
     assert api.rolling("runner-1") is False
     (tmp_path / "pki/current.pem").write_bytes(authority.issue("system:node:renewed"))
     assert api.rolling("runner-1") is False
-    assert asked == [("system:node:runner-1", "/api/v1/nodes/runner-1", None), ("system:node:renewed", "/api/v1/nodes/runner-1", None)]
+    assert asked == [
+        ("system:node:runner-1", "/api/v1/nodes/runner-1", None),
+        ("system:node:renewed", "/api/v1/nodes/runner-1", None),
+    ]
 
 
 def test_an_authority_may_be_a_file(
@@ -156,7 +165,10 @@ def test_an_authority_may_be_a_file(
 ) -> None:
     path = Path(node(tmp_path, authority))
     (tmp_path / "pki/ca.crt").write_bytes(authority.pem)
-    lines = [line.replace("-data", "").partition(":")[0] + ': "pki/ca.crt"' if "-data:" in line else line for line in path.open()]
+    lines = [
+        line.replace("-data", "").partition(":")[0] + ': "pki/ca.crt"' if "-data:" in line else line
+        for line in path.open()
+    ]
     path.write_text("\n".join(line.rstrip("\n") for line in lines), encoding="utf-8")
     program.Api(program.Settings("0.21.8", "/cache", kubeconfig=str(path))).call("GET", "/api")
     assert [name for name, _path, _token in asked] == ["system:node:runner-1"]
@@ -175,15 +187,28 @@ def test_an_api_of_another_authority_is_told_nothing(
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        pytest.param(("client-certificate", "token"), "expected a certificate-authority and a client-certificate", id="no certificate"),
-        pytest.param(("certificate-authority-data", "insecure"), "expected a certificate-authority and a", id="no authority"),
-        pytest.param(("certificate-authority-data: ", "certificate-authority-data: ?"), "is no base64", id="a broken authority"),
+        pytest.param(
+            ("client-certificate", "token"),
+            "expected a certificate-authority and a client-certificate",
+            id="no certificate",
+        ),
+        pytest.param(
+            ("certificate-authority-data", "insecure"), "expected a certificate-authority and a", id="no authority"
+        ),
+        pytest.param(
+            ("certificate-authority-data: ", "certificate-authority-data: ?"), "is no base64", id="a broken authority"
+        ),
         pytest.param(("pki/current.pem", "pki/gone.pem"), "No such file", id="a certificate that is gone"),
         pytest.param(None, "No such file", id="no kubeconfig"),
     ],
 )
 def test_a_node_without_such_a_kubeconfig_is_told_in_the_log_and_stops_no_engine(
-    program: ModuleType, authority: Authority, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: Any, said: str
+    program: ModuleType,
+    authority: Authority,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    change: Any,
+    said: str,
 ) -> None:
     path = Path(node(tmp_path, authority))
     if change is None:

@@ -27,28 +27,60 @@ BAD = checkpoint("bad", time=950, bad=True)
     ("clean", "running", "full", "own", "others", "wanted", "action", "chosen", "missed"),
     [
         pytest.param(None, None, False, [], [], None, "fresh", None, False, id="a new node"),
-        pytest.param(None, None, False, [], [OLD], None, "restore", "old", False, id="a new version begins with the checkpoint of another"),
-        pytest.param(None, None, False, [NEW], [OLD], None, "restore", "new", False, id="its own checkpoint goes first"),
+        pytest.param(
+            None,
+            None,
+            False,
+            [],
+            [OLD],
+            None,
+            "restore",
+            "old",
+            False,
+            id="a new version begins with the checkpoint of another",
+        ),
+        pytest.param(
+            None, None, False, [NEW], [OLD], None, "restore", "new", False, id="its own checkpoint goes first"
+        ),
         pytest.param(None, None, True, [NEW], [], None, "adopt", None, False, id="a state from before this program"),
         pytest.param(KEPT, None, True, [NEW], [], None, "keep", None, False, id="stopped clean"),
         pytest.param(KEPT, RAN, True, [NEW], [], None, "keep", None, False, id="cut while the clean stop was noted"),
         pytest.param(KEPT, None, False, [NEW], [], None, "restore", "new", False, id="somebody removed the state"),
-        pytest.param(replace(KEPT, origin="cold"), None, False, [NEW], [], None, "keep", None, False, id="prepared to start cold"),
+        pytest.param(
+            replace(KEPT, origin="cold"), None, False, [NEW], [], None, "keep", None, False, id="prepared to start cold"
+        ),
         pytest.param(None, RAN, True, [NEW, OLD], [], None, "restore", "new", True, id="killed"),
         pytest.param(None, RAN, True, [BAD, OLD], [], None, "restore", "old", True, id="killed, the newest is bad"),
-        pytest.param(None, RAN, True, [], [OLD], None, "cold", None, True, id="killed, and only others have checkpoints"),
+        pytest.param(
+            None, RAN, True, [], [OLD], None, "cold", None, True, id="killed, and only others have checkpoints"
+        ),
         pytest.param(None, RAN, False, [NEW], [], None, "restore", "new", True, id="cut in the middle of a restore"),
-        pytest.param(KEPT, None, True, [NEW, OLD], [], "old", "restore", "old", False, id="an operator wants an old one"),
+        pytest.param(
+            KEPT, None, True, [NEW, OLD], [], "old", "restore", "old", False, id="an operator wants an old one"
+        ),
         pytest.param(KEPT, None, True, [NEW, OLD], [], "", "restore", "new", False, id="an operator wants the newest"),
-        pytest.param(KEPT, None, True, [NEW], [], "lost", "keep", None, False, id="an operator wants one that is not there"),
+        pytest.param(
+            KEPT, None, True, [NEW], [], "lost", "keep", None, False, id="an operator wants one that is not there"
+        ),
     ],
 )
 def test_judge(
-    clean: Marker | None, running: Marker | None, full: bool, own: list[Checkpoint], others: list[Checkpoint], wanted: str | None,
-    action: str, chosen: str | None, missed: bool,
-) -> None:  # fmt: skip
+    clean: Marker | None,
+    running: Marker | None,
+    full: bool,
+    own: list[Checkpoint],
+    others: list[Checkpoint],
+    wanted: str | None,
+    action: str,
+    chosen: str | None,
+    missed: bool,
+) -> None:
     decision = engine_policy.judge(clean, running, full, own, others, wanted)
-    assert (decision.action, decision.checkpoint and decision.checkpoint.name, decision.missed) == (action, chosen, missed)
+    assert (decision.action, decision.checkpoint and decision.checkpoint.name, decision.missed) == (
+        action,
+        chosen,
+        missed,
+    )
     assert decision.reason
 
 
@@ -57,11 +89,15 @@ def test_judge(
     [
         pytest.param(None, [NEW], "keep", id="no database to read"),
         pytest.param(Persisted(True, 4333, 1 << 20), [NEW], "keep", id="marked"),
-        pytest.param(Persisted(False, 0, 4096), [NEW], "restore", id="an exit code of 0 and no mark: the engine would drop it"),
+        pytest.param(
+            Persisted(False, 0, 4096), [NEW], "restore", id="an exit code of 0 and no mark: the engine would drop it"
+        ),
         pytest.param(Persisted(False), [], "cold", id="damaged, and no checkpoint"),
     ],
 )
-def test_the_engines_own_mark_of_a_clean_stop_has_the_last_word(persisted: Persisted | None, own: list[Checkpoint], action: str) -> None:
+def test_the_engines_own_mark_of_a_clean_stop_has_the_last_word(
+    persisted: Persisted | None, own: list[Checkpoint], action: str
+) -> None:
     decision = engine_policy.judge(KEPT, None, True, own, persisted=persisted)
     assert (decision.action, decision.missed) == (action, action != "keep")
 
@@ -77,7 +113,9 @@ def test_the_engines_own_mark_of_a_clean_stop_has_the_last_word(persisted: Persi
         (-9, None, False, False),
     ],
 )
-def test_exit_code_0_alone_is_no_clean_stop(code: int, persisted: Persisted | None, complained: bool, clean: bool) -> None:
+def test_exit_code_0_alone_is_no_clean_stop(
+    code: int, persisted: Persisted | None, complained: bool, clean: bool
+) -> None:
     assert engine_policy.stopped_clean(code, persisted, complained) is clean
 
 
@@ -92,8 +130,16 @@ def test_judge_canary(known: str, cached: int) -> None:
         pytest.param({}, Requests(), id="none"),
         pytest.param({engine_policy.CHECKPOINT_ANNOTATION: "1700000000"}, Requests(1.7e9), id="a checkpoint"),
         pytest.param({engine_policy.CHECKPOINT_ANNOTATION: "soon"}, Requests(), id="nonsense"),
-        pytest.param({engine_policy.RESTORE_ANNOTATION: "2026-01-01T00:00:00Z"}, Requests(None, "2026-01-01T00:00:00Z"), id="the newest"),
-        pytest.param({engine_policy.RESTORE_ANNOTATION: "id 20260101T000000Z"}, Requests(None, "id", "20260101T000000Z"), id="one by name"),
+        pytest.param(
+            {engine_policy.RESTORE_ANNOTATION: "2026-01-01T00:00:00Z"},
+            Requests(None, "2026-01-01T00:00:00Z"),
+            id="the newest",
+        ),
+        pytest.param(
+            {engine_policy.RESTORE_ANNOTATION: "id 20260101T000000Z"},
+            Requests(None, "id", "20260101T000000Z"),
+            id="one by name",
+        ),
         pytest.param({engine_policy.RESTORE_ANNOTATION: " "}, Requests(), id="empty"),
     ],
 )
@@ -102,14 +148,18 @@ def test_read_requests(annotations: dict[str, str], requests: Requests) -> None:
 
 
 def test_a_checkpoint_that_does_not_start_is_left_for_the_one_before_it_and_then_for_a_cold_start() -> None:
-    """The way of an engine that never answers: each checkpoint twice, then cold, and then all over again, since it was not their fault."""
+    """The way of an engine that never answers: each checkpoint twice, then cold, and then all over again, since it was
+    not their fault.
+    """
     own, running, path = [NEW, OLD], RAN, []
     for _start in range(8):
         decision = engine_policy.judge(None, running, True, own)
         own = [replace(item, bad=not decision.forgive and (item.bad or item.name in decision.bad)) for item in own]
         chosen = decision.checkpoint.name if decision.checkpoint else ""
         path.append(chosen or decision.action)
-        running = Marker("0.21.8", 1, origin="restored" if chosen else decision.action, checkpoint=chosen, tries=decision.tries)
+        running = Marker(
+            "0.21.8", 1, origin="restored" if chosen else decision.action, checkpoint=chosen, tries=decision.tries
+        )
     assert path == ["new", "new", "old", "old", "cold", "new", "new", "old"]
 
 
@@ -123,7 +173,9 @@ def test_a_checkpoint_that_answered_once_is_not_held_to_be_bad() -> None:
     ("clean", "newest", "now", "asked", "due"),
     [
         pytest.param(KEPT, None, 1001, None, True, id="the first one"),
-        pytest.param(replace(KEPT, bytes=0), None, 1001, None, True, id="the first one, of a cache that was not counted yet"),
+        pytest.param(
+            replace(KEPT, bytes=0), None, 1001, None, True, id="the first one, of a cache that was not counted yet"
+        ),
         pytest.param(replace(KEPT, bytes=0), NEW, 90000, None, False, id="nothing in it"),
         pytest.param(replace(KEPT, results=0), NEW, 90000, None, True, id="whatever the count of results"),
         pytest.param(replace(KEPT, origin="adopted"), None, 1001, None, False, id="not known to be clean"),
@@ -155,7 +207,9 @@ def test_rest_due(newest: Checkpoint | None, started: float, now: float, used: b
     assert not engine_policy.rest_due(newest, started, now, 0, used, calm=True)
 
 
-@pytest.mark.parametrize(("ran", "calm", "due"), [(3599, True, False), (3600, True, True), (7199, False, False), (7200, False, True)])
+@pytest.mark.parametrize(
+    ("ran", "calm", "due"), [(3599, True, False), (3600, True, True), (7199, False, False), (7200, False, True)]
+)
 def test_without_a_calm_an_engine_runs_twice_as_long(ran: float, calm: bool, due: bool) -> None:
     assert engine_policy.rest_due(None, 1000, 1000 + ran, 3600, used=True, calm=calm) is due
 
@@ -191,8 +245,14 @@ def test_is_usable(other: dict[str, Any], usable: bool) -> None:
 @pytest.mark.parametrize(
     ("version", "schema"),
     [
-        *[(version, 16) for version in ("0.21.0", "0.21.11", "1.0.0-alpha", "1.0.0-beta", "1.0.0-beta.1", "1.0.0-beta.7")],
-        *[(version, 17) for version in ("1.0.0-beta.8", "1.0.0-beta.10", "1.0.0-beta.21", "1.0.0-rc.1", "1.0.0", "1.4.2")],
+        *[
+            (version, 16)
+            for version in ("0.21.0", "0.21.11", "1.0.0-alpha", "1.0.0-beta", "1.0.0-beta.1", "1.0.0-beta.7")
+        ],
+        *[
+            (version, 17)
+            for version in ("1.0.0-beta.8", "1.0.0-beta.10", "1.0.0-beta.21", "1.0.0-rc.1", "1.0.0", "1.4.2")
+        ],
         *[(version, None) for version in ("0.20.8", "2.0.0", "main", "", "0.21", "2.0.0-beta.1")],
     ],
 )
@@ -259,7 +319,10 @@ def test_only_the_pods_that_use_this_engine_are_ended() -> None:
 @pytest.mark.parametrize(
     ("cgroup", "uid"),
     [
-        ("0::/kubepods.slice/kubepods-pod12345678_aaaa_bbbb_cccc_123456789abc.slice/cri-containerd-f.scope\n", "systemd"),
+        (
+            "0::/kubepods.slice/kubepods-pod12345678_aaaa_bbbb_cccc_123456789abc.slice/cri-containerd-f.scope\n",
+            "systemd",
+        ),
         ("5:memory:/kubepods/burstable/pod12345678-aaaa-bbbb-cccc-123456789abc/0f0f\n4:cpu:/\n", "cgroupfs"),
         ("0::/../../pod12345678-aaaa-bbbb-cccc-123456789abc/f", "a cgroup namespace of its own"),
         ("0::/system.slice/ssh.service", ""),
@@ -272,14 +335,18 @@ def test_pod_of(cgroup: str, uid: str) -> None:
 
 @pytest.mark.parametrize("name", ["dagger", "a b", "x) S 1 (y"])
 def test_start_of(name: str) -> None:
-    assert engine_policy.start_of(f"12 ({name}) S 1 12 12 0 -1 4194560 1 0 0 0 5 6 0 0 20 0 1 0 4711 1000 10 18446744073709551615") == (
+    assert engine_policy.start_of(
+        f"12 ({name}) S 1 12 12 0 -1 4194560 1 0 0 0 5 6 0 0 20 0 1 0 4711 1000 10 18446744073709551615"
+    ) == (
         name,
         4711,
     )
 
 
 def test_old_events_go_and_their_numbers_stay() -> None:
-    events: list[dict[str, Any]] = [{"kind": "wiped", "number": 1}] + [{"kind": "restored", "number": n} for n in range(1, 1202)]
+    events: list[dict[str, Any]] = [{"kind": "wiped", "number": 1}] + [
+        {"kind": "restored", "number": n} for n in range(1, 1202)
+    ]
     kept = engine_policy.trimmed(events)
     assert len(kept) == engine_policy.EVENTS_KEPT + 1
     assert (
@@ -306,15 +373,23 @@ def test_metrics_page() -> None:
 
 
 def test_an_event_is_about_a_pod() -> None:
-    event = engine_policy.kubernetes_event({"name": "engine-x", "namespace": "dagger", "uid": "1"}, "EngineWiped", "m" * 2000, True, 0)
+    event = engine_policy.kubernetes_event(
+        {"name": "engine-x", "namespace": "dagger", "uid": "1"}, "EngineWiped", "m" * 2000, True, 0
+    )
     assert event["metadata"] == {"generateName": "engine-x.", "namespace": "dagger"}
     assert event["involvedObject"]["kind"] == "Pod" and event["type"] == "Warning"
     assert event["firstTimestamp"] == "1970-01-01T00:00:00Z" and len(event["message"]) == 1000
 
 
 def test_shares_of_a_disk_become_bytes_of_the_one_that_is_there() -> None:
-    policies = [{"filters": ["type==exec.cachemount"], "maxUsedSpace": "60%"}, {"all": True, "reservedSpace": "48%", "sweepSize": "10%"}]
-    config = {"logLevel": "info", "gc": {"enabled": True, "minFreeSpace": "5%", "maxUsedSpace": 7, "policies": policies}}
+    policies = [
+        {"filters": ["type==exec.cachemount"], "maxUsedSpace": "60%"},
+        {"all": True, "reservedSpace": "48%", "sweepSize": "10%"},
+    ]
+    config = {
+        "logLevel": "info",
+        "gc": {"enabled": True, "minFreeSpace": "5%", "maxUsedSpace": 7, "policies": policies},
+    }
     found = engine_policy.exact_config(config, 100 * 2**30 + 12345)
     assert found["logLevel"] == "info" and found["gc"]["enabled"] is True and found["gc"]["maxUsedSpace"] == 7
     assert found["gc"]["minFreeSpace"] == 5 * 2**30

@@ -82,7 +82,9 @@ def drained(
         pytest.param(lambda _now: None, 2, id="an engine that does not answer"),
     ],
 )
-def test_clients_are_waited_for(program: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clients: Any, seconds: float) -> None:
+def test_clients_are_waited_for(
+    program: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clients: Any, seconds: float
+) -> None:
     calls, told = drained(program, tmp_path, monkeypatch, clients, Calls([]))
     assert program.time.monotonic() >= seconds - 1
     if seconds < 60:
@@ -93,7 +95,9 @@ def test_after_the_deadline_the_runners_of_this_engine_are_ended(
     program: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pods = [pod("job-1", "/run/e/0.21.8"), pod("job-2", "/run/e/1.0.0")]
-    calls, told = drained(program, tmp_path, monkeypatch, lambda _now: sum(p["metadata"]["name"] == "job-1" for p in pods), Calls(pods))
+    calls, told = drained(
+        program, tmp_path, monkeypatch, lambda _now: sum(p["metadata"]["name"] == "job-1" for p in pods), Calls(pods)
+    )
     base = "/api/v1/namespaces/arc-runners"
     assert calls == [("GET", f"{base}/pods"), ("POST", f"{base}/events"), ("DELETE", f"{base}/pods/job-1")]
     assert told == ["clients_ended"]
@@ -156,7 +160,9 @@ def serving(program: ModuleType, store: Any, settings: Any, monkeypatch: pytest.
     return servers[0]
 
 
-def test_the_exporter_serves_metrics_and_the_whole_story(program: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_exporter_serves_metrics_and_the_whole_story(
+    program: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings = program.Settings("0.21.8", str(tmp_path))
     store = program.Store(settings, "runner-1")
     store.checkpoints.mkdir(parents=True)
@@ -167,7 +173,9 @@ def test_the_exporter_serves_metrics_and_the_whole_story(program: ModuleType, tm
     page = opener.open(f"{base}/metrics", timeout=5).read().decode()
     assert 'runnerfleet_engine_wipes_total{node="runner-1",version="0.21.8"} 1\n' in page
     story = json.load(opener.open(f"{base}/state", timeout=5))
-    assert story["events"][0]["message"] == "runner-1: gone" and story["checkpoints"] == [] and story["node"] == "runner-1"
+    assert (
+        story["events"][0]["message"] == "runner-1: gone" and story["checkpoints"] == [] and story["node"] == "runner-1"
+    )
     server.shutdown()
 
 
@@ -257,11 +265,17 @@ def test_the_canary_step_says_whether_a_cache_was_kept(
 
 
 @pytest.mark.parametrize(
-    "line", ["local cache state invalid; resetting worker", "dagql persistence store marked unclean; wiping and cold-starting"]
+    "line",
+    ["local cache state invalid; resetting worker", "dagql persistence store marked unclean; wiping and cold-starting"],
 )
 @pytest.mark.parametrize(("had_cache", "told"), [(True, ["wiped"]), (False, [])])
 def test_the_log_of_an_engine_says_that_it_drops_its_cache(
-    program: ModuleType, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes], line: str, had_cache: bool, told: list[str]
+    program: ModuleType,
+    tmp_path: Path,
+    capfdbinary: pytest.CaptureFixture[bytes],
+    line: str,
+    had_cache: bool,
+    told: list[str],
 ) -> None:
     engine, kinds = running(program, tmp_path)
     lines = [b"\x1b[33mWARN\x1b[0m " + line.encode() + b"\n", b"\xff not UTF-8\n", line.encode() + b"\n"]
@@ -274,7 +288,9 @@ def test_the_log_of_an_engine_says_that_it_drops_its_cache(
 
 def test_the_log_of_an_engine_says_how_its_stop_goes(program: ModuleType, tmp_path: Path) -> None:
     engine, kinds = running(program, tmp_path)
-    engine.process = SimpleNamespace(stderr=iter([b"starting dagql cache close\n", b"dagql cache close exiting with error\n"]))
+    engine.process = SimpleNamespace(
+        stderr=iter([b"starting dagql cache close\n", b"dagql cache close exiting with error\n"])
+    )
     engine.had_cache = True
     engine.read_log()
     assert engine.closing.is_set() and engine.complained and kinds == [] and not engine.dropping
@@ -284,7 +300,12 @@ class Stop:
     """A stop: what is done, in its order, and at which second."""
 
     def __init__(
-        self, program: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, holds: bool = False, clients: Any = None
+        self,
+        program: ModuleType,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        holds: bool = False,
+        clients: Any = None,
     ) -> None:
         self.engine, self.told = running(program, tmp_path, canary="n a")
         self.done: list[str] = []
@@ -293,7 +314,9 @@ class Stop:
         monkeypatch.setattr(self.engine.store, "drop_ballast", lambda: self.done.append("ballast"))
         monkeypatch.setattr(self.engine.closing, "wait", lambda _seconds: not holds)
         monkeypatch.setattr(program.engine_clients, "oldest_by_pod", lambda: clients or {})
-        monkeypatch.setattr(self.engine.api, "end_clients", lambda *given: self.done.append(f"clients {given[3]}") or ["job-1"])
+        monkeypatch.setattr(
+            self.engine.api, "end_clients", lambda *given: self.done.append(f"clients {given[3]}") or ["job-1"]
+        )
         self.thread = threading.Thread(target=self.engine.stop_when_told, daemon=True)
 
 
@@ -336,9 +359,12 @@ def starting(program: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         monkeypatch.setattr(engine.store, "drop_ballast", lambda: pytest.fail("a stop like any other"))
         engine.store.state.mkdir()
         if mark is not None:
-            with contextlib.closing(sqlite3.connect(engine.store.state / "dagql-cache.db", isolation_level=None)) as database:
+            with contextlib.closing(
+                sqlite3.connect(engine.store.state / "dagql-cache.db", isolation_level=None)
+            ) as database:
                 database.executescript(
-                    "PRAGMA journal_mode=WAL; CREATE TABLE results (id INTEGER); CREATE TABLE meta (key TEXT, value TEXT);"
+                    "PRAGMA journal_mode=WAL; CREATE TABLE results (id INTEGER); CREATE TABLE meta (key TEXT, value "
+                    "TEXT);"
                     f"INSERT INTO meta VALUES ('clean_shutdown', '{mark}')"
                 )
         engine.answers.clear()
@@ -358,7 +384,9 @@ def starting(program: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     ("state", "why"),
     [
         pytest.param({"mark": "1"}, "still reading its cache in, which is as it was", id="it has not begun"),
-        pytest.param({"mark": "0", "dropping": True}, "it deletes the cache that it has dropped", id="its cache is gone"),
+        pytest.param(
+            {"mark": "0", "dropping": True}, "it deletes the cache that it has dropped", id="its cache is gone"
+        ),
         pytest.param({"mark": None, "had_cache": False}, "had no cache when it started", id="it had none"),
     ],
 )
@@ -372,7 +400,9 @@ def test_an_engine_that_never_answers_is_ended_where_that_costs_nothing(
 
 
 @pytest.mark.parametrize("mark", ["0", "", None], ids=["it has begun", "no mark", "no database"])
-def test_an_engine_that_has_begun_to_use_its_cache_is_waited_for(starting: Callable[..., Starting], mark: str | None) -> None:
+def test_an_engine_that_has_begun_to_use_its_cache_is_waited_for(
+    starting: Callable[..., Starting], mark: str | None
+) -> None:
     made = starting(mark)
     thread = threading.Thread(target=made.engine.stop_when_told, daemon=True)
     made.engine.store.drop_ballast = lambda: None
@@ -391,8 +421,15 @@ def test_an_engine_that_has_begun_to_use_its_cache_is_waited_for(starting: Calla
 @pytest.mark.parametrize(
     ("holds", "clients", "done"),
     [
-        pytest.param(True, {"job-1": 1.0}, ["ballast", "SIGTERM", "clients {'job-1'}"], id="the pods with clients, no idle runner"),
-        pytest.param(True, {}, ["ballast", "SIGTERM", "clients None"], id="all that mount the socket, where none is seen"),
+        pytest.param(
+            True,
+            {"job-1": 1.0},
+            ["ballast", "SIGTERM", "clients {'job-1'}"],
+            id="the pods with clients, no idle runner",
+        ),
+        pytest.param(
+            True, {}, ["ballast", "SIGTERM", "clients None"], id="all that mount the socket, where none is seen"
+        ),
         pytest.param(False, {"job-1": 1.0}, ["ballast", "SIGTERM"], id="it closes by itself"),
     ],
 )
@@ -406,7 +443,9 @@ def test_clients_that_hold_an_engine_are_ended_whatever_its_gauge_says(
     assert stop.done == done and stop.told == (["clients_ended"] if holds else [])
 
 
-def test_a_canary_that_breaks_keeps_no_engine_from_its_signal(program: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_canary_that_breaks_keeps_no_engine_from_its_signal(
+    program: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stop = Stop(program, tmp_path, monkeypatch)
     monkeypatch.setattr(stop.engine, "_confirm_canary", lambda: 1 / 0)
     stop.engine.stopping.set()
@@ -439,7 +478,11 @@ def test_clients_are_found_among_the_processes_of_a_machine(program: ModuleType,
     (tmp_path / "stat").write_text("cpu 1 2 3\nbtime 1700000000\n")
     uid, other = "12345678-aaaa-bbbb-cccc-123456789abc", "87654321-aaaa-bbbb-cccc-123456789abc"
     ticks = program.os.sysconf("SC_CLK_TCK")
-    job, probe, canary = b"dagger\0call\0build\0", b"dagger\0core\0version\0", b"dagger\0-c\0host | directory /run/runnerfleet/canary\0"
+    job, probe, canary = (
+        b"dagger\0call\0build\0",
+        b"dagger\0core\0version\0",
+        b"dagger\0-c\0host | directory /run/runnerfleet/canary\0",
+    )
     for number, (name, start, group, words) in enumerate(
         [
             ("dagger", 20, f"/pod{uid}/x", job),
@@ -470,7 +513,9 @@ class Enough(Exception):
 class Idle:
     """An engine whose clients and figures are the test's, by second; says when its process was told to stop."""
 
-    def __init__(self, program: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clients: Any, **api: Any) -> None:
+    def __init__(
+        self, program: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clients: Any, **api: Any
+    ) -> None:
         settings = program.Settings("0.21.8", str(tmp_path), sockets=str(tmp_path), interval=3600, min_free=0)
         self.processes: dict[str, float] = api.get("processes", {})
         (tmp_path / "0.21.8" / "state").mkdir(parents=True)
@@ -486,7 +531,9 @@ class Idle:
         pods = [pod("ours", str(tmp_path)) | {"status": {"phase": "Pending" if api.get("preparing") else "Running"}}]
         monkeypatch.setattr(calls, "call", lambda *_arguments, **_more: {"items": pods})
         monkeypatch.setattr(program.engine_clients, "oldest_by_pod", lambda: self.processes)
-        monkeypatch.setattr(program.engine_clients, "at_work", lambda: set(api.get("at_work", lambda _shut: ())(not self.door.exists())))
+        monkeypatch.setattr(
+            program.engine_clients, "at_work", lambda: set(api.get("at_work", lambda _shut: ())(not self.door.exists()))
+        )
         monkeypatch.setattr(self.engine, "stopping", self)
         monkeypatch.setattr(self.engine, "canary", Step("a"))
 
@@ -496,7 +543,9 @@ class Idle:
                 raise Enough
             self.doors.append(self.door.exists())
             # Its bytes grow for a while, as of one that a job uses at first.
-            self.engine.metrics = {"dagger_local_cache_total_disk_size_bytes": 5000 + (min(now, 600) if api.get("used", True) else 0)}
+            self.engine.metrics = {
+                "dagger_local_cache_total_disk_size_bytes": 5000 + (min(now, 600) if api.get("used", True) else 0)
+            }
             late = api.get("late") and not self.door.exists()
             return {"dagger_connected_clients": 1 if late else clients(now)}
 
@@ -544,7 +593,12 @@ def test_the_probes_of_a_kubelet_keep_no_engine_from_its_checkpoint(
     program: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, offset: float, length: float
 ) -> None:
     """Readiness every 15 s and liveness every 30 s, of a length that was measured, against looks ten seconds apart."""
-    idle = Idle(program, tmp_path, monkeypatch, lambda now: int((now + offset) % 15 < length or (now + offset + 3) % 30 < length))
+    idle = Idle(
+        program,
+        tmp_path,
+        monkeypatch,
+        lambda now: int((now + offset) % 15 < length or (now + offset + 3) % 30 < length),
+    )
     idle.engine.rest()
     assert idle.stopped[0] < 3900
 
@@ -559,8 +613,12 @@ def test_the_probes_of_a_kubelet_keep_no_engine_from_its_checkpoint(
         pytest.param(lambda _now: 0, {"can_take": False}, id="no checkpoint could be taken"),
         pytest.param(lambda _now: 0, {"rolling": True}, id="a roll-out has the node"),
         pytest.param(lambda _now: 0, {"preparing": True}, id="a runner is being prepared"),
-        pytest.param(lambda _now: 0, {"at_work": lambda _shut: ["ours"]}, id="a job that has not called the engine yet"),
-        pytest.param(lambda _now: 0, {"at_work": lambda shut: ["ours"] * shut}, id="a job that began while the door was shut"),
+        pytest.param(
+            lambda _now: 0, {"at_work": lambda _shut: ["ours"]}, id="a job that has not called the engine yet"
+        ),
+        pytest.param(
+            lambda _now: 0, {"at_work": lambda shut: ["ours"] * shut}, id="a job that began while the door was shut"
+        ),
     ],
 )
 def test_an_engine_is_left_alone(
@@ -572,9 +630,13 @@ def test_an_engine_is_left_alone(
     assert not idle.stopped and idle.door.exists()
 
 
-def test_a_build_between_two_looks_is_a_use(program: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_build_between_two_looks_is_a_use(
+    program: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     idle = Idle(program, tmp_path, monkeypatch, lambda _now: 0, used=False)
-    monkeypatch.setattr(program.engine_clients, "oldest_by_pod", lambda: {"job-1": 1.0} if 13 <= program.time.monotonic() < 15 else {})
+    monkeypatch.setattr(
+        program.engine_clients, "oldest_by_pod", lambda: {"job-1": 1.0} if 13 <= program.time.monotonic() < 15 else {}
+    )
     idle.engine.notice_use()
     assert idle.engine.used and program.time.monotonic() < 16
     monkeypatch.setattr(program.engine_clients, "oldest_by_pod", dict)
@@ -585,7 +647,9 @@ def test_a_build_between_two_looks_is_a_use(program: ModuleType, tmp_path: Path,
 def test_the_api_that_cannot_be_asked_may_have_a_roll_out(program: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     api = program.Api(program.Settings("0.21.8", "/nowhere"))
     for answer, expected in [({}, False), ({"runnerfleet.dev/engine-rollout": "{}"}, True), (OSError("gone"), True)]:
-        monkeypatch.setattr(api, "call", lambda *_arguments, answer=answer: _answer({"metadata": {"annotations": answer}}, answer))
+        monkeypatch.setattr(
+            api, "call", lambda *_arguments, answer=answer: _answer({"metadata": {"annotations": answer}}, answer)
+        )
         assert api.rolling("runner-1") is expected
 
 
@@ -596,7 +660,9 @@ def _answer(found: Any, failure: Any) -> Any:
 
 
 @pytest.mark.parametrize(("marker", "code"), [("clean", 0), ("running", 143)])
-def test_a_stop_before_the_engine_runs_is_as_clean_as_its_state(program: ModuleType, tmp_path: Path, marker: str, code: int) -> None:
+def test_a_stop_before_the_engine_runs_is_as_clean_as_its_state(
+    program: ModuleType, tmp_path: Path, marker: str, code: int
+) -> None:
     settings = program.Settings("0.21.8", str(tmp_path))
     (tmp_path / "0.21.8").mkdir()
     (tmp_path / "0.21.8" / f"{marker}.json").write_text('{"version": "0.21.8", "time": 1}')

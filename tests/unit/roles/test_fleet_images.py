@@ -1,4 +1,6 @@
-"""The preflight's list of images against what the roles deploy, and against what the lab's mirror serves for a whole fleet."""
+"""The preflight's list of images against what the roles deploy, and against what the lab's mirror serves for a whole
+fleet.
+"""
 
 from __future__ import annotations
 
@@ -35,19 +37,34 @@ def fleet_values(repository: Path, given: list[str]) -> dict[str, Any]:
     """What the preflight reads, from the roles' own defaults and vars under what is `given` as extra variables."""
     files = [f"@{repository}/roles/{role}/{folder}/main.yml" for role in ROLES for folder in ("defaults", "vars")]
     wanted = "{" + ", ".join(f"'{name}': {name}" for name in (*_fleet_images.NAMES, OF_A_HOST)) + "}"
-    command = ["ansible", "localhost", "-i", "localhost,", "-m", "ansible.builtin.debug", "-a", json.dumps({"msg": "{{ " + wanted + " }}"})]
+    command = [
+        "ansible",
+        "localhost",
+        "-i",
+        "localhost,",
+        "-m",
+        "ansible.builtin.debug",
+        "-a",
+        json.dumps({"msg": "{{ " + wanted + " }}"}),
+    ]
     extra = [argument for item in (*files, *given) for argument in ("-e", item)]
     environment = {**os.environ, "ANSIBLE_LOAD_CALLBACK_PLUGINS": "1", "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json"}
-    done = subprocess.run([*command, *extra], cwd=repository, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*command, *extra], cwd=repository, env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
-    found: dict[str, Any] = json.loads(done.stdout[done.stdout.index("{") :])["plays"][0]["tasks"][0]["hosts"]["localhost"]["msg"]
+    found: dict[str, Any] = json.loads(done.stdout[done.stdout.index("{") :])["plays"][0]["tasks"][0]["hosts"][
+        "localhost"
+    ]["msg"]
     return found
 
 
 def own_images(values: dict[str, Any]) -> set[str]:
     """All but the charts'."""
     images = _fleet_images.kubeadm_images(values, _fleet_images.kubernetes_version(values), True)
-    images += _fleet_images.network_images(values) + _fleet_images.engine_images(values) + _fleet_images.runner_images(values)
+    images += (
+        _fleet_images.network_images(values) + _fleet_images.engine_images(values) + _fleet_images.runner_images(values)
+    )
     return {image.reference for image in images} | {values[OF_A_HOST]}
 
 
@@ -91,15 +108,27 @@ def served(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
     return {"charts": charts, "of charts": of_charts, "others": everything - of_charts - charts - of_other_scenarios}
 
 
-def test_the_lab_s_fleet_pulls_what_the_lab_s_mirror_serves(lab_values: dict[str, Any], served: dict[str, set[str]]) -> None:
-    """The lab runs on nothing else, so its list is whole. Images of charts are held against a running fleet in molecule/default."""
+def test_the_lab_s_fleet_pulls_what_the_lab_s_mirror_serves(
+    lab_values: dict[str, Any], served: dict[str, set[str]]
+) -> None:
+    """The lab runs on nothing else, so its list is whole. Images of charts are held against a running fleet in
+    molecule/default.
+    """
     assert own_images(lab_values) == served["others"]
 
 
-def test_the_charts_are_those_that_the_lab_s_mirror_serves(lab_values: dict[str, Any], served: dict[str, set[str]]) -> None:
+def test_the_charts_are_those_that_the_lab_s_mirror_serves(
+    lab_values: dict[str, Any], served: dict[str, set[str]]
+) -> None:
     charts = _fleet_images.charts(lab_values)
-    assert {chart.address for chart in charts if not chart.address.startswith("oci://")} == set(mirror_artifacts.chart_urls().values())
-    in_a_registry = {f"{chart.address.removeprefix('oci://')}:v{chart.version}" for chart in charts if chart.address.startswith("oci://")}
+    assert {chart.address for chart in charts if not chart.address.startswith("oci://")} == set(
+        mirror_artifacts.chart_urls().values()
+    )
+    in_a_registry = {
+        f"{chart.address.removeprefix('oci://')}:v{chart.version}"
+        for chart in charts
+        if chart.address.startswith("oci://")
+    }
     assert in_a_registry == served["charts"]
     assert all(chart.mirror == lab_values["pod_network_mirror"] and chart.values for chart in charts)
 
@@ -126,7 +155,13 @@ GIVEN = {
     "fleet_engine_versions": ["0.21.9"],
     "runner_pools_pools": [
         {"name": "a", "organization": "acme"},
-        {"name": "b", "organization": "acme", "pool": "large", "engine_version": "0.21.11", "image": "example.org/runner:1"},
+        {
+            "name": "b",
+            "organization": "acme",
+            "pool": "large",
+            "engine_version": "0.21.11",
+            "image": "example.org/runner:1",
+        },
     ],
     "dagger_engine_memory": "1Gi",
     "__dagger_engine_cluster": {"memory": {}, "namespaces": [], "monitoring_kinds": []},
@@ -162,7 +197,10 @@ DIGESTS = {
             f"registry.k8s.io/pause:{PINS['pause']}",
             f"ghcr.io/flannel-io/flannel:v{PINS['flannel']}",
             f"ghcr.io/flannel-io/flannel-cni-plugin:v{PINS['flannel_cni_plugin']}",
-            *(f"quay.io/jetstack/cert-manager-{part}:v{PINS['cert_manager']}" for part in ("controller", "webhook", "cainjector")),
+            *(
+                f"quay.io/jetstack/cert-manager-{part}:v{PINS['cert_manager']}"
+                for part in ("controller", "webhook", "cainjector")
+            ),
             f"summerwind/actions-runner-controller:v{PINS['arc_legacy']}",
         ]
     )
@@ -186,7 +224,10 @@ def test_what_a_role_renders_is_named_by_its_content(repository: Path, role: str
     listed: list[Image] = getattr(_fleet_images, LISTS[role])(values)
     found = set(images_in(objects))
     assert found == {image.reference for image in listed} != set()
-    assert all(DIGESTS[name.removeprefix("docker.io/")] == digest for name, _at, digest in (image.partition("@") for image in found))
+    assert all(
+        DIGESTS[name.removeprefix("docker.io/")] == digest
+        for name, _at, digest in (image.partition("@") for image in found)
+    )
 
 
 def test_the_images_of_charts_are_named_by_their_content(repository: Path) -> None:
@@ -196,8 +237,12 @@ def test_the_images_of_charts_are_named_by_their_content(repository: Path) -> No
     for chart in _fleet_images.charts(fleet_values(repository, [json.dumps(given)])):
         images, whole = _fleet_images.default_images(chart)
         by_tag = [image.reference for image in images if "@" not in image.reference]
-        assert whole and by_tag == (["docker.io/summerwind/actions-runner-controller:x"] if chart.role == "runner_controller" else [])
-        assert chart.role != "pod_network" or chart.values["flannel"]["backend"] == "vxlan", "beside what the role says of the same"
+        assert whole and by_tag == (
+            ["docker.io/summerwind/actions-runner-controller:x"] if chart.role == "runner_controller" else []
+        )
+        assert chart.role != "pod_network" or chart.values["flannel"]["backend"] == "vxlan", (
+            "beside what the role says of the same"
+        )
     del given["runner_controller_values"]
     found = {chart.role: chart.values for chart in _fleet_images.charts(fleet_values(repository, [json.dumps(given)]))}
     assert re.fullmatch(r"v[\d.]+@sha256:0+c", found["runner_controller"]["image"]["tag"])
@@ -218,7 +263,9 @@ def test_the_pause_image_is_named_as_containerd_names_it(repository: Path) -> No
 def test_a_digest_that_is_none_is_refused_by_the_role(repository: Path) -> None:
     given = {**GIVEN, "fleet_image_digests": {"registry.dagger.io/engine:v0.21.9": "abc"}}
     given["role_path"] = str(repository / "roles/dagger_engine")
-    with pytest.raises(AssertionError, match=r"fleet_image_digests\['registry.dagger.io/engine:v0.21.9'\]: found 'abc'"):
+    with pytest.raises(
+        AssertionError, match=r"fleet_image_digests\['registry.dagger.io/engine:v0.21.9'\]: found 'abc'"
+    ):
         rendered(repository, "dagger_engine", "__dagger_engine_objects", given)
 
 
@@ -226,10 +273,17 @@ def test_no_role_has_an_image_or_a_chart_that_is_not_in_the_list(repository: Pat
     """A role that gets one is to tell the preflight of it."""
     named = set()
     for path in sorted(repository.glob("roles/*/defaults/main.yml")):
-        named |= {name for name in yaml.safe_load(path.read_text()) if re.search(r"(_image|_chart|_image_repository)$", name)}
+        named |= {
+            name for name in yaml.safe_load(path.read_text()) if re.search(r"(_image|_chart|_image_repository)$", name)
+        }
     # Internal: each role gives it the chart that is in the list.
     named -= {"helm_release_chart"}
-    assert named == {name for name in _fleet_images.NAMES if name.endswith(("_image", "_chart"))} | {OF_A_HOST, OF_KUBEADM}
-    writing = [path for folder in ("templates", "tasks", "vars", "files") for path in repository.glob(f"roles/*/{folder}/*")]
+    assert named == {name for name in _fleet_images.NAMES if name.endswith(("_image", "_chart"))} | {
+        OF_A_HOST,
+        OF_KUBEADM,
+    }
+    writing = [
+        path for folder in ("templates", "tasks", "vars", "files") for path in repository.glob(f"roles/*/{folder}/*")
+    ]
     with_image = {path.parts[-3] for path in writing if re.search(r"(?m)^\s*-?\s*image:\s", path.read_text())}
     assert with_image == LISTS.keys()

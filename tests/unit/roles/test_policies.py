@@ -28,9 +28,16 @@ POOLS = [
 def policy(repository: Path, name: str, **given: Any) -> dict[str, Any]:
     """A policy of a role, whose binding is there too."""
     role = ROLES.get(name, name)
-    given = {"fleet_pools": POOLS, "fleet_engine_versions": ["1.2.3"], "role_path": str(repository / "roles" / role), **given}
+    given = {
+        "fleet_pools": POOLS,
+        "fleet_engine_versions": ["1.2.3"],
+        "role_path": str(repository / "roles" / role),
+        **given,
+    }
     found, binding = rendered(repository, role, POLICIES[name], given)
-    assert binding["spec"]["policyName"] == found["metadata"]["name"] and binding["spec"]["validationActions"] == ["Deny"]
+    assert binding["spec"]["policyName"] == found["metadata"]["name"] and binding["spec"]["validationActions"] == [
+        "Deny"
+    ]
     assert ("paramRef" in binding["spec"]) == ("paramKind" in found["spec"])
     return found  # type: ignore[no-any-return]
 

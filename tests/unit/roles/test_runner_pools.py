@@ -41,12 +41,16 @@ def patient(repository: Path) -> list[dict[str, Any]]:
 
 
 def run(container: dict[str, Any], folder: Path, client: str) -> tuple[int, str, float]:
-    """The container's command on this machine, with a client that is a script; returns its code, what it said, and how long it took."""
+    """The container's command on this machine, with a client that is a script; returns its code, what it said, and how
+    long it took.
+    """
     (folder / "dagger").write_text(f"#!/bin/sh\n{client}\n", encoding="utf-8")
     (folder / "dagger").chmod(0o755)
     environment = {"PATH": f"{folder}:{os.environ['PATH']}", "NODE_NAME": "runner-7"}
     began = time.monotonic()
-    done = subprocess.run(container["command"], env=environment, cwd=folder, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(
+        container["command"], env=environment, cwd=folder, capture_output=True, text=True, check=False, timeout=60
+    )
     return done.returncode, done.stderr, time.monotonic() - began
 
 
@@ -74,10 +78,16 @@ def test_an_engine_that_comes_late_is_waited_for(patient: list[dict[str, Any]], 
     [
         pytest.param("sleep 60", "nothing", id="it hangs"),
         pytest.param("echo connecting; sleep 60", "connecting", id="it hangs and says so"),
-        pytest.param("printf 'a\\n\\033[31m! \\033[0;1mno engine\\033[0m\\n\\n' >&2; exit 1", "! no engine", id="it fails in colours"),
+        pytest.param(
+            "printf 'a\\n\\033[31m! \\033[0;1mno engine\\033[0m\\n\\n' >&2; exit 1",
+            "! no engine",
+            id="it fails in colours",
+        ),
     ],
 )
-def test_an_engine_that_does_not_answer_is_named(proof: list[dict[str, Any]], tmp_path: Path, client: str, end: str) -> None:
+def test_an_engine_that_does_not_answer_is_named(
+    proof: list[dict[str, Any]], tmp_path: Path, client: str, end: str
+) -> None:
     code, said, seconds = run(proof[0], tmp_path, client)
     assert code == 1
     assert said.startswith(f"runner-7: the engine behind {SOCKET} did not answer within 2 seconds")
@@ -101,10 +111,16 @@ def test_runners_use_the_engine_of_their_pool(repository: Path) -> None:
     }
     given["role_path"] = str(repository / "roles/runner_pools")
     objects = rendered(repository, "runner_pools", "__runner_pools_objects", given)
-    specs = {item["metadata"]["name"]: item["spec"]["template"]["spec"] for item in objects if item["kind"] == "RunnerDeployment"}
+    specs = {
+        item["metadata"]["name"]: item["spec"]["template"]["spec"]
+        for item in objects
+        if item["kind"] == "RunnerDeployment"
+    }
     sockets = {name: spec["volumes"][1]["hostPath"]["path"].rpartition("/")[2] for name, spec in specs.items()}
     assert sockets == {"small": "1.2.3", "big": "1.3.0", "old": "1.2.3"}
-    images = {name: {item["image"].rpartition(":v")[2] for item in spec["initContainers"]} for name, spec in specs.items()}
+    images = {
+        name: {item["image"].rpartition(":v")[2] for item in spec["initContainers"]} for name, spec in specs.items()
+    }
     assert images == {name: {version} for name, version in sockets.items()}
     assert {name: list(spec["nodeSelector"].values()) for name, spec in specs.items()} == {
         "small": ["runner"],
@@ -122,7 +138,8 @@ def test_runners_of_an_engine_that_their_pool_does_not_have_are_refused(reposito
         ],
     }
     assert rendered(repository, "runner_pools", "__runner_pools_problems", given) == [
-        "runner_pools_pools[0].engine_version: found '1.2.3' for old, whose runners run in pool large, expected a version of that pool's "
+        "runner_pools_pools[0].engine_version: found '1.2.3' for old, whose runners run in pool large, expected a "
+        "version of that pool's "
         "engines: 1.3.0",
         "runner_pools_pools[1].pool: found 'support', expected one of the pools with engines: large",
     ]
@@ -153,7 +170,9 @@ def test_without_policies_there_is_none(repository: Path) -> None:
         "runner_pools_engine_versions": ["1.2.3"],
         "runner_pools_pools": [],
     }
-    assert [item["kind"] for item in rendered(repository, "runner_pools", "__runner_pools_objects", given)] == ["Namespace"]
+    assert [item["kind"] for item in rendered(repository, "runner_pools", "__runner_pools_objects", given)] == [
+        "Namespace"
+    ]
 
 
 CONFINED = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
@@ -169,7 +188,11 @@ def test_runners_can_get_no_privileges_unless_their_entry_says_so(repository: Pa
         ],
     }
     objects = rendered(repository, "runner_pools", "__runner_pools_objects", given)
-    specs = {item["metadata"]["name"]: item["spec"]["template"]["spec"] for item in objects if item["kind"] == "RunnerDeployment"}
+    specs = {
+        item["metadata"]["name"]: item["spec"]["template"]["spec"]
+        for item in objects
+        if item["kind"] == "RunnerDeployment"
+    }
     assert specs["plain"]["containers"] == [{"name": "runner", "securityContext": CONFINED}]
     assert "containers" not in specs["rooted"]
     for spec in specs.values():

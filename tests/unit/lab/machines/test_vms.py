@@ -19,7 +19,9 @@ from lab.machines.vms import Drive, Vm
 from lab.process import LabError
 
 
-def a_vm(directory: Path = Path("/cache/nvme-1"), drives: tuple[Drive, ...] = (Drive("BOOT"), Drive("DATA1"), Drive("DATA2"))) -> Vm:
+def a_vm(
+    directory: Path = Path("/cache/nvme-1"), drives: tuple[Drive, ...] = (Drive("BOOT"), Drive("DATA1"), Drive("DATA2"))
+) -> Vm:
     return Vm(directory, Path("/cache/image"), 2048, drives, 2201)
 
 
@@ -28,7 +30,11 @@ def options(command: list[str], name: str) -> list[str]:
 
 
 def nvme(vm: Vm) -> list[str]:
-    return [device for device in options(vms.qemu_command(vm, Image(vm.image), vms.TCG), "-device") if device.startswith("nvme,")]
+    return [
+        device
+        for device in options(vms.qemu_command(vm, Image(vm.image), vms.TCG), "-device")
+        if device.startswith("nvme,")
+    ]
 
 
 @pytest.fixture
@@ -130,7 +136,9 @@ def test_a_machine_that_is_not_there_is_named(fleet: Path) -> None:
         vms.load("nvme-9")
 
 
-@pytest.mark.parametrize("name", ["", "Nvme", "1nvme", "a/b", "a" * 13], ids=["empty", "capital", "digit", "path", "long"])
+@pytest.mark.parametrize(
+    "name", ["", "Nvme", "1nvme", "a/b", "a" * 13], ids=["empty", "capital", "digit", "path", "long"]
+)
 def test_a_bad_name_is_refused_before_anything_is_made(fleet: Path, name: str) -> None:
     with pytest.raises(LabError, match="a virtual machine is called by"):
         vms.make(name, 1, 512)

@@ -11,16 +11,24 @@ import pytest
 from lab.proof import checks, model
 from lab.proof.model import Disk, Job, Node, Pool
 
-DRIVES = {name: [f"/dev/disk/by-id/runnerfleet-lab-{name}-nvme{number}" for number in (0, 1)] for name in ("runner-1", "runner-2")}
+DRIVES = {
+    name: [f"/dev/disk/by-id/runnerfleet-lab-{name}-nvme{number}" for number in (0, 1)]
+    for name in ("runner-1", "runner-2")
+}
 TAINT = "runnerfleet.dev/pool=runner:NoSchedule"
 
 
 def log(
-    node: str, second: str = "170 nonce ", seconds: str = "0", engine: str = model.SOCKET, version: str = "dagger v0.21.8 (stand-in)"
+    node: str,
+    second: str = "170 nonce ",
+    seconds: str = "0",
+    engine: str = model.SOCKET,
+    version: str = "dagger v0.21.8 (stand-in)",
 ) -> str:
     """What a job's script prints."""
     return (
-        f"proof place node=[{node}] host=[pod] engine=[{engine}]\nproof client path=[/opt/dagger/bin/dagger] version=[{version}]\n"
+        f"proof place node=[{node}] host=[pod] engine=[{engine}]\nproof client path=[/opt/dagger/bin/dagger] "
+        f"version=[{version}]\n"
         f"4   : withExec DONE\nproof run=1 seconds=[5] marked=[0] stdout=[170 nonce ]\n"
         f"proof run=2 seconds=[0] marked=[2] stdout=[{second}]\n"
     )
@@ -79,7 +87,14 @@ class FakeWorld:
         """A job that lands on the next node."""
         number = len(self.queued)
         node = self.placement[number % len(self.placement)]
-        job = Job(number, self.status, self.conclusion if self.status == "completed" else "", f"pod-{number}", node, self.text(node))
+        job = Job(
+            number,
+            self.status,
+            self.conclusion if self.status == "completed" else "",
+            f"pod-{number}",
+            node,
+            self.text(node),
+        )
         self.queued.append(job)
         return job
 
@@ -103,13 +118,21 @@ def test_good_fleet() -> None:
     assert proof.holds, text
     assert len(world.queued) == 2
     assert [line.split()[0] for line in text.splitlines()] == ["node", "cp-1", "support-1", "runner-1", "runner-2"]
-    assert "nvme0=loop0, nvme1=loop1" in text and "xfs on loop0p1" in text and "20 MiB (+20 MiB)" in text and "5 s, then 0 s cached" in text
+    assert (
+        "nvme0=loop0, nvme1=loop1" in text
+        and "xfs on loop0p1" in text
+        and "20 MiB (+20 MiB)" in text
+        and "5 s, then 0 s cached" in text
+    )
     assert "Dagger engine" in proof.stand_ins
 
 
 def test_real_engine_is_not_announced_as_a_stand_in() -> None:
     proof = checks.examine(
-        FakeWorld(text=lambda node: log(node, version="dagger v0.21.8 (registry.dagger.io/engine:v0.21.8) linux/amd64")), DRIVES
+        FakeWorld(
+            text=lambda node: log(node, version="dagger v0.21.8 (registry.dagger.io/engine:v0.21.8) linux/amd64")
+        ),
+        DRIVES,
     )
     assert proof.holds and "engine" not in proof.stand_ins
 
@@ -133,7 +156,12 @@ def test_a_node_that_gets_no_job() -> None:
     [
         (FakeWorld(changes={"support-1": {"ready": False}}), "support-1", "node", "found NotReady"),
         (FakeWorld(changes={"support-1": {"pool": ""}}), "support-1", "pool", "found no label"),
-        (FakeWorld(changes={"runner-2": {"taints": []}}), "runner-2", "pool", "expected runnerfleet.dev/pool=runner:NoSchedule"),
+        (
+            FakeWorld(changes={"runner-2": {"taints": []}}),
+            "runner-2",
+            "pool",
+            "expected runnerfleet.dev/pool=runner:NoSchedule",
+        ),
         (
             FakeWorld(changes={"runner-1": {"taints": [TAINT, "runnerfleet.dev/engine-not-ready=:NoSchedule"]}}),
             "runner-1",
@@ -143,11 +171,26 @@ def test_a_node_that_gets_no_job() -> None:
         (FakeWorld(changes={"runner-1": {"engine": ""}}), "runner-1", "engine", "found no engine pod"),
         (FakeWorld(changes={"runner-1": {"engine_ready": False}}), "runner-1", "engine", "is not ready"),
         (FakeWorld(disk_changes={"target": "/"}), "runner-1", "mount", "lies on the mount /"),
-        (FakeWorld(disk_changes={"devices": ["/dev/sda1", "/dev/sda"]}), "runner-1", "mount", "expected one of the drives"),
-        (FakeWorld(disk_changes={"drives": {"/dev/disk/by-id/a": "", "/dev/disk/by-id/b": "/dev/loop0"}}), "runner-1", "drives", "by-id/a"),
+        (
+            FakeWorld(disk_changes={"devices": ["/dev/sda1", "/dev/sda"]}),
+            "runner-1",
+            "mount",
+            "expected one of the drives",
+        ),
+        (
+            FakeWorld(disk_changes={"drives": {"/dev/disk/by-id/a": "", "/dev/disk/by-id/b": "/dev/loop0"}}),
+            "runner-1",
+            "drives",
+            "by-id/a",
+        ),
         (FakeWorld(conclusion="failure"), "runner-1", "jobs", "ended with 'failure'"),
         (FakeWorld(text=lambda node: log("elsewhere")), "runner-1", "jobs", "NODE_NAME says elsewhere"),
-        (FakeWorld(text=lambda node: log(node, engine="tcp://other:1234")), "runner-1", "jobs", "found engine 'tcp://other:1234'"),
+        (
+            FakeWorld(text=lambda node: log(node, engine="tcp://other:1234")),
+            "runner-1",
+            "jobs",
+            "found engine 'tcp://other:1234'",
+        ),
         (FakeWorld(text=lambda node: log(node, second="175 nonce ")), "runner-2", "jobs", "second run is not cached"),
         (FakeWorld(text=lambda node: "nothing"), "runner-1", "jobs", "found engine None"),
         (FakeWorld(growth=0), "runner-2", "cache", "the jobs used another engine"),
@@ -209,4 +252,7 @@ def test_evidence_is_read_from_the_log() -> None:
 def test_evidence_is_read_from_a_log_in_colours(colour: Callable[[str], str]) -> None:
     """A real client writes them whatever it writes to."""
     text = "".join(f"{colour(line)}\n" for line in log("runner-1").splitlines())
-    assert Job(1, "completed", "success", "pod", log=text).evidence == Job(1, "completed", "success", "pod", log=log("runner-1")).evidence
+    assert (
+        Job(1, "completed", "success", "pod", log=text).evidence
+        == Job(1, "completed", "success", "pod", log=log("runner-1")).evidence
+    )

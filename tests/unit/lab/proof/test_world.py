@@ -33,10 +33,23 @@ def node(engine: str) -> Node:
 
 @pytest.mark.parametrize("engine", ["engine:v0.21.8", "engine:v0.21.8@sha256:1234"])
 def test_disk(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    mount = '{"filesystems": [{"target": "/var/lib/runnerfleet/engine", "source": "/dev/loop3p2[/engine]", "fstype": "btrfs"}]}\n'
-    answers = {"findmnt": mount, "lsblk": "/dev/loop3p2\n/dev/loop3\n/dev/loop3p2\n", "for": "/dev/loop3\n\n", "sync": "4096\t/x\n"}
+    mount = (
+        '{"filesystems": [{"target": "/var/lib/runnerfleet/engine", "source": "/dev/loop3p2[/engine]", "fstype": '
+        '"btrfs"}]}\n'
+    )
+    answers = {
+        "findmnt": mount,
+        "lsblk": "/dev/loop3p2\n/dev/loop3\n/dev/loop3p2\n",
+        "for": "/dev/loop3\n\n",
+        "sync": "4096\t/x\n",
+    }
     disk = world(answers, monkeypatch).disk(node(engine), DRIVES)
-    assert (disk.target, disk.source, disk.filesystem, disk.used) == ("/var/lib/runnerfleet/engine", "/dev/loop3p2", "btrfs", 4096)
+    assert (disk.target, disk.source, disk.filesystem, disk.used) == (
+        "/var/lib/runnerfleet/engine",
+        "/dev/loop3p2",
+        "btrfs",
+        4096,
+    )
     assert disk.devices == ["/dev/loop3p2", "/dev/loop3"]
     assert disk.drives == {DRIVES[0]: "/dev/loop3", DRIVES[1]: ""}
     assert disk.state == "/var/lib/runnerfleet/engine/0.21.8/state"
@@ -53,7 +66,8 @@ def test_node() -> None:
         metadata=SimpleNamespace(name="runner-1", labels={"node-restriction.kubernetes.io/runnerfleet-pool": "runner"}),
         spec=SimpleNamespace(taints=[SimpleNamespace(key="runnerfleet.dev/pool", value="runner", effect="NoSchedule")]),
         status=SimpleNamespace(
-            addresses=[SimpleNamespace(type="InternalIP", address="10.0.0.31")], conditions=[SimpleNamespace(type="Ready", status="True")]
+            addresses=[SimpleNamespace(type="InternalIP", address="10.0.0.31")],
+            conditions=[SimpleNamespace(type="Ready", status="True")],
         ),
     )
     found = proof_world._node(item)

@@ -22,7 +22,9 @@ def test_refusal() -> None:
 
 def test_changes() -> None:
     after = engine_config("0.21.8", "engine", {"logLevel": "debug"})
-    assert engine_config_changes({**engine_config("0.21.8", "engine"), "logLevel": "info"}, after) == ["logLevel: info -> debug"]
+    assert engine_config_changes({**engine_config("0.21.8", "engine"), "logLevel": "info"}, after) == [
+        "logLevel: info -> debug"
+    ]
 
 
 def test_changes_of_text_are_refused() -> None:

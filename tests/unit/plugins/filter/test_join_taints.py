@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 from ansible_collections.runnerfleet.baremetal.plugins.filter.join_taints import FilterModule
 
-POOLS = [{"name": "support", "group": "support_nodes", "engine": False}, {"name": "runner", "group": "runner_nodes", "engine": True}]
+POOLS = [
+    {"name": "support", "group": "support_nodes", "engine": False},
+    {"name": "runner", "group": "runner_nodes", "engine": True},
+]
 START = {"key": "runnerfleet.dev/engine-not-ready", "effect": "NoSchedule"}
 TABLE: list[tuple[list[str], list[dict[str, Any]]]] = [
     (["runner_nodes"], [{"key": "runnerfleet.dev/pool", "value": "runner", "effect": "NoSchedule"}, START]),

@@ -63,7 +63,14 @@ def test_choices() -> None:
         option("tak", "o", "list", ["list", "take"])
 
 
-VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.lists(st.text(max_size=5), max_size=3)
+VALUES = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=20)
+    | st.lists(st.text(max_size=5), max_size=3)
+)
 
 
 @given(VALUES, st.sampled_from([True, 1, "x", [1], {"a": 1}]))

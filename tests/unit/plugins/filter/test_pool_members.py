@@ -27,5 +27,8 @@ def test_the_group_becomes_nodes() -> None:
 
 def test_a_group_that_is_not_there_is_named() -> None:
     """With those that are."""
-    with pytest.raises(AnsibleFilterError, match=r"pool x names the group runners, .* Expected one of: all, runner_nodes, support_nodes"):
+    with pytest.raises(
+        AnsibleFilterError,
+        match=r"pool x names the group runners, .* Expected one of: all, runner_nodes, support_nodes",
+    ):
         pool_members([{"name": "x", "group": "runners"}], GROUPS)

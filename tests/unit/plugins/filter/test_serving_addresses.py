@@ -14,7 +14,12 @@ def test_what_is_stated_wins_over_the_usual_address_and_that_over_the_name() -> 
         "c": {},
         "d": {"node_join_addresses": [], "ansible_host": "192.0.2.9"},
     }
-    assert serving_addresses(list(hostvars), hostvars) == {"a": ["192.0.2.1", "2001:db8::1"], "b": ["192.0.2.2"], "c": ["c"], "d": []}
+    assert serving_addresses(list(hostvars), hostvars) == {
+        "a": ["192.0.2.1", "2001:db8::1"],
+        "b": ["192.0.2.2"],
+        "c": ["c"],
+        "d": [],
+    }
     assert FilterModule().filters()["serving_addresses"] is serving_addresses
 
 

@@ -52,7 +52,11 @@ def test_what_holds_none_stays(text: str) -> None:
 WORD = st.text(string.ascii_letters + string.digits + "-._~!$&*+;%:@", min_size=4, max_size=12)
 
 
-@given(st.sampled_from(["http", "https", "oci", "socks5h"]), WORD, st.sampled_from(["host", "host:9/raw", "192.0.2.1", "[::1]:5000/x"]))
+@given(
+    st.sampled_from(["http", "https", "oci", "socks5h"]),
+    WORD,
+    st.sampled_from(["host", "host:9/raw", "192.0.2.1", "[::1]:5000/x"]),
+)
 def test_whatever_the_password_is(scheme: str, password: str, rest: str) -> None:
     text = f"cannot reach {scheme}://ci:{password}@{rest}"
     assert _addresses.hidden(text) == f"cannot reach {scheme}://***@{rest}"
@@ -61,11 +65,22 @@ def test_whatever_the_password_is(scheme: str, password: str, rest: str) -> None
 
 
 def test_where_a_credential_stands() -> None:
-    value = {"url": "http://a:b@c", "list": ["x", "u:p@h"], "deep": {"k": "https://t@h"}, "number": 1, "good": "https://h"}
+    value = {
+        "url": "http://a:b@c",
+        "list": ["x", "u:p@h"],
+        "deep": {"k": "https://t@h"},
+        "number": 1,
+        "good": "https://h",
+    }
     assert list(_addresses.credentials_in("v", value)) == ["v.url", "v.list[1]", "v.deep.k"]
 
 
 def test_a_value_keeps_its_shape_without_credentials() -> None:
     value = {"url": "http://a:b@c", "list": ["x", ("u:p@h",)], "http://a:b@c/x.tgz": {"k": None}, "number": 1}
-    assert _addresses.masked(value) == {"url": "http://***@c", "list": ["x", ["***@h"]], "http://***@c/x.tgz": {"k": None}, "number": 1}
+    assert _addresses.masked(value) == {
+        "url": "http://***@c",
+        "list": ["x", ["***@h"]],
+        "http://***@c/x.tgz": {"k": None},
+        "number": 1,
+    }
     assert list(_addresses.credentials_in("v", _addresses.masked(value))) == []

@@ -36,7 +36,12 @@ TABLE = {
 
 @pytest.mark.parametrize(
     ("rule", "value", "good"),
-    [(rule, value, good) for rule, both in TABLE.items() for good, values in zip((True, False), both, strict=True) for value in values],
+    [
+        (rule, value, good)
+        for rule, both in TABLE.items()
+        for good, values in zip((True, False), both, strict=True)
+        for value in values
+    ],
 )
 def test_names(rule: str, value: object, good: bool) -> None:
     assert (getattr(names, rule)(value) == "") is good
@@ -50,4 +55,6 @@ def test_dns_names_are_what_the_api_takes(text: str) -> None:
     value = r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?"
     assert (names.label_value(text) == "") == bool(len(text) <= 63 and re.fullmatch(value, text))
     if names.dns_label(text) == "":
-        assert not any((names.dns_subdomain(text), names.object_and_label(text), names.label_value(text), names.label_key(text)))
+        assert not any(
+            (names.dns_subdomain(text), names.object_and_label(text), names.label_value(text), names.label_key(text))
+        )

@@ -25,13 +25,25 @@ GOOD: list[tuple[str, Any]] = [
     ),
     *(("dagger_engine_cpu", value) for value in ("500m", 2, "2", 0.5, "0.5")),
     ("kubernetes_host_system_reserved", {"cpu": 1, "memory": "512Mi", "ephemeral-storage": "1Gi", "pid": 1000}),
-    ("kubernetes_host_eviction_hard", {"memory.available": "500Mi", "nodefs.available": "10%", "imagefs.inodesFree": 1000}),
+    (
+        "kubernetes_host_eviction_hard",
+        {"memory.available": "500Mi", "nodefs.available": "10%", "imagefs.inodesFree": 1000},
+    ),
     ("runner_pools_resources", {"requests": {"cpu": "250m", "memory": "1Gi"}, "limits": {"memory": "1024Mi"}}),
     ("runner_pools_resources", {"limits": {"nvidia.com/gpu": 1, "hugepages-2Mi": "64Mi"}}),
-    ("runner_pools_pools", [ORG, {"name": "arc.runner.large", "repository": "a/b", "labels": ["gpu"]}, {"name": 8, "enterprise": "e"}]),
-    ("fleet_pools", [{"name": "Support", "labels": {"a": True, "b": None, "c": 1}}, {"name": "runner", "engine": {"cpu": "2"}}]),
+    (
+        "runner_pools_pools",
+        [ORG, {"name": "arc.runner.large", "repository": "a/b", "labels": ["gpu"]}, {"name": 8, "enterprise": "e"}],
+    ),
+    (
+        "fleet_pools",
+        [{"name": "Support", "labels": {"a": True, "b": None, "c": 1}}, {"name": "runner", "engine": {"cpu": "2"}}],
+    ),
     ("dagger_engine_namespace", "dagger"),
-    ("dagger_engine_environment", {"HTTPS_PROXY": "http://proxy:3128", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://tempo", "A_TOKEN": ""}),
+    (
+        "dagger_engine_environment",
+        {"HTTPS_PROXY": "http://proxy:3128", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://tempo", "A_TOKEN": ""},
+    ),
     ("dagger_engine_environment_secret", "engine.environment"),
     ("fleet_pools", [{"name": "a", "engine": {"environment": {"A": "b"}, "environment_secret": "engine-environment"}}]),
     ("preflight_minimum", {"runner": {"memory": "8GB"}}),
@@ -40,7 +52,24 @@ GOOD: list[tuple[str, Any]] = [
 BAD: list[tuple[str, Any, str]] = [
     *(
         ("dagger_engine_memory", value, "dagger_engine_memory")
-        for value in ("8GB", "8GiB", "8 Gi", "1K", "1KB", "128MiB", "6gb", "lots", "-1Gi", " 1Gi", "1Gi ", True, "8G i", "Gi", "1e", [])
+        for value in (
+            "8GB",
+            "8GiB",
+            "8 Gi",
+            "1K",
+            "1KB",
+            "128MiB",
+            "6gb",
+            "lots",
+            "-1Gi",
+            " 1Gi",
+            "1Gi ",
+            True,
+            "8G i",
+            "Gi",
+            "1e",
+            [],
+        )
     ),
     ("dagger_engine_cpu", "2Gi", "dagger_engine_cpu"),
     ("kubernetes_host_system_reserved", {"memory": "512MB"}, "kubernetes_host_system_reserved.memory"),
@@ -54,10 +83,26 @@ BAD: list[tuple[str, Any, str]] = [
     ("runner_pools_resources", {"requests": {"cpu": 0.5}}, "runner_pools_resources.requests.cpu"),
     ("runner_pools_resources", {"request": {"cpu": 1}}, "runner_pools_resources.request"),
     ("runner_pools_resources", {"requests": {"mem": "1Gi"}}, "runner_pools_resources.requests.mem"),
-    ("runner_pools_resources", {"requests": {"memory": "2Gi"}, "limits": {"memory": "1Gi"}}, "runner_pools_resources.requests.memory"),
-    ("runner_pools_resources", {"requests": {"cpu": "1500m"}, "limits": {"cpu": 1}}, "runner_pools_resources.requests.cpu"),
-    ("runner_pools_resources", {"requests": {"a.b/c": 1}, "limits": {"a.b/c": 2}}, "runner_pools_resources.requests.a.b/c"),
-    ("runner_pools_pools", [{**ORG, "resources": {"limits": {"memory": "8GiB"}}}], "runner_pools_pools[0].resources.limits.memory"),
+    (
+        "runner_pools_resources",
+        {"requests": {"memory": "2Gi"}, "limits": {"memory": "1Gi"}},
+        "runner_pools_resources.requests.memory",
+    ),
+    (
+        "runner_pools_resources",
+        {"requests": {"cpu": "1500m"}, "limits": {"cpu": 1}},
+        "runner_pools_resources.requests.cpu",
+    ),
+    (
+        "runner_pools_resources",
+        {"requests": {"a.b/c": 1}, "limits": {"a.b/c": 2}},
+        "runner_pools_resources.requests.a.b/c",
+    ),
+    (
+        "runner_pools_pools",
+        [{**ORG, "resources": {"limits": {"memory": "8GiB"}}}],
+        "runner_pools_pools[0].resources.limits.memory",
+    ),
     ("runner_pools_pools", [ORG, ORG], "runner_pools_pools"),
     ("runner_pools_pools", [{**ORG, "name": "Linux_X64"}], "runner_pools_pools[0].name"),
     ("runner_pools_pools", [{**ORG, "name": "x" * 64}], "runner_pools_pools[0].name"),
@@ -70,7 +115,11 @@ BAD: list[tuple[str, Any, str]] = [
     ("fleet_pools", [{"name": "runner_big", "engine": True}], "fleet_pools[0].name"),
     ("fleet_pools", [{"name": "a b"}], "fleet_pools[0].name"),
     ("fleet_pools", [{"name": "a", "labels": {"disk type": "nvme"}}], "fleet_pools[0].labels.disk type"),
-    ("fleet_pools", [{"name": "a", "taints": [{"key": "k", "value": "ci runners", "effect": "NoSchedule"}]}], "fleet_pools[0].taints[0]"),
+    (
+        "fleet_pools",
+        [{"name": "a", "taints": [{"key": "k", "value": "ci runners", "effect": "NoSchedule"}]}],
+        "fleet_pools[0].taints[0]",
+    ),
     ("fleet_pools", [{"name": "a", "engine": {"memory": "8GB"}}], "fleet_pools[0].engine.memory"),
     ("fleet_pools", [{"name": "a", "engine": {"cpu": "8Gi"}}], "fleet_pools[0].engine.cpu"),
     ("runner_pools_namespace", "ARC", "runner_pools_namespace"),
@@ -78,12 +127,23 @@ BAD: list[tuple[str, Any, str]] = [
     ("dagger_engine_environment", {"1A": "x"}, "dagger_engine_environment.1A"),
     *(
         ("dagger_engine_environment", {name: "x"}, f"dagger_engine_environment.{name}")
-        for name in ("DAGGER_CLOUD_TOKEN", "OTEL_EXPORTER_OTLP_HEADERS", "AWS_SECRET_ACCESS_KEY", "db_passwd", "API_KEY", "NPM_AUTH")
+        for name in (
+            "DAGGER_CLOUD_TOKEN",
+            "OTEL_EXPORTER_OTLP_HEADERS",
+            "AWS_SECRET_ACCESS_KEY",
+            "db_passwd",
+            "API_KEY",
+            "NPM_AUTH",
+        )
     ),
     ("dagger_engine_environment", {"CACHE": "type=s3,secret_access_key=x"}, "dagger_engine_environment.CACHE"),
     ("dagger_engine_environment", {"DAGGER_CLOUD_TOKEN=x": ""}, "dagger_engine_environment"),
     ("dagger_engine_environment_secret", "Engine", "dagger_engine_environment_secret"),
-    ("fleet_pools", [{"name": "a", "engine": {"environment": {"A_TOKEN": "x"}}}], "fleet_pools[0].engine.environment.A_TOKEN"),
+    (
+        "fleet_pools",
+        [{"name": "a", "engine": {"environment": {"A_TOKEN": "x"}}}],
+        "fleet_pools[0].engine.environment.A_TOKEN",
+    ),
     ("fleet_pools", [{"name": "a", "engine": {"environment_secret": "A"}}], "fleet_pools[0].engine.environment_secret"),
     ("control_plane_taints", [{"key": "a b", "effect": "NoSchedule"}], "control_plane_taints[0]"),
     ("runner_controller_github_auth", {"secret": "My_Secret"}, "runner_controller_github_auth.secret"),
@@ -116,14 +176,18 @@ def test_a_quantity_is_what_the_api_s_expression_takes(text: str) -> None:
 
 
 def test_every_rule_is_of_an_option_of_a_role() -> None:
-    specs = [yaml.safe_load(path.read_text())["argument_specs"] for path in ROOT.glob("roles/*/meta/argument_specs.yml")]
+    specs = [
+        yaml.safe_load(path.read_text())["argument_specs"] for path in ROOT.glob("roles/*/meta/argument_specs.yml")
+    ]
     known = {name for spec in specs for entry in spec.values() for name in entry.get("options") or {}}
     assert set(_api_values.RULES) <= known
 
 
 def test_pools_of_nodes_that_are_none() -> None:
     entries = [ORG, {**ORG, "name": "large", "pool": "runner"}, {**ORG, "name": "huge", "pool": "support"}]
-    assert [problem.path for problem in _api_values.runner_pool_problems(entries, {"runner": []})] == ["runner_pools_pools[2].pool"]
+    assert [problem.path for problem in _api_values.runner_pool_problems(entries, {"runner": []})] == [
+        "runner_pools_pools[2].pool"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -137,10 +201,20 @@ def test_pools_of_nodes_that_are_none() -> None:
 )
 def test_a_secret_in_an_engine_s_environment_is_told_by_its_name(environment: dict[str, str]) -> None:
     """By the role as by the preflight, and never by its value."""
-    pools = [{"name": "support", "engine": False}, {"name": "large", "engine": {"environment": environment, "environment_secret": None}}]
+    pools = [
+        {"name": "support", "engine": False},
+        {"name": "large", "engine": {"environment": environment, "environment_secret": None}},
+    ]
     (told,) = map(str, _api_values.engine_problems(pools))
     assert told.startswith("pool large, engine.environment") and "s3cret" not in told
-    assert list(_api_values.engine_problems([{"name": "large", "engine": {"environment": {"A": "b"}, "environment_secret": "a"}}])) == []
+    assert (
+        list(
+            _api_values.engine_problems(
+                [{"name": "large", "engine": {"environment": {"A": "b"}, "environment_secret": "a"}}]
+            )
+        )
+        == []
+    )
 
 
 def test_where_a_secret_goes_is_said() -> None:

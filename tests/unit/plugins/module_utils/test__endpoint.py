@@ -27,7 +27,20 @@ BAD = [
         "a.localhost",
     ),
     *("0.0.0.0", "::", "169.254.3.4", "fe80::1", "fe80::1%eth0", "224.0.0.1", "ff02::1"),
-    *("", "a b", "under_score", "API.example.org", "-a", "a..b", "999.1.1.1", "192.0.2", "https://a", "user@a", "[fd00::1]", "x" * 64),
+    *(
+        "",
+        "a b",
+        "under_score",
+        "API.example.org",
+        "-a",
+        "a..b",
+        "999.1.1.1",
+        "192.0.2",
+        "https://a",
+        "user@a",
+        "[fd00::1]",
+        "x" * 64,
+    ),
 ]
 
 
@@ -46,7 +59,17 @@ def test_an_address_that_no_other_machine_reaches_becomes_none(host: str) -> Non
 
 @pytest.mark.parametrize(
     "endpoint",
-    ["", "192.0.2.1", "192.0.2.1:", "192.0.2.1:0", "192.0.2.1:99999", ":6443", "fd00:10::11:6443", "https://192.0.2.1:6443", "a:b"],
+    [
+        "",
+        "192.0.2.1",
+        "192.0.2.1:",
+        "192.0.2.1:0",
+        "192.0.2.1:99999",
+        ":6443",
+        "fd00:10::11:6443",
+        "https://192.0.2.1:6443",
+        "a:b",
+    ],
 )
 def test_what_is_no_endpoint(endpoint: str) -> None:
     assert _endpoint.endpoint_problem(endpoint)

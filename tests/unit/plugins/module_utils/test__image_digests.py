@@ -19,9 +19,24 @@ PAUSE = "registry.k8s.io/pause:3"
         (PAUSE, {PAUSE: A}, f"{PAUSE}@{A}", f"registry.k8s.io/pause@{A}"),
         (PAUSE, {"registry.k8s.io/pause:4": A}, PAUSE, PAUSE),
         (f"{PAUSE}@{B}", {PAUSE: A}, f"{PAUSE}@{B}", f"registry.k8s.io/pause@{B}"),
-        ("r.example.org:5000/a/b:1", {"r.example.org:5000/a/b:1": A}, f"r.example.org:5000/a/b:1@{A}", f"r.example.org:5000/a/b@{A}"),
-        ("summerwind/runner:1", {"docker.io/summerwind/runner:1": A}, f"summerwind/runner:1@{A}", f"docker.io/summerwind/runner@{A}"),
-        ("docker.io/library/busybox:1", {"busybox:1": A}, f"docker.io/library/busybox:1@{A}", f"docker.io/library/busybox@{A}"),
+        (
+            "r.example.org:5000/a/b:1",
+            {"r.example.org:5000/a/b:1": A},
+            f"r.example.org:5000/a/b:1@{A}",
+            f"r.example.org:5000/a/b@{A}",
+        ),
+        (
+            "summerwind/runner:1",
+            {"docker.io/summerwind/runner:1": A},
+            f"summerwind/runner:1@{A}",
+            f"docker.io/summerwind/runner@{A}",
+        ),
+        (
+            "docker.io/library/busybox:1",
+            {"busybox:1": A},
+            f"docker.io/library/busybox:1@{A}",
+            f"docker.io/library/busybox@{A}",
+        ),
         ("busybox", {"busybox:latest": A}, "busybox", "busybox"),
     ],
     ids=["none", "known", "another tag", "it has one", "a port", "docker.io", "library", "no tag"],
@@ -51,11 +66,16 @@ def test_a_typo_is_no_by_tag(digests: Any, found: str) -> None:
     assert _image_digests.usable(digests) == {}
 
 
-FLANNEL, PLUGIN = f"ghcr.io/flannel-io/flannel:v{PINS['flannel']}", f"ghcr.io/flannel-io/flannel-cni-plugin:v{PINS['flannel_cni_plugin']}"
+FLANNEL, PLUGIN = (
+    f"ghcr.io/flannel-io/flannel:v{PINS['flannel']}",
+    f"ghcr.io/flannel-io/flannel-cni-plugin:v{PINS['flannel_cni_plugin']}",
+)
 
 
 def test_the_images_of_a_chart() -> None:
-    told = _image_digests.chart_values("flannel", PINS["flannel"], {FLANNEL: A, PLUGIN: B}, {"flannel": {"cniConf": "x"}})
+    told = _image_digests.chart_values(
+        "flannel", PINS["flannel"], {FLANNEL: A, PLUGIN: B}, {"flannel": {"cniConf": "x"}}
+    )
     plugin = {"image": {"tag": f"v{PINS['flannel_cni_plugin']}@{B}"}}
     assert told == {"flannel": {"image": {"tag": f"v{PINS['flannel']}@{A}"}, "flannel_cni": plugin}}
     controller = {"docker.io/summerwind/actions-runner-controller:v" + PINS["arc_legacy"]: C}
@@ -69,7 +89,9 @@ def test_the_images_of_a_chart() -> None:
 
 @pytest.mark.parametrize("stated", [{"repository": "r.example.org/flannel"}, {"tag": "own"}, {"digest": C}])
 def test_an_image_that_the_user_states_is_left_to_that(stated: dict[str, str]) -> None:
-    told = _image_digests.chart_values("flannel", PINS["flannel"], {FLANNEL: A, PLUGIN: B}, {"flannel": {"image": stated}})
+    told = _image_digests.chart_values(
+        "flannel", PINS["flannel"], {FLANNEL: A, PLUGIN: B}, {"flannel": {"image": stated}}
+    )
     assert list(told["flannel"]) == ["flannel_cni"]
 
 

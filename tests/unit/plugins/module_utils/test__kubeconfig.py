@@ -34,7 +34,9 @@ def config(**clusters: dict[str, str]) -> dict[str, Any]:
 
 def test_the_current_context_decides() -> None:
     data = base64.b64encode(PEM.encode()).decode()
-    text = yaml.safe_dump(config(first={"server": "https://a"}, second={"server": "https://b", "certificate-authority-data": data}))
+    text = yaml.safe_dump(
+        config(first={"server": "https://a"}, second={"server": "https://b", "certificate-authority-data": data})
+    )
     assert _kubeconfig.parse(text) == _kubeconfig.Cluster("https://b", PEM, 2)
     assert len(_kubeconfig.parse(text).fingerprint) == 64
 
@@ -58,11 +60,17 @@ def test_one_without_a_ca_has_no_fingerprint() -> None:
         pytest.param("kind: Config\n", "no clusters in it", id="none"),
         pytest.param("just text", "no clusters in it", id="text"),
         pytest.param("", "no clusters in it", id="empty"),
-        pytest.param(yaml.safe_dump({**config(c={}), "current-context": "y"}), "its current-context names no cluster", id="context"),
+        pytest.param(
+            yaml.safe_dump({**config(c={}), "current-context": "y"}),
+            "its current-context names no cluster",
+            id="context",
+        ),
         pytest.param("clusters: [a]", "its clusters are no list of clusters", id="strings"),
         pytest.param(yaml.safe_dump({**config(c={}), "contexts": 1}), "its contexts are no list", id="number"),
         pytest.param("token: S3CRET: S3CRET2: x", "mapping values are not allowed here in line 1", id="no YAML"),
-        pytest.param("users: [{user: {token: 'S3CRET}}]", "found unexpected end of stream in line", id="a broken quote"),
+        pytest.param(
+            "users: [{user: {token: 'S3CRET}}]", "found unexpected end of stream in line", id="a broken quote"
+        ),
         pytest.param(yaml.safe_dump(config(c={"certificate-authority-data": "%%"})), "no base64", id="no base64"),
         pytest.param("\x00S3CRET", "no YAML", id="control characters"),
     ],
@@ -75,7 +83,9 @@ def test_what_is_wrong_is_said_without_its_content(text: str, found: str) -> Non
 
 WORDS = st.text(max_size=8) | st.integers() | st.none() | st.booleans()
 TREES = st.recursive(
-    WORDS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3), max_leaves=8
+    WORDS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
 )
 
 
@@ -100,7 +110,9 @@ def admin(**changes: Any) -> dict[str, Any]:
         "client-certificate-data": ca,
         "client-key-data": base64.b64encode(PEM.replace("CERTIFICATE", "RSA PRIVATE KEY").encode()).decode(),
     }
-    given = config(kubernetes={"server": "https://192.0.2.11:6443", "certificate-authority-data": ca, "proxy-url": "http://evil"})
+    given = config(
+        kubernetes={"server": "https://192.0.2.11:6443", "certificate-authority-data": ca, "proxy-url": "http://evil"}
+    )
     given["contexts"][0]["context"]["user"] = "admin"
     given["users"] = [{"name": "admin", "user": {**pair, "exec": {"command": "touch"}, "tokenFile": "/etc/shadow"}}]
     given["users"][0]["user"].update(changes.pop("user", {}))
@@ -137,7 +149,13 @@ def signed(name: str, hours: float) -> str:
     """A kubeconfig whose user's certificate names somebody, and ends in so many hours."""
     key, end = ec.generate_private_key(ec.SECP256R1()), NOW + timedelta(hours=hours)
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    builder = x509.CertificateBuilder().subject_name(subject).issuer_name(subject).public_key(key.public_key()).serial_number(1)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(1)
+    )
     made = builder.not_valid_before(NOW - timedelta(days=400)).not_valid_after(end).sign(key, hashes.SHA256())
     data = base64.b64encode(made.public_bytes(serialization.Encoding.PEM)).decode()
     return yaml.safe_dump(admin(user={"client-certificate-data": data}))

@@ -5,7 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._mirror import check_mirror, mirrored, registry_hosts
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._mirror import (
+    check_mirror,
+    mirrored,
+    registry_hosts,
+)
 
 MIRROR = {"url": "http://mirror.example/files/", "registry": "mirror.example:5000/fleet"}
 
@@ -18,7 +22,9 @@ MIRROR = {"url": "http://mirror.example/files/", "registry": "mirror.example:500
         pytest.param("https://dl.k8s.io/a", {"registry": "m:1"}, "https://dl.k8s.io/a", id="file, images only"),
         pytest.param("oci://quay.io/j/c", MIRROR, "oci://mirror.example:5000/fleet/quay.io/j/c", id="chart"),
         pytest.param("oci://quay.io/j/c", {}, "oci://quay.io/j/c", id="chart, no mirror"),
-        pytest.param("registry.k8s.io/pause:3", MIRROR, "mirror.example:5000/fleet/registry.k8s.io/pause:3", id="image"),
+        pytest.param(
+            "registry.k8s.io/pause:3", MIRROR, "mirror.example:5000/fleet/registry.k8s.io/pause:3", id="image"
+        ),
         pytest.param("registry.k8s.io/pause:3", {"url": "http://m"}, "registry.k8s.io/pause:3", id="image, files only"),
         pytest.param("nginx:1", {"registry": "m:1"}, "m:1/docker.io/library/nginx:1", id="short image"),
         pytest.param("a/b@sha256:1", {"registry": "m:1"}, "m:1/docker.io/a/b@sha256:1", id="image of a user"),
@@ -68,7 +74,8 @@ def test_no_registry_no_file() -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("url", "http://ci:S3cr3t@mirror/raw"), ("url", "https://S3cr3t@mirror"), ("registry", "ci:S3cr3t@mirror:5000")]
+    ("key", "value"),
+    [("url", "http://ci:S3cr3t@mirror/raw"), ("url", "https://S3cr3t@mirror"), ("registry", "ci:S3cr3t@mirror:5000")],
 )
 def test_a_credential_in_the_mirror_s_address_is_refused_and_not_told(key: str, value: str) -> None:
     with pytest.raises(ValueError, match=f"fleet_mirror.{key} carries") as caught:

@@ -5,7 +5,13 @@ from __future__ import annotations
 import re
 
 import pytest
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._pins import ARCHITECTURES, ARTIFACTS, PINS, artifacts, pin
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._pins import (
+    ARCHITECTURES,
+    ARTIFACTS,
+    PINS,
+    artifacts,
+    pin,
+)
 
 COMPLETE = [(name, version) for name, artifact in ARTIFACTS.items() for version in artifact.sha256]
 KUBELET = "https://dl.k8s.io/release/v{version}/bin/linux/{arch}/kubelet"
@@ -56,7 +62,11 @@ def test_another_version_needs_the_sum_that_is_published_unless_it_is_told(name:
     artifact = ARTIFACTS[name]
     versions = {artifact.pin: "1.99.9"}
     for arch, source in artifacts([name], {}, versions)[0]["sources"].items():
-        assert source == {"url": source["upstream"], "upstream": artifact.upstream("1.99.9", arch), "sums": artifact.sums("1.99.9", arch)}
+        assert source == {
+            "url": source["upstream"],
+            "upstream": artifact.upstream("1.99.9", arch),
+            "sums": artifact.sums("1.99.9", arch),
+        }
     behind = artifacts([name], {"url": "https://mirror"}, versions)[0]["sources"]["amd64"]
     assert behind["sums"] == "https://mirror/" + artifact.sums("1.99.9", "amd64").split("://")[1]
     told = artifacts([name], {"checksums": {artifact.upstream("1.99.9", "amd64"): SUM}}, versions)[0]["sources"]

@@ -23,7 +23,10 @@ A, B = "a" * 64, "b" * 64
         pytest.param(f"{A} *runc.amd64\n", id="binary mode"),
         pytest.param(f"{A}  ./release/runc.amd64\n", id="below a directory"),
         pytest.param(f"{B}  runc.arm64\n{A}  runc.amd64\n{B}  runc.amd64.asc\n", id="among others"),
-        pytest.param(f"-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA512\n\n{A}  runc.amd64\n-----BEGIN PGP SIGNATURE-----\n", id="signed"),
+        pytest.param(
+            f"-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA512\n\n{A}  runc.amd64\n-----BEGIN PGP SIGNATURE-----\n",
+            id="signed",
+        ),
         pytest.param(f"{A}  runc.amd64\r\n", id="DOS"),
     ],
 )
@@ -66,8 +69,15 @@ def test_over_tls(https: Any) -> None:
 @pytest.mark.parametrize("where", ["http", "leads to http", "not trusted", "absent"])
 def test_not_otherwise(https: Any, plain: str, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
     (https.directory / "runc.sha256sum").write_text(f"{A}  runc.amd64\n")
-    address = {"http": f"{plain}/runc.sha256sum", "absent": f"{https.url}/none"}.get(where, f"{https.url}/runc.sha256sum")
-    reason = {"http": "it is not https", "leads to http": "which is not https", "not trusted": "(?i)certificate", "absent": "404"}[where]
+    address = {"http": f"{plain}/runc.sha256sum", "absent": f"{https.url}/none"}.get(
+        where, f"{https.url}/runc.sha256sum"
+    )
+    reason = {
+        "http": "it is not https",
+        "leads to http": "which is not https",
+        "not trusted": "(?i)certificate",
+        "absent": "404",
+    }[where]
     if where == "leads to http":
         https.elsewhere.append(f"{plain}/runc.sha256sum")
         address = f"{https.url}/elsewhere"

@@ -113,7 +113,17 @@ def test_the_error_says_what_would_be_right() -> None:
 
 @pytest.mark.parametrize(
     ("value", "millis"),
-    [(2, 2000), ("2", 2000), ("1500m", 1500), ("0.5", 500), (0.1, 100), (0, 0), ("1u", 1), ("100.5m", 101), ("1e1", 10000)],
+    [
+        (2, 2000),
+        ("2", 2000),
+        ("1500m", 1500),
+        ("0.5", 500),
+        (0.1, 100),
+        (0, 0),
+        ("1u", 1),
+        ("100.5m", 101),
+        ("1e1", 10000),
+    ],
     ids=repr,
 )
 def test_cpus(value: Any, millis: int) -> None:
@@ -142,7 +152,9 @@ def test_half_a_thing(value: Any) -> None:
         _quantity.whole(value)
 
 
-@pytest.mark.parametrize(("value", "expected"), [("60%", Fraction(3, 5)), ("0%", 0), (" 100 % ", 1), ("2.5%", Fraction(1, 40))])
+@pytest.mark.parametrize(
+    ("value", "expected"), [("60%", Fraction(3, 5)), ("0%", 0), (" 100 % ", 1), ("2.5%", Fraction(1, 40))]
+)
 def test_percentages(value: str, expected: Any) -> None:
     assert _quantity.percentage(value) == expected
 
@@ -209,13 +221,22 @@ def test_more_is_more(one: int, other: int, suffix: str) -> None:
     assert to_bytes(f"{min(one, other)}{suffix}") <= to_bytes(f"{max(one, other)}{suffix}")
 
 
-@given(st.integers(0, 10**15) | st.floats(0, 10**15, allow_subnormal=False).filter(lambda number: number == 0 or number > 1e-90))
+@given(
+    st.integers(0, 10**15)
+    | st.floats(0, 10**15, allow_subnormal=False).filter(lambda number: number == 0 or number > 1e-90)
+)
 def test_numbers_mean_themselves(number: float) -> None:
     assert float(quantity(number)) == number
     assert to_bytes(number) == math.ceil(Fraction(repr(number)))
 
 
-@given(st.text() | st.from_regex(r"[-+. ]{0,2}[0-9]{0,4}[.e ]?[0-9]{0,3} ?[a-zA-Z%]{0,4}") | st.floats() | st.integers() | st.none())
+@given(
+    st.text()
+    | st.from_regex(r"[-+. ]{0,2}[0-9]{0,4}[.e ]?[0-9]{0,3} ?[a-zA-Z%]{0,4}")
+    | st.floats()
+    | st.integers()
+    | st.none()
+)
 def test_anything_is_a_number_or_a_value_error(value: Any) -> None:
     for parse in (quantity, to_bytes, to_millicpu, _quantity.whole, _quantity.percentage):
         if parse is _quantity.percentage and not isinstance(value, str):

@@ -25,11 +25,18 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (drop_ins / "50.conf").write_text("second")
     (drop_ins / "notes.txt").write_text("no drop-in")
     (tmp_path / "secret").write_text("S3CRET")
-    server = [f"--authentication-config={tmp_path}/authentication.yaml", f"--encryption-provider-config={tmp_path}/encryption"]
+    server = [
+        f"--authentication-config={tmp_path}/authentication.yaml",
+        f"--encryption-provider-config={tmp_path}/encryption",
+    ]
     for number, namespace, line in (
         ("self", "pid:[1]", []),
         ("4", "pid:[2]", ["kubelet", f"--config={tmp_path}/secret"]),  # a job's
-        ("7", "pid:[1]", ["/usr/local/bin/kubelet", "--config", f"{tmp_path}/config.yaml", f"--config-dir={drop_ins}", "word"]),
+        (
+            "7",
+            "pid:[1]",
+            ["/usr/local/bin/kubelet", "--config", f"{tmp_path}/config.yaml", f"--config-dir={drop_ins}", "word"],
+        ),
         ("8", "pid:[1]", ["sh"]),
         ("10", "pid:[3]", ["kube-apiserver", "--profiling=false", *server]),
     ):
@@ -57,7 +64,12 @@ def test_what_it_says(host: Path, run_module: Run) -> None:
     assert result["authentication"] is None and result["encryption"] is None
 
 
-ENTRIES = [{"resources": ["secrets"], "providers": [{"secretbox": {"keys": [{"name": "k", "secret": "S3CRET"}]}}, {"identity": {}}]}]
+ENTRIES = [
+    {
+        "resources": ["secrets"],
+        "providers": [{"secretbox": {"keys": [{"name": "k", "secret": "S3CRET"}]}}, {"identity": {}}],
+    }
+]
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="a control plane's processes are root's")
@@ -72,7 +84,15 @@ def test_what_a_control_plane_says(host: Path, run_module: Run, write: Callable[
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{", "[]", '"text"', '{"resources": [{"resources": 1}]}', '{"resources": [{"resources": [], "providers": [{}]}]}']
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        '"text"',
+        '{"resources": [{"resources": 1}]}',
+        '{"resources": [{"resources": [], "providers": [{}]}]}',
+    ],
 )
 def test_a_configuration_of_encryption_that_is_none(tmp_path: Path, content: str) -> None:
     (tmp_path / "file").write_text(content)

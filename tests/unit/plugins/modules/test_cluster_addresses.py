@@ -34,13 +34,21 @@ def test_addresses_are_told_as_policies_take_them(run_module: RunModule, cluster
     cluster([NODE], [SLICE])
     result = run_module(cluster_addresses.main, {"kubeconfig": "/k"}, check=True)
     assert result["api_servers"] == [{"ipBlock": {"cidr": "10.0.0.11/32"}}]
-    assert result["api_endpoints"] == [{"to": [{"ipBlock": {"cidr": "10.0.0.11/32"}}], "ports": [{"protocol": "TCP", "port": 6443}]}]
+    assert result["api_endpoints"] == [
+        {"to": [{"ipBlock": {"cidr": "10.0.0.11/32"}}], "ports": [{"protocol": "TCP", "port": 6443}]}
+    ]
     assert (result["nodes"], result["changed"]) == (["10.0.0.31/32"], False)
 
 
-@pytest.mark.parametrize(("nodes", "slices", "fails"), [([], [SLICE], False), ([NODE], [], False), ([NODE], [SLICE], True)])
+@pytest.mark.parametrize(
+    ("nodes", "slices", "fails"), [([], [SLICE], False), ([NODE], [], False), ([NODE], [SLICE], True)]
+)
 def test_what_is_not_known_is_no_empty_list(
-    run_module: RunModule, cluster: Callable[..., None], nodes: list[dict[str, Any]], slices: list[dict[str, Any]], fails: bool
+    run_module: RunModule,
+    cluster: Callable[..., None],
+    nodes: list[dict[str, Any]],
+    slices: list[dict[str, Any]],
+    fails: bool,
 ) -> None:
     """A rule without peers would open the port to all."""
     cluster(nodes, slices, fails)

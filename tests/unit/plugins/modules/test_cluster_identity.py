@@ -44,7 +44,10 @@ def arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]
     for name in list(cluster_identity.os.environ):
         if name.startswith("K8S_AUTH_"):
             monkeypatch.delenv(name)
-    cluster = {"server": "https://192.0.2.1:6443", "certificate-authority-data": base64.b64encode(PEM.encode()).decode()}
+    cluster = {
+        "server": "https://192.0.2.1:6443",
+        "certificate-authority-data": base64.b64encode(PEM.encode()).decode(),
+    }
     content = {
         "clusters": [{"name": "c", "cluster": cluster}],
         "contexts": [{"name": "x", "context": {"cluster": "c"}}],

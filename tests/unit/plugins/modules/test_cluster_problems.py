@@ -47,7 +47,9 @@ def test_a_wait_that_failed_is_explained(run_module: RunModule, cluster: Callabl
     assert "node runner-1: DiskPressure" in result["msg"] and "run again" in result["msg"]
 
 
-def test_a_wait_that_nothing_explains_keeps_its_own_error(run_module: RunModule, cluster: Callable[..., list[Any]]) -> None:
+def test_a_wait_that_nothing_explains_keeps_its_own_error(
+    run_module: RunModule, cluster: Callable[..., list[Any]]
+) -> None:
     cluster(node("runner-1"))
     result = run_module(cluster_problems.main, {"kubeconfig": "/k", "failed_wait": "x" * 9000})
     assert result["failed"] and "no pod that is not ready" in result["msg"] and len(result["msg"]) < 5000
@@ -59,7 +61,9 @@ def test_it_can_be_asked_without_a_failure(run_module: RunModule, cluster: Calla
     assert not result["changed"] and "failed" not in result and len(result["problems"]) == 1
 
 
-def test_all_nodes_under_pressure_end_a_deployment_before_it_begins(run_module: RunModule, cluster: Callable[..., list[Any]]) -> None:
+def test_all_nodes_under_pressure_end_a_deployment_before_it_begins(
+    run_module: RunModule, cluster: Callable[..., list[Any]]
+) -> None:
     asked = cluster(node("s-1", PRESSURE), node("s-2", PRESSURE))
     result = run_module(cluster_problems.main, {"kubeconfig": "/k", "require_room": True, "node_selector": SELECTOR})
     assert result["failed"] and "node s-1: DiskPressure" in result["msg"] and "nothing was changed" in result["msg"]
@@ -70,7 +74,9 @@ def test_all_nodes_under_pressure_end_a_deployment_before_it_begins(run_module: 
 def test_no_node_with_the_labels(run_module: RunModule, cluster: Callable[..., list[Any]], check: bool) -> None:
     """In a dry run nodes get their labels only later."""
     cluster()
-    result = run_module(cluster_problems.main, {"kubeconfig": "/k", "require_room": True, "node_selector": SELECTOR}, check=check)
+    result = run_module(
+        cluster_problems.main, {"kubeconfig": "/k", "require_room": True, "node_selector": SELECTOR}, check=check
+    )
     assert ("failed" in result) is not check
     assert check or "no node has the labels a=b,pool=support" in result["msg"]
 
@@ -80,12 +86,16 @@ def test_one_free_node_is_room(run_module: RunModule, cluster: Callable[..., lis
     assert "failed" not in run_module(cluster_problems.main, {"kubeconfig": "/k", "require_room": True})
 
 
-def test_nodes_that_cannot_be_read_are_left_to_the_deployment(run_module: RunModule, cluster: Callable[..., list[Any]]) -> None:
+def test_nodes_that_cannot_be_read_are_left_to_the_deployment(
+    run_module: RunModule, cluster: Callable[..., list[Any]]
+) -> None:
     cluster(fails=OSError("refused"))
     assert "failed" not in run_module(cluster_problems.main, {"kubeconfig": "/k", "require_room": True})
 
 
-def test_an_api_that_is_down_does_not_hide_the_first_error(run_module: RunModule, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_api_that_is_down_does_not_hide_the_first_error(
+    run_module: RunModule, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(_module: Any) -> None:
         raise OSError("connection refused")
 

@@ -23,7 +23,9 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the file is to be. Each key has another name, as if some time had passed."""
     number = iter(range(10))
     original = encryption_keys.encryption.new_key
-    monkeypatch.setattr(encryption_keys.encryption, "new_key", lambda now: {**original(now), "name": f"key-{next(number)}"})
+    monkeypatch.setattr(
+        encryption_keys.encryption, "new_key", lambda now: {**original(now), "name": f"key-{next(number)}"}
+    )
     return tmp_path / "runnerfleet/encryption.json"
 
 
@@ -41,13 +43,18 @@ def test_a_key_is_made_once_and_is_roots(path: Path, run_module: Run) -> None:
 def test_what_the_api_server_reads(path: Path, run_module: Run) -> None:
     run_module(encryption_keys.main, {"path": str(path)})
     (entry,) = json.loads(path.read_text())["resources"]
-    assert entry["resources"] == ["secrets"] and [list(provider) for provider in entry["providers"]] == [["secretbox"], ["identity"]]
+    assert entry["resources"] == ["secrets"] and [list(provider) for provider in entry["providers"]] == [
+        ["secretbox"],
+        ["identity"],
+    ]
     (key,) = entry["providers"][0]["secretbox"]["keys"]
     assert len(base64.b64decode(key["secret"])) == 32
 
 
 def test_a_rotation(path: Path, run_module: Run) -> None:
-    """A new key comes first and the old one stays; interrupted, it goes on with the same two; then the new one is alone."""
+    """A new key comes first and the old one stays; interrupted, it goes on with the same two; then the new one is
+    alone.
+    """
     run_module(encryption_keys.main, {"path": str(path)})
     added = run_module(encryption_keys.main, {"path": str(path), "state": "added"})
     assert added["changed"] and added["names"] == ["key-1", "key-0"]
@@ -65,13 +72,18 @@ def test_no_key_is_in_a_result(path: Path, run_module: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["S3CRET", "{}", '{"resources": []}', '{"resources": [{"providers": [{"secretbox": {"keys": []}}]}]}', "[1]"]
+    "text",
+    ["S3CRET", "{}", '{"resources": []}', '{"resources": [{"providers": [{"secretbox": {"keys": []}}]}]}', "[1]"],
 )
 def test_a_file_of_somebody_else_stays(path: Path, run_module: Run, text: str) -> None:
     path.parent.mkdir()
     path.write_text(text)
     refused = run_module(encryption_keys.main, {"path": str(path)})
-    assert refused["failed"] and "expected the file as this module wrote it" in refused["msg"] and "S3CRET" not in refused["msg"]
+    assert (
+        refused["failed"]
+        and "expected the file as this module wrote it" in refused["msg"]
+        and "S3CRET" not in refused["msg"]
+    )
     assert path.read_text() == text
 
 

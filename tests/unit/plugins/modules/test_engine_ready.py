@@ -29,7 +29,9 @@ class MemoryCluster:
     def _node(name: str) -> dict[str, Any]:
         return {
             "metadata": {"name": name, "resourceVersion": "1", "labels": {POOL_LABEL: "runner"}},
-            "spec": {"taints": [{"key": "other", "effect": "NoSchedule"}, {"key": ENGINE_TAINT, "effect": "NoSchedule"}]},
+            "spec": {
+                "taints": [{"key": "other", "effect": "NoSchedule"}, {"key": ENGINE_TAINT, "effect": "NoSchedule"}]
+            },
             "status": {"conditions": [{"type": "Ready", "status": "True"}]},
         }
 
@@ -89,16 +91,25 @@ def test_check_mode_reports_and_lifts_nothing(run_module: RunModule, cluster: Ca
     assert "failed" not in result and made.tainted() == ["runner-1", "runner-2"]
 
 
-def test_a_dead_engine_keeps_its_taint_and_is_named(run_module: RunModule, cluster: Callable[..., MemoryCluster]) -> None:
+def test_a_dead_engine_keeps_its_taint_and_is_named(
+    run_module: RunModule, cluster: Callable[..., MemoryCluster]
+) -> None:
     made = cluster("runner-1")
     result = run_module(engine_ready.main, ARGUMENTS)
     assert result["failed"] and made.tainted() == ["runner-2"]
     assert "1 engine nodes did not answer within" in result["msg"]
-    assert "runner-2: engine 0.21.8: pod engine-runner-2" in result["msg"] and "last log line: lock is held" in result["msg"]
-    assert "could not read /api/v1/namespaces/dagger/pods" in result["msg"]  # the cluster is asked why, and its answer is part of the error
+    assert (
+        "runner-2: engine 0.21.8: pod engine-runner-2" in result["msg"]
+        and "last log line: lock is held" in result["msg"]
+    )
+    assert (
+        "could not read /api/v1/namespaces/dagger/pods" in result["msg"]
+    )  # the cluster is asked why, and its answer is part of the error
 
 
-def test_a_node_that_changed_meanwhile_is_read_again(run_module: RunModule, cluster: Callable[..., MemoryCluster]) -> None:
+def test_a_node_that_changed_meanwhile_is_read_again(
+    run_module: RunModule, cluster: Callable[..., MemoryCluster]
+) -> None:
     made = cluster("runner-1", "runner-2", conflicts=1)
     result = run_module(engine_ready.main, {**ARGUMENTS, "timeout": 30})
     assert result["changed"] and made.tainted() == []
@@ -110,14 +121,18 @@ def test_no_engine_node_is_an_error(run_module: RunModule, cluster: Callable[...
     assert result["failed"] and "expected at least one engine node" in result["msg"]
 
 
-def test_an_engine_that_stopped_for_good_gets_its_taint_back(run_module: RunModule, cluster: Callable[..., MemoryCluster]) -> None:
+def test_an_engine_that_stopped_for_good_gets_its_taint_back(
+    run_module: RunModule, cluster: Callable[..., MemoryCluster]
+) -> None:
     """Once, and only where it does not answer."""
     made = cluster("runner-1", "runner-2")
     run_module(engine_ready.main, ARGUMENTS)
     made.answers = {"runner-1"}
     assert run_module(engine_ready.main, ARGUMENTS, check=True)["barred"] == [] and made.tainted() == []
     result = run_module(engine_ready.main, ARGUMENTS)
-    assert result["failed"] and result["changed"] and result["barred"] == ["runner-2"] and made.tainted() == ["runner-2"]
+    assert (
+        result["failed"] and result["changed"] and result["barred"] == ["runner-2"] and made.tainted() == ["runner-2"]
+    )
     assert result["diff"] == {"before": "", "after": f"runner-2: {ENGINE_TAINT}\n"}
     assert run_module(engine_ready.main, ARGUMENTS)["barred"] == []
 

@@ -1,4 +1,6 @@
-"""The module against a cluster that lives in memory: jobs that take their time, engines that lose their cache when stopped under one."""
+"""The module against a cluster that lives in memory: jobs that take their time, engines that lose their cache when
+stopped under one.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.readiness import ROLL_ANNOTATION, with_taint, without_taint
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.readiness import (
+    ROLL_ANNOTATION,
+    with_taint,
+    without_taint,
+)
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.rollout_plan import (
     CHECKPOINT_ANNOTATION,
     RESTORE_ANNOTATION,
@@ -31,8 +37,8 @@ class Killed(BaseException):
 class MemoryCluster:
     """Three nodes with an engine each that runs the template `old`, while the DaemonSet wants `new`.
 
-    `jobs` says how many looks at its runner a node's job still takes. Each call counts as one; with `kill` the process dies at that call,
-    before it has an effect, or after it.
+    `jobs` says how many looks at its runner a node's job still takes. Each call counts as one; with `kill` the process
+    dies at that call, before it has an effect, or after it.
     """
 
     def __init__(self) -> None:
@@ -55,21 +61,33 @@ class MemoryCluster:
 
     @staticmethod
     def _node(name: str) -> dict[str, Any]:
-        return {"metadata": {"name": name, "annotations": {}}, "spec": {}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}}
+        return {
+            "metadata": {"name": name, "annotations": {}},
+            "spec": {},
+            "status": {"conditions": [{"type": "Ready", "status": "True"}]},
+        }
 
     @staticmethod
     def _pod(node: str, revision: str, number: int) -> dict[str, Any]:
         return {
             "metadata": {
-                "name": f"engine-{node}-{number}", "uid": f"uid-{node}-{number}", "creationTimestamp": f"2026-01-01T00:00:{number:02}Z",
-                "labels": {"controller-revision-hash": revision}, "ownerReferences": [{"kind": "DaemonSet", "name": "engines"}],
+                "name": f"engine-{node}-{number}",
+                "uid": f"uid-{node}-{number}",
+                "creationTimestamp": f"2026-01-01T00:00:{number:02}Z",
+                "labels": {"controller-revision-hash": revision},
+                "ownerReferences": [{"kind": "DaemonSet", "name": "engines"}],
             },
             "spec": {"nodeName": node},
             "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]},
-        }  # fmt: skip
+        }
 
     def _runner(self, node: str) -> dict[str, Any]:
-        meta = {"name": f"job-{node}", "namespace": "r", "annotations": {}, "ownerReferences": [{"kind": "Runner", "name": "x"}]}
+        meta = {
+            "name": f"job-{node}",
+            "namespace": "r",
+            "annotations": {},
+            "ownerReferences": [{"kind": "Runner", "name": "x"}],
+        }
         return self.idle.setdefault(node, {"metadata": meta})
 
     def call(self, name: str, *arguments: Any) -> Any:
@@ -144,7 +162,9 @@ class MemoryCluster:
                 return
         for node, item in self.pods.items():
             if item["metadata"]["name"] == name:
-                self.down.append({n for n, one in self.pods.items() if one["metadata"].get("deletionTimestamp")} | {node})
+                self.down.append(
+                    {n for n, one in self.pods.items() if one["metadata"].get("deletionTimestamp")} | {node}
+                )
                 if self.jobs[node] or node in self.careless:
                     self.cached[node] = 0
                     self.canary[node] = 0.0
@@ -156,7 +176,9 @@ class MemoryCluster:
                 assert item["metadata"].get("deletionTimestamp"), "waits for a pod that nobody has asked to stop"
                 self.starts += 1
                 found = self.node_objects[node]["metadata"]["annotations"]
-                self.obeyed += [f"{node} {key}={found[key]}" for key in (CHECKPOINT_ANNOTATION, RESTORE_ANNOTATION) if key in found]
+                self.obeyed += [
+                    f"{node} {key}={found[key]}" for key in (CHECKPOINT_ANNOTATION, RESTORE_ANNOTATION) if key in found
+                ]
                 self.restores[node] += RESTORE_ANNOTATION in found
                 self.pods[node] = self._pod(node, "new", self.starts)
                 if node in self.deaf:
@@ -165,10 +187,16 @@ class MemoryCluster:
         return True, None
 
     def barred(self) -> list[str]:
-        return [name for name, node in self.node_objects.items() if any(t["key"] == ENGINE_TAINT for t in node["spec"].get("taints") or [])]
+        return [
+            name
+            for name, node in self.node_objects.items()
+            if any(t["key"] == ENGINE_TAINT for t in node["spec"].get("taints") or [])
+        ]
 
     def stale(self) -> list[str]:
-        return [name for name, pod in self.pods.items() if pod["metadata"]["labels"]["controller-revision-hash"] == "old"]
+        return [
+            name for name, pod in self.pods.items() if pod["metadata"]["labels"]["controller-revision-hash"] == "old"
+        ]
 
 
 @pytest.fixture
@@ -194,7 +222,12 @@ def test_check_then_real_then_nothing(run_module: RunModule, cluster: MemoryClus
         == {"bytes": 40000, "canary": 1, "restores": 0}
         == real["rolled"][1]["engines"][0]["after"]
     )
-    assert cluster.stale() == [] and cluster.barred() == [] and cluster.killed_jobs == [] and set(cluster.cached.values()) == {40_000}
+    assert (
+        cluster.stale() == []
+        and cluster.barred() == []
+        and cluster.killed_jobs == []
+        and set(cluster.cached.values()) == {40_000}
+    )
     assert all(len(nodes) == 1 for nodes in cluster.down)
     again = run_module(engine_rollout.main, ARGUMENTS)
     assert not again["changed"] and again["planned"] == [] and cluster.starts == 3
@@ -205,7 +238,9 @@ def _calls_of_a_roll() -> int:
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before the call", "after the call"])
-def test_killed_at_every_call_the_next_run_finishes(after: bool, run_module: RunModule, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_killed_at_every_call_the_next_run_finishes(
+    after: bool, run_module: RunModule, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """No job ended, no cache lost, no taint and no note left, wherever it died."""
     monkeypatch.setattr(engine_rollout, "INTERVAL", 0)
     steps: set[str] = set()
@@ -223,7 +258,9 @@ def test_killed_at_every_call_the_next_run_finishes(after: bool, run_module: Run
             return
         assert "failed" not in run_module(engine_rollout.main, ARGUMENTS), f"call {call}"
         assert made.stale() == [] and made.barred() == [] and made.killed_jobs == [], f"call {call}"
-        assert set(made.cached.values()) == {40_000} and not any(map(read_progress, made.node_objects.values())), f"call {call}"
+        assert set(made.cached.values()) == {40_000} and not any(map(read_progress, made.node_objects.values())), (
+            f"call {call}"
+        )
         assert not run_module(engine_rollout.main, ARGUMENTS)["changed"], f"call {call}"
     raise AssertionError("a roll takes more calls than were tried")
 
@@ -238,7 +275,12 @@ def test_a_lost_cache_stops_the_roll_until_it_is_known(run_module: RunModule, cl
         and "Not begun: runner-2, runner-3" in first["msg"]
     )
     second = run_module(engine_rollout.main, ARGUMENTS)
-    assert second["failed"] and not second["changed"] and "lost in an earlier roll" in second["msg"] and cluster.starts == 1
+    assert (
+        second["failed"]
+        and not second["changed"]
+        and "lost in an earlier roll" in second["msg"]
+        and cluster.starts == 1
+    )
     third = run_module(engine_rollout.main, {**ARGUMENTS, "accept_cache_loss": ["runner-1"]})
     assert "failed" not in third and cluster.barred() == [] and cluster.stale() == []
 
@@ -252,7 +294,9 @@ def test_what_is_not_known_is_said_and_stops_nothing(
     cluster.mute = set(NODES)
     result = run_module(engine_rollout.main, ARGUMENTS)
     assert "failed" not in result and [item["engines"][0]["cache"] for item in result["rolled"]] == ["not known"] * 3
-    assert len(warned) == 3 and warned[0].startswith("runner-1: engines: it is not known whether its cache came through")
+    assert len(warned) == 3 and warned[0].startswith(
+        "runner-1: engines: it is not known whether its cache came through"
+    )
     cluster.careless = {"runner-1"}
     again = run_module(engine_rollout.main, {**ARGUMENTS, "restart_older_than": "2027-01-01T00:00:00Z"})
     assert again["failed"] and "it has 0 bytes, expected at least 80 % of half of the 40000" in again["msg"]
@@ -277,7 +321,9 @@ def test_a_node_in_use_is_let_alone_unless_told(run_module: RunModule, cluster: 
     assert result["failed"] and "runner pods job-runner-1; engine-runner-1-0 has 1 clients" in result["msg"]
     assert cluster.starts == 0 and cluster.barred() == [] and cluster.killed_jobs == []
     result = run_module(engine_rollout.main, {**ARGUMENTS, "drain_timeout": 0, "end_jobs": True})
-    assert "failed" not in result and cluster.killed_jobs == ["job-runner-1"] and set(cluster.cached.values()) == {40_000}
+    assert (
+        "failed" not in result and cluster.killed_jobs == ["job-runner-1"] and set(cluster.cached.values()) == {40_000}
+    )
 
 
 def test_a_drain_stops_nothing_and_leaves_the_node_closed(run_module: RunModule, cluster: MemoryCluster) -> None:
@@ -288,7 +334,12 @@ def test_a_drain_stops_nothing_and_leaves_the_node_closed(run_module: RunModule,
     assert cluster.barred() == []
     result = run_module(engine_rollout.main, wish)
     assert "failed" not in result and [item["node"] for item in result["rolled"]] == ["runner-2"]
-    assert cluster.barred() == ["runner-2"] and cluster.starts == 0 and cluster.killed_jobs == [] and cluster.jobs["runner-2"] == 0
+    assert (
+        cluster.barred() == ["runner-2"]
+        and cluster.starts == 0
+        and cluster.killed_jobs == []
+        and cluster.jobs["runner-2"] == 0
+    )
     assert not any(map(read_progress, cluster.node_objects.values())) and cluster.stale() == list(NODES)
     cluster.jobs["runner-1"] = 10**6
     busy = run_module(engine_rollout.main, {**wish, "nodes": ["runner-1"], "drain_timeout": 0})
@@ -326,10 +377,20 @@ def test_a_restart_by_time_ends_where_it_was_reached(run_module: RunModule, clus
 
 def requests(cluster: MemoryCluster) -> list[str]:
     """What stands in the nodes' annotations beside the roll's own note."""
-    return [key for node in cluster.node_objects.values() for key in node["metadata"]["annotations"] if key != ROLL_ANNOTATION]
+    return [
+        key
+        for node in cluster.node_objects.values()
+        for key in node["metadata"]["annotations"]
+        if key != ROLL_ANNOTATION
+    ]
 
 
-RESTORE = {**ARGUMENTS, "request": "restore", "restart_older_than": "2027-01-01T00:00:00Z", "checkpoint": "20260131T120000Z"}
+RESTORE = {
+    **ARGUMENTS,
+    "request": "restore",
+    "restart_older_than": "2027-01-01T00:00:00Z",
+    "checkpoint": "20260131T120000Z",
+}
 
 
 def test_a_request_is_there_when_an_engine_starts_and_only_then(run_module: RunModule, cluster: MemoryCluster) -> None:
@@ -339,24 +400,41 @@ def test_a_request_is_there_when_an_engine_starts_and_only_then(run_module: RunM
     assert [item.split()[0] for item in cluster.obeyed] == list(NODES) and requests(cluster) == []
     assert all(item.endswith("Z 20260131T120000Z") for item in cluster.obeyed)
     cluster.obeyed.clear()
-    cluster.node_objects["runner-3"]["metadata"]["annotations"][CHECKPOINT_ANNOTATION] = "17"  # a person's, which is obeyed as well
+    cluster.node_objects["runner-3"]["metadata"]["annotations"][CHECKPOINT_ANNOTATION] = (
+        "17"  # a person's, which is obeyed as well
+    )
     run_module(engine_rollout.main, {**RESTORE, "request": "checkpoint", "nodes": ["runner-1", "runner-2"]})
-    assert [item.partition("=")[0] for item in cluster.obeyed] == [f"{node} {CHECKPOINT_ANNOTATION}" for node in ("runner-1", "runner-2")]
+    assert [item.partition("=")[0] for item in cluster.obeyed] == [
+        f"{node} {CHECKPOINT_ANNOTATION}" for node in ("runner-1", "runner-2")
+    ]
     assert float(cluster.obeyed[0].partition("=")[2]) > 1.7e9
     run_module(engine_rollout.main, {**RESTORE, "request": "none", "nodes": ["runner-3"]})
     assert cluster.obeyed[-1] == f"runner-3 {CHECKPOINT_ANNOTATION}=17" and requests(cluster) == [CHECKPOINT_ANNOTATION]
 
 
-def test_a_restore_that_did_not_come_about_is_told(run_module: RunModule, cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_restore_that_did_not_come_about_is_told(
+    run_module: RunModule, cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The engine went on with what it had."""
     monkeypatch.setattr(cluster, "restores", {**dict.fromkeys(NODES, 0)}, raising=False)
-    monkeypatch.setattr(cluster, "_gauges", lambda _pod: {"clients": 0.0, "bytes": 40_000.0, "canary": 1.0, "restores": 0.0}, raising=False)
+    monkeypatch.setattr(
+        cluster,
+        "_gauges",
+        lambda _pod: {"clients": 0.0, "bytes": 40_000.0, "canary": 1.0, "restores": 0.0},
+        raising=False,
+    )
     result = run_module(engine_rollout.main, RESTORE)
-    assert "engines: no checkpoint was restored" in result["msg"] and requests(cluster) == [] and cluster.barred() == ["runner-1"]
+    assert (
+        "engines: no checkpoint was restored" in result["msg"]
+        and requests(cluster) == []
+        and cluster.barred() == ["runner-1"]
+    )
 
 
 @pytest.mark.parametrize("request_", ["checkpoint", "restore"])
-@pytest.mark.parametrize("trouble", ["in use", "does not stop", "does not answer", "API at the stop", "API after the stop"])
+@pytest.mark.parametrize(
+    "trouble", ["in use", "does not stop", "does not answer", "API at the stop", "API after the stop"]
+)
 def test_a_request_does_not_outlive_a_roll_that_stopped(
     request_: str, trouble: str, run_module: RunModule, cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -379,7 +457,9 @@ def test_a_request_does_not_outlive_a_roll_that_stopped(
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before the call", "after the call"])
-def test_a_request_of_a_killed_run_goes_with_the_next_one(after: bool, run_module: RunModule, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_of_a_killed_run_goes_with_the_next_one(
+    after: bool, run_module: RunModule, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A plain roll-out finishes what was begun, and restores nothing that was not begun."""
     monkeypatch.setattr(engine_rollout, "INTERVAL", 0)
     for call in range(1, 200):
@@ -425,7 +505,9 @@ def test_a_checkpoint_that_is_not_there_stops_nothing(
     ("arguments", "said"),
     [
         pytest.param({"nodes": ["runner-9"]}, "found no engine node runner-9", id="a node that is not there"),
-        pytest.param({"accept_cache_loss": ["runner-9"]}, "found no engine node runner-9", id="a lost one that is not there"),
+        pytest.param(
+            {"accept_cache_loss": ["runner-9"]}, "found no engine node runner-9", id="a lost one that is not there"
+        ),
         pytest.param({"drain_only": True}, "found no nodes, expected the names", id="a drain of no node"),
         pytest.param({"min_kept_percent": 101}, "found 101, expected 0 to 100", id="more than all"),
         pytest.param({"max_unavailable": "none"}, "expected a number of nodes", id="none at once"),
@@ -437,7 +519,9 @@ def test_bad_arguments(arguments: dict[str, Any], said: str, run_module: RunModu
     assert result["failed"] and said in result["msg"] and cluster.starts == 0
 
 
-def test_an_api_that_does_not_answer_is_told(run_module: RunModule, cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_api_that_does_not_answer_is_told(
+    run_module: RunModule, cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """At the look, and in the middle."""
 
     def refuse(*_arguments: Any) -> None:

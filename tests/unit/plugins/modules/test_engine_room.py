@@ -10,7 +10,11 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._names impor
 from ansible_collections.runnerfleet.baremetal.plugins.modules import engine_room
 
 RunModule = Callable[..., dict[str, Any]]
-ARGUMENTS = {"kubeconfig": "/k", "versions": {"runner": ["1.0.0"], "large": ["1.0.0", "1.0.1"]}, "hosts": {"runner": 2, "large": 1}}
+ARGUMENTS = {
+    "kubeconfig": "/k",
+    "versions": {"runner": ["1.0.0"], "large": ["1.0.0", "1.0.1"]},
+    "hosts": {"runner": 2, "large": 1},
+}
 RUNNERS = [{"name": "medium", "replicas": 2, "resources": {"requests": {"memory": "4Gi"}}}]
 
 
@@ -19,7 +23,10 @@ class MemoryCluster:
 
     def nodes(self) -> list[dict[str, Any]]:
         machines = [("runner", "16Gi"), ("runner", "17Gi"), ("large", "64Gi")]
-        return [{"metadata": {"labels": {POOL_LABEL: pool}}, "status": {"allocatable": {"memory": size}}} for pool, size in machines]
+        return [
+            {"metadata": {"labels": {POOL_LABEL: pool}}, "status": {"allocatable": {"memory": size}}}
+            for pool, size in machines
+        ]
 
     def daemonsets(self) -> list[dict[str, Any]]:
         return []
@@ -41,7 +48,9 @@ class MemoryCluster:
 @pytest.fixture
 def _cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine_room, "api_client", lambda _module: None)
-    monkeypatch.setattr(engine_room, "EngineCluster", lambda _api, pools, *_namespaces: MemoryCluster() if pools else None)
+    monkeypatch.setattr(
+        engine_room, "EngineCluster", lambda _api, pools, *_namespaces: MemoryCluster() if pools else None
+    )
 
 
 @pytest.mark.usefixtures("_cluster")

@@ -13,7 +13,15 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.roll
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._names import ENGINE_TAINT, POOL_LABEL
 from ansible_collections.runnerfleet.baremetal.plugins.modules import engine_status
 
-FIGURES = {"clients": 1, "bytes": 73.4e6, "size": 8e9, "free": 6e9, "checkpoints": 2, "checkpoint_time": 3600, "wipes": 0}
+FIGURES = {
+    "clients": 1,
+    "bytes": 73.4e6,
+    "size": 8e9,
+    "free": 6e9,
+    "checkpoints": 2,
+    "checkpoint_time": 3600,
+    "wipes": 0,
+}
 PROVEN = {**FIGURES, "canary": 1, "persisted_results": 4333, "persisted_bytes": 20.8e6}
 
 
@@ -35,7 +43,11 @@ def pod(place: str, revision: str = "new", ready: str = "True") -> dict[str, Any
         "labels": {"controller-revision-hash": revision, "app.kubernetes.io/version": "0.21.8"},
         "ownerReferences": [{"kind": "DaemonSet", "name": "ds"}],
     }
-    return {"metadata": meta, "spec": {"nodeName": place}, "status": {"conditions": [{"type": "Ready", "status": ready}]}}
+    return {
+        "metadata": meta,
+        "spec": {"nodeName": place},
+        "status": {"conditions": [{"type": "Ready", "status": ready}]},
+    }
 
 
 TEMPLATES = {"ds": {"old": {"image": "a"}, "new": {"image": "b"}}}
@@ -51,7 +63,12 @@ PODS = [pod("a"), pod("b", ready="False"), pod("c"), pod("d"), pod("e", "old")]
 
 def test_the_table() -> None:
     """A line an engine, and one for what is wrong with it."""
-    gauges = {"engine-a": FIGURES, "engine-b": PROVEN, "engine-c": {"canary": 0}, "engine-e": {"size": 8e9, "free": 1e8}}
+    gauges = {
+        "engine-a": FIGURES,
+        "engine-b": PROVEN,
+        "engine-c": {"canary": 0},
+        "engine-e": {"size": 8e9, "free": 1e8},
+    }
     lines = status.table(status.engines(NODES, PODS, TEMPLATES, gauges, {}), now=7200)
     assert re.split("  +", lines[0]) == list(status.COLUMNS)
     cells = [re.split("  +", line) for line in lines[1:4]]
@@ -74,7 +91,9 @@ def test_a_node_without_an_engine_is_named() -> None:
     assert status.table(status.engines([node("a")], [], TEMPLATES, {}, {}))[-1] == "! a : no engine pod"
 
 
-@pytest.mark.parametrize(("value", "expected"), [(None, "-"), (12, "12 B"), (73.4e6, "73 MB"), (9.9e11, "990 GB"), (2.5e12, "2.5 TB")])
+@pytest.mark.parametrize(
+    ("value", "expected"), [(None, "-"), (12, "12 B"), (73.4e6, "73 MB"), (9.9e11, "990 GB"), (2.5e12, "2.5 TB")]
+)
 def test_sizes(value: float | None, expected: str) -> None:
     """In the units that drives are sold in."""
     assert status.size(value) == expected
@@ -118,7 +137,9 @@ def test_the_module_asks_every_engine_and_changes_nothing(
     ]
 
     some = run_module(engine_status.main, {"kubeconfig": "/k", "pools": ["runner"], "nodes": ["a", "support-1"]})
-    assert {entry["node"] for entry in some["engines"]} == {"a"} and all(line.startswith("a:") for line in some["checkpoints"])
+    assert {entry["node"] for entry in some["engines"]} == {"a"} and all(
+        line.startswith("a:") for line in some["checkpoints"]
+    )
     none = run_module(engine_status.main, {"kubeconfig": "/k", "pools": ["runner"], "nodes": ["support-1"]})
     assert none["failed"] and "found support-1, expected some that carry an engine, which are a, b" in none["msg"]
 

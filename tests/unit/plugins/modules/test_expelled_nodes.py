@@ -32,7 +32,10 @@ def run(run_module: RunModule, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
 def api() -> Api:
     """A cluster with runner-1 and runner-2, a pod on runner-1 with a Secret, and what runner-1 asks for."""
     made = Api(nodes=("runner-1", "runner-2"))
-    pod = {"metadata": {"name": "p", "namespace": "arc"}, "spec": {"nodeName": "runner-1", "imagePullSecrets": [{"name": "registry"}]}}
+    pod = {
+        "metadata": {"name": "p", "namespace": "arc"},
+        "spec": {"nodeName": "runner-1", "imagePullSecrets": [{"name": "registry"}]},
+    }
     made.objects["/api/v1/pods/p"] = pod
     asked = request(pem(), user="system:node:runner-1", signer=CLIENT_SIGNER)
     made.objects[f"{REQUESTS}/csr-x"] = asked
@@ -55,7 +58,9 @@ def test_first_the_rule_then_the_node(run: Callable[..., dict[str, Any]], api: A
 def test_a_name_that_is_put_out_gets_no_token_and_is_told(run: Callable[..., dict[str, Any]], api: Api) -> None:
     """Though it has no Node any more: by the cluster's policy, where the inventory has forgotten it."""
     run(api, names=["runner-1"])
-    told = run(api, node_credentials, names=["runner-1", "runner-3", "runner-4"], state="present", expelled=["runner-3"])
+    told = run(
+        api, node_credentials, names=["runner-1", "runner-3", "runner-4"], state="present", expelled=["runner-3"]
+    )
     assert list(told["tokens"]) == ["runner-4"] and sorted(told["expelled"]) == ["runner-1", "runner-3"]
     back = run(api, names=[])
     assert back["changed"] and back["readmitted"] == ["runner-1"]
@@ -68,11 +73,17 @@ def test_nobody_was_put_out_and_nobody_is(run: Callable[..., dict[str, Any]], ap
 
 def test_a_dry_run_says_what_would_be(run: Callable[..., dict[str, Any]], api: Api) -> None:
     result = run(api, check=True, names=["runner-1"])
-    assert result["changed"] and result["deleted"] == ["runner-1"] and result["knew"]["runner-1"]["secrets"] == ["arc/registry"]
+    assert (
+        result["changed"]
+        and result["deleted"] == ["runner-1"]
+        and result["knew"]["runner-1"]["secrets"] == ["arc/registry"]
+    )
     assert POLICY not in api.objects and "/api/v1/nodes/runner-1" in api.objects and api.verdict("csr-x") == "none"
 
 
-def test_no_node_goes_before_the_rule_holds(run: Callable[..., dict[str, Any]], api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_node_goes_before_the_rule_holds(
+    run: Callable[..., dict[str, Any]], api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It would be made again by its kubelet."""
     monkeypatch.setattr(nodes_requests.time, "sleep", lambda _seconds: None)
     api.deaf = 3

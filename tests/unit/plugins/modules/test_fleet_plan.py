@@ -1,4 +1,6 @@
-"""The planner's documentation and its action plugin agree, and the playbook works for machines that are not there yet."""
+"""The planner's documentation and its action plugin agree, and the playbook works for machines that are not there
+yet.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ PURCHASE = {"offer-a": {"vcpus": 64, "memory_bytes": "256GB", "drives": [{"name"
 
 def test_documented_options_are_those_of_the_action() -> None:
     documented = yaml.safe_load(module.DOCUMENTATION)["options"]
-    assert {name: {key: option[key] for key in ("type", "default")} for name, option in documented.items()} == action.OPTIONS
+    assert {
+        name: {key: option[key] for key in ("type", "default")} for name, option in documented.items()
+    } == action.OPTIONS
 
 
 def plan(repository: Path, hardware: Any) -> subprocess.CompletedProcess[str]:
@@ -61,7 +65,9 @@ def test_nonsense_is_told(repository: Path, hardware: dict[str, Any], told: str)
 
 @pytest.mark.parametrize("hardware", ["{}", "", {}], ids=repr)
 def test_no_hardware_is_a_look_at_the_inventory(repository: Path, hardware: Any) -> None:
-    """However it arrives: here the inventory has none of the groups, so it is refused, and no host is asked, nor the controller."""
+    """However it arrives: here the inventory has none of the groups, so it is refused, and no host is asked, nor the
+    controller.
+    """
     done = plan(repository, hardware)
     assert done.returncode != 0 and "found no host in any of the groups" in done.stdout + done.stderr
     assert "Look at every machine" not in done.stdout

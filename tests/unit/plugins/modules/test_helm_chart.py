@@ -40,7 +40,9 @@ def arguments(tmp_path: Path, served: tuple[Path, dict[str, Any]]) -> dict[str, 
     return {"chart": UPSTREAM, "name": "flannel", "version": "1.2.3", "mirror": served[1], "directory": str(directory)}
 
 
-def test_a_chart_that_nobody_knows_is_remembered(run_module: RunModule, arguments: dict[str, Any], served: tuple[Path, Any]) -> None:
+def test_a_chart_that_nobody_knows_is_remembered(
+    run_module: RunModule, arguments: dict[str, Any], served: tuple[Path, Any]
+) -> None:
     first = run_module(helm_chart.main, arguments, check=True)
     assert first["origin"] == "first seen" and Path(first["path"]).read_bytes() == chart() and not first["changed"]
     again = run_module(helm_chart.main, {**arguments, "recorded": first["record"]})
@@ -52,7 +54,9 @@ def test_a_chart_that_nobody_knows_is_remembered(run_module: RunModule, argument
     assert not Path(first["path"]).exists()
 
 
-def test_another_version_may_have_another_sum(run_module: RunModule, arguments: dict[str, Any], served: tuple[Path, Any]) -> None:
+def test_another_version_may_have_another_sum(
+    run_module: RunModule, arguments: dict[str, Any], served: tuple[Path, Any]
+) -> None:
     served[0].write_bytes(chart(version="v1.2.4"))
     result = run_module(helm_chart.main, {**arguments, "version": "1.2.4", "recorded": f"1.2.3 sha256:{'a' * 64}"})
     assert result["origin"] == "first seen" and result["record"] == f"1.2.4 sha256:{sha256(chart(version='v1.2.4'))}"
@@ -78,7 +82,11 @@ def over_http(served: tuple[Path, dict[str, Any]]) -> Iterator[tuple[dict[str, A
             asked.append(self.path)
             self.send_response(200)
             # As before, whatever it is.
-            for name, value in (("ETag", '"1"'), ("Last-Modified", "Thu, 01 Jan 2026 00:00:00 GMT"), ("Content-Length", str(len(EVIL)))):
+            for name, value in (
+                ("ETag", '"1"'),
+                ("Last-Modified", "Thu, 01 Jan 2026 00:00:00 GMT"),
+                ("Content-Length", str(len(EVIL))),
+            ):
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(EVIL)
@@ -110,10 +118,21 @@ def test_a_chart_without_a_known_sum_is_not_taken_over_plain_http(
     mirror, asked = over_http
     program = helm(tmp_path, "exit 0")
     plain = {"registry": "registry.example.org:5000", "registry_plain_http": True}
-    for address, by, name in [(UPSTREAM, mirror, UPSTREAM), ("oci://ghcr.io/x/flannel", plain, "oci://ghcr.io/x/flannel:v1.2.3")]:
-        given = {**arguments, "chart": address, "mirror": by, "recorded": f"1.2.3 sha256:{sha256(EVIL)}", "binary_path": program}
+    for address, by, name in [
+        (UPSTREAM, mirror, UPSTREAM),
+        ("oci://ghcr.io/x/flannel", plain, "oci://ghcr.io/x/flannel:v1.2.3"),
+    ]:
+        given = {
+            **arguments,
+            "chart": address,
+            "mirror": by,
+            "recorded": f"1.2.3 sha256:{sha256(EVIL)}",
+            "binary_path": program,
+        }
         result = run_module(helm_chart.main, given)
-        assert result["failed"] and f"fleet_mirror.checksums['{name}']" in result["msg"] and "plain http" in result["msg"]
+        assert (
+            result["failed"] and f"fleet_mirror.checksums['{name}']" in result["msg"] and "plain http" in result["msg"]
+        )
     assert asked == [] and not (tmp_path / "asked").exists() and list(Path(arguments["directory"]).iterdir()) == []
 
 
@@ -122,7 +141,11 @@ def test_a_site_of_tls_that_leads_elsewhere(
 ) -> None:
     https.elsewhere.append(f"{over_http[0]['url']}/evil.tgz")
     result = run_module(helm_chart.main, {**arguments, "chart": f"{https.url}/elsewhere", "mirror": {}})
-    assert result["failed"] and "which is not https" in result["msg"] and list(Path(arguments["directory"]).iterdir()) == []
+    assert (
+        result["failed"]
+        and "which is not https" in result["msg"]
+        and list(Path(arguments["directory"]).iterdir()) == []
+    )
 
 
 @pytest.mark.parametrize(
@@ -155,7 +178,9 @@ def test_a_chart_that_has_no_end(
 
 
 def test_a_file_on_the_controller(run_module: RunModule, arguments: dict[str, Any], served: tuple[Path, Any]) -> None:
-    assert run_module(helm_chart.main, {**arguments, "chart": str(served[0]), "mirror": {}})["sha256"] == sha256(chart())
+    assert run_module(helm_chart.main, {**arguments, "chart": str(served[0]), "mirror": {}})["sha256"] == sha256(
+        chart()
+    )
 
 
 def helm(tmp_path: Path, script: str) -> str:
@@ -165,25 +190,36 @@ def helm(tmp_path: Path, script: str) -> str:
     return str(program)
 
 
-def test_a_chart_of_a_registry(run_module: RunModule, arguments: dict[str, Any], served: tuple[Path, Any], tmp_path: Path) -> None:
+def test_a_chart_of_a_registry(
+    run_module: RunModule, arguments: dict[str, Any], served: tuple[Path, Any], tmp_path: Path
+) -> None:
     """helm speaks to the registry, behind the mirror too; the address is never given without the version."""
     program = helm(tmp_path, f'cp {served[0]} "$6/flannel-v1.2.3.tgz"')
     known = {"oci://ghcr.io/x/flannel:v1.2.3": sha256(chart())}
     mirror = {"registry": "registry.example.org:5000", "registry_plain_http": True, "checksums": known}
     given = {**arguments, "chart": "oci://ghcr.io/x/flannel", "mirror": mirror, "binary_path": program}
-    program_arguments = f"pull oci://registry.example.org:5000/ghcr.io/x/flannel --version v1.2.3 --destination {arguments['directory']}/"
+    program_arguments = (
+        "pull oci://registry.example.org:5000/ghcr.io/x/flannel --version v1.2.3 --destination "
+        f"{arguments['directory']}/"
+    )
     assert run_module(helm_chart.main, given)["sha256"] == sha256(chart())
     asked = (tmp_path / "asked").read_text()
     assert asked.startswith(program_arguments) and asked.endswith("--plain-http ")
     upstream = run_module(helm_chart.main, {**given, "mirror": {"registry_plain_http": True, "checksums": known}})
-    assert not upstream.get("failed") and "--plain-http" not in (tmp_path / "asked").read_text(), "that is a word on the mirror alone"
-    refused = run_module(helm_chart.main, {**given, "mirror": {**mirror, "checksums": {"oci://ghcr.io/x/flannel:v1.2.3": "c" * 64}}})
+    assert not upstream.get("failed") and "--plain-http" not in (tmp_path / "asked").read_text(), (
+        "that is a word on the mirror alone"
+    )
+    refused = run_module(
+        helm_chart.main, {**given, "mirror": {**mirror, "checksums": {"oci://ghcr.io/x/flannel:v1.2.3": "c" * 64}}}
+    )
     assert refused["failed"] and "c" * 64 in refused["msg"]
 
 
 def test_a_registry_that_refuses(run_module: RunModule, arguments: dict[str, Any], tmp_path: Path) -> None:
     program = helm(tmp_path, "echo 'Error: unauthorized' >&2; exit 1")
-    result = run_module(helm_chart.main, {**arguments, "chart": "oci://ghcr.io/x/flannel", "mirror": {}, "binary_path": program})
+    result = run_module(
+        helm_chart.main, {**arguments, "chart": "oci://ghcr.io/x/flannel", "mirror": {}, "binary_path": program}
+    )
     assert result["failed"] and "helm pull ended with 1: Error: unauthorized" in result["msg"]
 
 
@@ -205,7 +241,9 @@ def test_files_of_the_chart_are_replaced_once_its_sum_is_known(
     assert Path(run_module(helm_chart.main, {**arguments, "replace": files})["path"]).read_bytes() == first
 
 
-def test_a_file_that_the_chart_does_not_have_is_no_replacement(run_module: RunModule, arguments: dict[str, Any]) -> None:
+def test_a_file_that_the_chart_does_not_have_is_no_replacement(
+    run_module: RunModule, arguments: dict[str, Any]
+) -> None:
     result = run_module(helm_chart.main, {**arguments, "replace": {"templates/rbac.yaml": "x"}})
     assert result["failed"] and "found no templates/rbac.yaml in it, which is to be replaced" in result["msg"]
     assert not list(Path(arguments["directory"]).iterdir())

@@ -40,7 +40,9 @@ def server(tmp_path: Path) -> Iterator[tuple[str, Path, list[str]]]:
     directory = tmp_path / "mirror"
     directory.mkdir()
     Handler.requests = []
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=str(directory))) as running:
+    with http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(Handler, directory=str(directory))
+    ) as running:
         threading.Thread(target=running.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{running.server_port}", directory, Handler.requests
         running.shutdown()
@@ -67,7 +69,11 @@ def arguments(server: tuple[str, Path, list[str]], tmp_path: Path) -> dict[str, 
         (directory / name).write_bytes(content)
     artifacts = []
     for name, file in (("runc", "runc"), ("containerd", "containerd.tgz")):
-        source = {"url": f"{url}/{file}", "upstream": f"https://upstream/{file}", "sha256": hashlib.sha256(files[file]).hexdigest()}
+        source = {
+            "url": f"{url}/{file}",
+            "upstream": f"https://upstream/{file}",
+            "sha256": hashlib.sha256(files[file]).hexdigest(),
+        }
         source["sum_from"] = "pinned"
         artifacts.append({"name": name, "version": "1.0", "sources": {"amd64": source, "arm64": source}})
     return {
@@ -83,10 +89,16 @@ def arguments(server: tuple[str, Path, list[str]], tmp_path: Path) -> dict[str, 
 
 def tree(path: Path) -> dict[str, bytes]:
     """Files below a directory, without the mirror."""
-    return {str(file.relative_to(path)): file.read_bytes() for file in path.rglob("*") if file.is_file() and "mirror" not in file.parts}
+    return {
+        str(file.relative_to(path)): file.read_bytes()
+        for file in path.rglob("*")
+        if file.is_file() and "mirror" not in file.parts
+    }
 
 
-def test_check_mode_tells_and_touches_nothing(run_module: RunModule, arguments: dict[str, Any], server: Any, tmp_path: Path) -> None:
+def test_check_mode_tells_and_touches_nothing(
+    run_module: RunModule, arguments: dict[str, Any], server: Any, tmp_path: Path
+) -> None:
     result = run_module(host_artifacts.main, arguments, check=True)
     assert result["changed"]
     assert [item["reason"] for item in result["installed"]] == ["not installed", "not installed"]
@@ -125,7 +137,9 @@ def test_drift_is_repaired(run_module: RunModule, arguments: dict[str, Any], tmp
     assert target.stat().st_mode & 0o777 == 0o755
 
 
-def test_lost_state_does_not_download_a_program_again(run_module: RunModule, arguments: dict[str, Any], server: Any) -> None:
+def test_lost_state_does_not_download_a_program_again(
+    run_module: RunModule, arguments: dict[str, Any], server: Any
+) -> None:
     run_module(host_artifacts.main, arguments)
     state = Path(arguments["state_file"])
     state.write_text("{ half")
@@ -135,7 +149,9 @@ def test_lost_state_does_not_download_a_program_again(run_module: RunModule, arg
     assert set(json.loads(state.read_text())) == {"runc", "containerd"}
 
 
-def test_wrong_content_stops_before_anything_is_in_place(run_module: RunModule, arguments: dict[str, Any], tmp_path: Path) -> None:
+def test_wrong_content_stops_before_anything_is_in_place(
+    run_module: RunModule, arguments: dict[str, Any], tmp_path: Path
+) -> None:
     (tmp_path / "mirror/containerd.tgz").write_bytes(b"a login page")
     result = run_module(host_artifacts.main, arguments)
     found = hashlib.sha256(b"a login page").hexdigest()
@@ -157,7 +173,9 @@ def test_mirror_down(run_module: RunModule, arguments: dict[str, Any], tmp_path:
     assert not [name for name in tree(tmp_path) if name.startswith(("bin", "sbin"))]
 
 
-def test_leftovers_of_a_killed_run_are_removed(run_module: RunModule, arguments: dict[str, Any], tmp_path: Path) -> None:
+def test_leftovers_of_a_killed_run_are_removed(
+    run_module: RunModule, arguments: dict[str, Any], tmp_path: Path
+) -> None:
     (tmp_path / "sbin").mkdir()
     (tmp_path / "sbin/.runnerfleet-abc").write_bytes(b"half")
     run_module(host_artifacts.main, arguments)
@@ -189,7 +207,9 @@ def published(arguments: dict[str, Any], https: Any, tmp_path: Path) -> dict[str
     return arguments
 
 
-def test_a_published_sum_is_asked_for_once(run_module: RunModule, published: dict[str, Any], https: Any, tmp_path: Path) -> None:
+def test_a_published_sum_is_asked_for_once(
+    run_module: RunModule, published: dict[str, Any], https: Any, tmp_path: Path
+) -> None:
     result = run_module(host_artifacts.main, published)
     assert [item["sum_from"] for item in result["installed"]] == [f"{https.url}/runc.sha256sum", "pinned"]
     assert (tmp_path / "sbin/runc").read_bytes() == b"runc 1"
@@ -198,7 +218,9 @@ def test_a_published_sum_is_asked_for_once(run_module: RunModule, published: dic
     assert https.requests == ["/runc.sha256sum"]
 
 
-def test_a_published_sum_that_does_not_fit_stops_everything(run_module: RunModule, published: dict[str, Any], tmp_path: Path) -> None:
+def test_a_published_sum_that_does_not_fit_stops_everything(
+    run_module: RunModule, published: dict[str, Any], tmp_path: Path
+) -> None:
     (tmp_path / "mirror/runc").write_bytes(b"changed on its way")
     result = run_module(host_artifacts.main, published)
     assert result["failed"] and "has the wrong content" in result["msg"] and "/runc.sha256sum)" in result["msg"]
@@ -215,7 +237,9 @@ def test_without_any_sum_nothing_is_fetched(
     assert server[2] == [] and not [name for name in tree(tmp_path) if name.startswith(("bin", "sbin"))]
 
 
-def test_another_version_is_asked_for_anew(run_module: RunModule, published: dict[str, Any], https: Any, tmp_path: Path) -> None:
+def test_another_version_is_asked_for_anew(
+    run_module: RunModule, published: dict[str, Any], https: Any, tmp_path: Path
+) -> None:
     run_module(host_artifacts.main, published)
     (tmp_path / "mirror/runc").write_bytes(b"runc 2")
     (https.directory / "runc-2").write_text(hashlib.sha256(b"runc 2").hexdigest())
@@ -255,7 +279,11 @@ def test_a_file_that_keeps_its_size_and_time_is_found_when_asked(
     os.utime(path, ns=(kept.st_atime_ns, kept.st_mtime_ns))
     assert not run_module(host_artifacts.main, arguments)["changed"]
     foretold = run_module(host_artifacts.main, {**arguments, "verify": True}, check=True)
-    assert foretold["changed"] and "has other content" in foretold["installed"][0]["reason"] and path.read_bytes() != content
+    assert (
+        foretold["changed"]
+        and "has other content" in foretold["installed"][0]["reason"]
+        and path.read_bytes() != content
+    )
     assert run_module(host_artifacts.main, {**arguments, "verify": True})["changed"] and path.read_bytes() == content
     assert not run_module(host_artifacts.main, {**arguments, "verify": True})["changed"]
 
@@ -268,7 +296,9 @@ def test_a_sum_that_was_changed_on_the_host_hides_nothing_when_asked(
     path.write_bytes(b"evil")
     path.chmod(0o755)
     record = json.loads(state.read_text())
-    record["runc"]["files"][str(path)].update(sha256=hashlib.sha256(b"evil").hexdigest(), size=4, mtime_ns=path.stat().st_mtime_ns)
+    record["runc"]["files"][str(path)].update(
+        sha256=hashlib.sha256(b"evil").hexdigest(), size=4, mtime_ns=path.stat().st_mtime_ns
+    )
     state.write_text(json.dumps(record))
     assert not run_module(host_artifacts.main, arguments)["changed"]
     assert run_module(host_artifacts.main, {**arguments, "verify": True})["changed"] and path.read_bytes() == b"runc 1"

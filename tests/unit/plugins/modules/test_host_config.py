@@ -8,7 +8,11 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host import apply_settings, plan_settings, probe_swap
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host import (
+    apply_settings,
+    plan_settings,
+    probe_swap,
+)
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host import files as host_files
 from ansible_collections.runnerfleet.baremetal.plugins.modules import host_config
 
@@ -84,7 +88,9 @@ def test_files(run_module: RunModule, host: FakeHost, tmp_path: Path) -> None:
 
 def test_a_secret_is_not_in_the_result(run_module: RunModule, host: FakeHost, tmp_path: Path) -> None:
     for content in ("s3cret", "s3cret-2"):
-        result = run_module(host_config.main, {"files": [{"path": str(tmp_path / "key"), "content": content, "secret": True}]})
+        result = run_module(
+            host_config.main, {"files": [{"path": str(tmp_path / "key"), "content": content, "secret": True}]}
+        )
         assert result["changed"]
         assert "s3cret" not in str(result)
 
@@ -105,7 +111,9 @@ def test_sysctls(run_module: RunModule, host: FakeHost) -> None:
     arguments = {"name": "x", "sysctls": {"net.ipv4.ip_forward": 1, "net.ipv4.tcp_rmem": "4096 131072 6291456"}}
     planned = run_module(host_config.main, arguments, check=True)
     done = run_module(host_config.main, arguments)
-    assert planned["changes"] == done["changes"] == [host.path("/etc/sysctl.d/99-zz-x.conf"), "sysctl net.ipv4.ip_forward"]
+    assert (
+        planned["changes"] == done["changes"] == [host.path("/etc/sysctl.d/99-zz-x.conf"), "sysctl net.ipv4.ip_forward"]
+    )
     assert Path(host.path("/proc/sys/net/ipv4/ip_forward")).read_text().strip() == "1"
     assert not run_module(host_config.main, arguments)["changed"]
 
@@ -121,7 +129,11 @@ def test_a_parameter_that_the_kernel_lacks(run_module: RunModule, host: FakeHost
 def test_kernel_modules(run_module: RunModule, host: FakeHost) -> None:
     host.modules = {"nvme_fabrics_x", "nf_x"}
     host.write("/proc/filesystems", "nodev\toverlay\n")
-    arguments = {"name": "x", "kernel_modules": ["overlay", "nvme_fabrics_x"], "kernel_modules_optional": ["nf_x", "nf_y"]}
+    arguments = {
+        "name": "x",
+        "kernel_modules": ["overlay", "nvme_fabrics_x"],
+        "kernel_modules_optional": ["nf_x", "nf_y"],
+    }
     assert run_module(host_config.main, arguments)["changed"]
     assert host.commands == [["modprobe", "nvme_fabrics_x"], ["modprobe", "nf_x"]]
     assert Path(host.path("/etc/modules-load.d/x.conf")).read_text().splitlines()[1:] == ["nvme_fabrics_x", "nf_x"]
@@ -158,8 +170,15 @@ def test_units_on_a_fresh_host(run_module: RunModule, host: FakeHost) -> None:
     assert "x.service is not known to systemd" in refused["msg"]
 
 
-def test_a_unit_that_runs_with_an_older_file_is_restarted(run_module: RunModule, host: FakeHost, tmp_path: Path) -> None:
-    loaded = {"LoadState": "loaded", "ActiveState": "active", "UnitFileState": "enabled", "ExecMainStartTimestampMonotonic": "1"}
+def test_a_unit_that_runs_with_an_older_file_is_restarted(
+    run_module: RunModule, host: FakeHost, tmp_path: Path
+) -> None:
+    loaded = {
+        "LoadState": "loaded",
+        "ActiveState": "active",
+        "UnitFileState": "enabled",
+        "ExecMainStartTimestampMonotonic": "1",
+    }
     host.units = {"x.service": loaded}
     arguments = {
         "files": [{"path": str(tmp_path / "x.conf"), "content": "1"}],
@@ -173,12 +192,25 @@ def test_a_unit_that_runs_with_an_older_file_is_restarted(run_module: RunModule,
 
 
 def test_changed_unit_files_are_reloaded_first(run_module: RunModule, host: FakeHost) -> None:
-    host.units = {"x.service": {"LoadState": "loaded", "ActiveState": "inactive", "UnitFileState": "enabled", "NeedDaemonReload": "yes"}}
+    host.units = {
+        "x.service": {
+            "LoadState": "loaded",
+            "ActiveState": "inactive",
+            "UnitFileState": "enabled",
+            "NeedDaemonReload": "yes",
+        }
+    }
     run_module(host_config.main, {"units": [UNIT]})
     assert host.commands == [["systemctl", "daemon-reload"], ["systemctl", "start", "x.service"]]
 
 
-def unit(host: FakeHost, name: str, start: str, wanted: str = "etc/systemd/system/multi-user.target.wants", where: str = "etc") -> None:
+def unit(
+    host: FakeHost,
+    name: str,
+    start: str,
+    wanted: str = "etc/systemd/system/multi-user.target.wants",
+    where: str = "etc",
+) -> None:
     """A unit that something asks for at boot."""
     folder = {"etc": "/etc/systemd/system", "usr": "/usr/lib/systemd/system"}[where]
     host.write(f"{folder}/{name}", f"[Service]\nExecStart={start}\n")
@@ -189,7 +221,13 @@ def unit(host: FakeHost, name: str, start: str, wanted: str = "etc/systemd/syste
 
 def test_swap_that_units_turn_on_stays_off(run_module: RunModule, host: FakeHost) -> None:
     unit(host, "zramswap.service", "/usr/sbin/zramswap start")
-    unit(host, "dphys-swapfile.service", "/sbin/dphys-swapfile swapon", "usr/lib/systemd/system/multi-user.target.wants", "usr")
+    unit(
+        host,
+        "dphys-swapfile.service",
+        "/sbin/dphys-swapfile swapon",
+        "usr/lib/systemd/system/multi-user.target.wants",
+        "usr",
+    )
     unit(host, "swapfile.swap", "", "etc/systemd/system/local-fs.target.wants")
     unit(host, "kept.service", "/usr/bin/true")
     names = ["dphys-swapfile.service", "swapfile.swap", "zramswap.service"]
@@ -223,7 +261,9 @@ def test_a_unit_file_of_the_administrator_is_kept(run_module: RunModule, host: F
         ("/etc/udev/rules.d/99-zram.rules", 'KERNEL=="zram0", RUN+="/sbin/swapon /dev/zram0"\n'),
     ],
 )
-def test_swap_that_a_person_has_to_take_out(run_module: RunModule, host: FakeHost, path: str, content: str, check: bool) -> None:
+def test_swap_that_a_person_has_to_take_out(
+    run_module: RunModule, host: FakeHost, path: str, content: str, check: bool
+) -> None:
     host.write(path, content)
     Path(host.path(path)).chmod(0o755)
     arguments = {"swap_off": True, "directories": [{"path": host.path("/d")}]}

@@ -18,7 +18,11 @@ def test_this_machine(run_module: Callable[..., dict[str, Any]]) -> None:
     result = run_module(host_survey.main, wanted, check=True)
     survey = result["survey"]
     assert result["changed"] is False
-    assert survey["hardware"]["vcpus"] >= 1 and survey["hardware"]["memory_bytes"] > 10**8 and survey["cgroup_version"] in (1, 2)
+    assert (
+        survey["hardware"]["vcpus"] >= 1
+        and survey["hardware"]["memory_bytes"] > 10**8
+        and survey["cgroup_version"] in (1, 2)
+    )
     assert "no_such_module" in survey["kernel_modules_missing"] and "overlay" not in survey["kernel_modules_missing"]
     assert set(survey["packet_filters"]) <= {"nf_tables", "ip_tables"} and survey["packet_filters"]
     assert all(set(network) == {"cidr", "interface"} for network in survey["networks"])
@@ -36,7 +40,9 @@ def test_this_machine(run_module: Callable[..., dict[str, Any]]) -> None:
     ],
     ids=["fresh", "joined", "with a CA", "with a broken CA"],
 )
-def test_membership(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: dict[str, str], member: bool, authority: str) -> None:
+def test_membership(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: dict[str, str], member: bool, authority: str
+) -> None:
     for name, text in content.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)

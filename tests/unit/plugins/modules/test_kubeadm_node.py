@@ -26,7 +26,9 @@ def certificate() -> str:
     """A CA that is good for a day."""
     key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "kubernetes")])
-    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(1)
+    builder = (
+        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(1)
+    )
     built = builder.not_valid_before(now).not_valid_after(now + timedelta(days=1)).sign(key, hashes.SHA256())
     return built.public_bytes(serialization.Encoding.PEM).decode()
 
@@ -115,7 +117,11 @@ JOIN = {
     "token": TOKEN,
     "config": [{"kind": "JoinConfiguration", "discovery": {"bootstrapToken": {"apiServerEndpoint": "h:1"}}}],
 }
-INIT = {"state": "initialised", "node_name": "cp-1", "config": [{"kind": "InitConfiguration"}, {"kind": "ClusterConfiguration"}]}
+INIT = {
+    "state": "initialised",
+    "node_name": "cp-1",
+    "config": [{"kind": "InitConfiguration"}, {"kind": "ClusterConfiguration"}],
+}
 
 
 @pytest.mark.parametrize("given", [JOIN, INIT], ids=["join", "init"])
@@ -130,7 +136,9 @@ def test_check_then_real_then_nothing(host: Host, run_module: Run, given: dict[s
     again = run_module(kubeadm_node.main, given)
     assert (again["changed"], again["state"], again["action"]) == (False, "member", "keep")
     assert len(host.calls) == 1
-    gathered = run_module(kubeadm_node.main, {"node_name": given["node_name"], "control_plane": given is INIT, "cluster_ca": OURS})
+    gathered = run_module(
+        kubeadm_node.main, {"node_name": given["node_name"], "control_plane": given is INIT, "cluster_ca": OURS}
+    )
     assert gathered["state"] == "member"
 
 

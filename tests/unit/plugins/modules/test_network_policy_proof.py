@@ -11,7 +11,15 @@ import pytest
 from ansible_collections.runnerfleet.baremetal.plugins.modules import network_policy_proof
 
 RunModule = Callable[..., dict[str, Any]]
-ARGUMENTS = {"kubeconfig": "/k", "namespace": "c", "pod": "p", "open_port": 1, "closed_port": 2, "patience": 0, "timeout": 0}
+ARGUMENTS = {
+    "kubeconfig": "/k",
+    "namespace": "c",
+    "pod": "p",
+    "open_port": 1,
+    "closed_port": 2,
+    "patience": 0,
+    "timeout": 0,
+}
 
 
 class RefusedError(Exception):
@@ -55,7 +63,9 @@ def test_a_pod_that_is_within_reach_is_an_error(run_module: RunModule, pod: Call
     assert "does not hold them" in result["msg"] and "read the logs of its pods" in result["msg"]
 
 
-def test_in_a_network_of_others_it_is_a_warning(run_module: RunModule, pod: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_in_a_network_of_others_it_is_a_warning(
+    run_module: RunModule, pod: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     warned: list[str] = []
     monkeypatch.setattr(network_policy_proof.AnsibleModule, "warn", lambda _module, text, **_more: warned.append(text))
     pod()
@@ -65,7 +75,9 @@ def test_in_a_network_of_others_it_is_a_warning(run_module: RunModule, pod: Call
 
 
 @pytest.mark.parametrize("told", [{"ready": "False", "closed": 503}, {"opened": 503, "closed": 503}])
-def test_a_pod_that_nobody_reaches_proves_nothing(run_module: RunModule, pod: Callable[..., None], told: dict[str, Any]) -> None:
+def test_a_pod_that_nobody_reaches_proves_nothing(
+    run_module: RunModule, pod: Callable[..., None], told: dict[str, Any]
+) -> None:
     pod(**told)
     result = run_module(network_policy_proof.main, ARGUMENTS)
     assert result["failed"] and result["verdict"] == "unknown"

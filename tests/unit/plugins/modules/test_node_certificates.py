@@ -67,7 +67,9 @@ def test_a_host_name_is_resolved_here(run: Callable[..., dict[str, Any]], monkey
     api = Api()
     asks(api, "a", "192.0.2.1")
     monkeypatch.setattr(
-        node_certificates.socket, "getaddrinfo", lambda name, _port: [(0, 0, 0, "", ("192.0.2.1", 0))] if name == "a.x" else []
+        node_certificates.socket,
+        "getaddrinfo",
+        lambda name, _port: [(0, 0, 0, "", ("192.0.2.1", 0))] if name == "a.x" else [],
     )
     assert run(api, {"a": ["other.x"]})["approved"] == []
     assert run(api, {"a": ["a.x"]})["approved"] == ["a"]
@@ -85,7 +87,9 @@ def test_the_life_of_client_certificates_is_limited_once(run: Callable[..., dict
     assert "expected at least 600" in run(api, {}, client_seconds=60)["msg"]
 
 
-def test_a_node_that_has_just_joined_is_waited_for(run: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_node_that_has_just_joined_is_waited_for(
+    run: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Where kubelets ask at all, and not for longer than is said; an old node is not waited for."""
     api = Api(nodes=("a", "b"))
     api.objects["/api/v1/nodes/a"]["metadata"]["creationTimestamp"] = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -43,13 +43,18 @@ class Api:
     def under(self, prefix: str) -> list[Any]:
         return [value for path, value in self.objects.items() if path.startswith(f"{prefix}/")]
 
-    def call_api(self, path: str, method: str, body: Any = None, query_params: Any = (), header_params: Any = None, **_rest: Any) -> Any:
+    def call_api(
+        self, path: str, method: str, body: Any = None, query_params: Any = (), header_params: Any = None, **_rest: Any
+    ) -> Any:
         self.asked.append(f"{method} {path}")
         if self.down:
             self.down -= 1
             raise Refused(503)
         if path.endswith("subjectaccessreviews"):
-            assert body["spec"]["resourceAttributes"]["subresource"] == "nodeclient" and credentials.JOIN_GROUP in body["spec"]["groups"]
+            assert (
+                body["spec"]["resourceAttributes"]["subresource"] == "nodeclient"
+                and credentials.JOIN_GROUP in body["spec"]["groups"]
+            )
             return self.answer({"status": {"allowed": bool(self.under(BINDINGS.rstrip("/")))}})
         query = dict(query_params)
         if "Impersonate-User" in (header_params or {}):
@@ -75,7 +80,9 @@ class Api:
             node = query.get("fieldSelector", "").partition("spec.nodeName=")[2]
             signer = query.get("fieldSelector", "").partition("spec.signerName=")[2]
             found = [item for item in self.under(path) if not node or item["spec"]["nodeName"] == node]
-            return self.answer({"items": [item for item in found if not signer or item["spec"]["signerName"] == signer]})
+            return self.answer(
+                {"items": [item for item in found if not signer or item["spec"]["signerName"] == signer]}
+            )
         elif path.endswith(("policies", "policybindings")) and self.kinds:
             return self.answer({"items": []})
         else:
@@ -86,17 +93,24 @@ class Api:
         return SimpleNamespace(data=json.dumps(value).encode())
 
     def tokens(self) -> dict[str, Any]:
-        return {secret["metadata"]["annotations"][credentials.JOINS]: secret["stringData"] for secret in self.under(SECRETS)}
+        return {
+            secret["metadata"]["annotations"][credentials.JOINS]: secret["stringData"] for secret in self.under(SECRETS)
+        }
 
     def ask(self, name: str, user: str, node: str) -> None:
         """A kubelet's request for a client certificate."""
-        subject = [(credentials.NameOID.ORGANIZATION_NAME, "system:nodes"), (credentials.NameOID.COMMON_NAME, f"system:node:{node}")]
+        subject = [
+            (credentials.NameOID.ORGANIZATION_NAME, "system:nodes"),
+            (credentials.NameOID.COMMON_NAME, f"system:node:{node}"),
+        ]
         made = request(pem(subject=subject), user=user)
         made["metadata"]["name"] = name
         self.objects[f"{REQUESTS}/{name}"] = made
 
     def verdict(self, name: str) -> str:
-        return str((self.objects[f"{REQUESTS}/{name}"].get("status") or {}).get("conditions", [{"type": "none"}])[0]["type"])
+        return str(
+            (self.objects[f"{REQUESTS}/{name}"].get("status") or {}).get("conditions", [{"type": "none"}])[0]["type"]
+        )
 
 
 @pytest.fixture
@@ -166,7 +180,9 @@ def test_a_binding_of_another_name_ends_the_run(run: RunModule, monkeypatch: pyt
 def test_each_gets_its_own_and_nothing_else(run: RunModule, monkeypatch: pytest.MonkeyPatch) -> None:
     """A token of one host gives no certificate for another, nor does anybody else's; the API may fail in between."""
     api = Api()
-    tokens = {name: f"system:bootstrap:{value.split('.')[0]}" for name, value in run(api, state="present")["tokens"].items()}
+    tokens = {
+        name: f"system:bootstrap:{value.split('.')[0]}" for name, value in run(api, state="present")["tokens"].items()
+    }
     api.ask("good", tokens["runner-1"], "runner-1")
     api.ask("evil", tokens["runner-2"], "support-1")
     api.ask("neighbour", tokens["runner-2"], "runner-1")

@@ -28,7 +28,13 @@ class Api:
     def __init__(self, names: list[str]) -> None:
         self.nodes = {
             name: {
-                "metadata": {"name": name, "uid": f"u-{name}", "resourceVersion": "1", "labels": {"arch": "amd64"}, "annotations": {}},
+                "metadata": {
+                    "name": name,
+                    "uid": f"u-{name}",
+                    "resourceVersion": "1",
+                    "labels": {"arch": "amd64"},
+                    "annotations": {},
+                },
                 "spec": {},
             }
             for name in names
@@ -113,7 +119,9 @@ def test_what_left_the_inventory_is_removed(api: Api, run_module: Run) -> None:
     """What was set from here, and only that."""
     run_module(node_pools.main, {"kubeconfig": "/k", "pools": POOLS})
     api.nodes["runner-1"]["spec"]["taints"].append({"key": pools.ENGINE_TAINT, "effect": "NoSchedule"})
-    run_module(node_pools.main, {"kubeconfig": "/k", "pools": [{"name": "support", "nodes": ["support-1", "runner-1"]}]})
+    run_module(
+        node_pools.main, {"kubeconfig": "/k", "pools": [{"name": "support", "nodes": ["support-1", "runner-1"]}]}
+    )
     assert api.nodes["runner-1"]["metadata"]["labels"] == {
         "arch": "amd64",
         pools.POOL_LABEL: "support",
@@ -143,7 +151,9 @@ def test_missing_nodes(api: Api, run_module: Run) -> None:
     assert "support-9" in result["msg"]
     assert api.writes == 0
     assert run_module(node_pools.main, {"kubeconfig": "/k", "pools": absent}, check=True)["missing"] == ["support-9"]
-    assert run_module(node_pools.main, {"kubeconfig": "/k", "pools": absent, "allow_missing": True})["changed_nodes"] == ["support-1"]
+    assert run_module(node_pools.main, {"kubeconfig": "/k", "pools": absent, "allow_missing": True})[
+        "changed_nodes"
+    ] == ["support-1"]
 
 
 def test_an_error_of_one_node_names_it(api: Api, run_module: Run) -> None:

@@ -41,7 +41,9 @@ def test_the_purchase_of_the_examples(run_module: Run) -> None:
 
 def test_this_machine(run_module: Run) -> None:
     result = run_module(node_sizing.main, {"role": "support", "fail_on": "never"})
-    assert result["hardware"]["vcpus"] >= 1 and result["hardware"]["memory_bytes"] > 10**8 and result["capacity"] is None
+    assert (
+        result["hardware"]["vcpus"] >= 1 and result["hardware"]["memory_bytes"] > 10**8 and result["capacity"] is None
+    )
     assert {finding["subject"] for finding in result["findings"]} <= {platform.node()}
 
 
@@ -66,7 +68,9 @@ def test_what_is_returned_can_be_given_again(run_module: Run) -> None:
     ],
 )
 def test_what_fails(run_module: Run, hardware: dict[str, Any], fail_on: str, ok: bool, failed: bool) -> None:
-    result = run_module(node_sizing.main, {"role": "runner", "hardware": hardware, "fail_on": fail_on, "subject": "box"})
+    result = run_module(
+        node_sizing.main, {"role": "runner", "hardware": hardware, "fail_on": fail_on, "subject": "box"}
+    )
     assert (result["ok"], result.get("failed", False), result["changed"]) == (ok, failed, False)
     assert not failed or "box\n         found" in result["msg"]
 
@@ -74,8 +78,14 @@ def test_what_fails(run_module: Run, hardware: dict[str, Any], fail_on: str, ok:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"plan": {"engine": {"memory": "lots"}}}, "plan.engine.memory: found 'lots', expected a quantity such as 8GB, 7.5Gi or 1500m"),
-        ({"plan": {"runners": [{"name": "a", "cpu": "2GB", "memory": 1}]}}, "plan.runners[0].cpu: found '2GB', expected a number of CPUs"),
+        (
+            {"plan": {"engine": {"memory": "lots"}}},
+            "plan.engine.memory: found 'lots', expected a quantity such as 8GB, 7.5Gi or 1500m",
+        ),
+        (
+            {"plan": {"runners": [{"name": "a", "cpu": "2GB", "memory": 1}]}},
+            "plan.runners[0].cpu: found '2GB', expected a number of CPUs",
+        ),
         ({"minimum": {"memory": "ten"}}, "minimum.memory: found 'ten'"),
         ({"recommended": {"nvme": "ten"}}, "recommended.nvme: found 'ten'"),
         ({"hardware": {"vcpus": 2, "memory_bytes": "8 gigs"}}, "hardware.memory_bytes: found '8 gigs'"),
@@ -89,7 +99,13 @@ def test_nonsense_is_told_with_its_place(run_module: Run, options: dict[str, Any
 
 
 def test_floors_are_overridden_key_by_key(run_module: Run) -> None:
-    options = {"role": "runner", "hardware": SMALLER, "minimum": {"vcpus": 4}, "recommended": {"nvme": "1TB"}, "fail_on": "never"}
+    options = {
+        "role": "runner",
+        "hardware": SMALLER,
+        "minimum": {"vcpus": 4},
+        "recommended": {"nvme": "1TB"},
+        "fail_on": "never",
+    }
     found = [finding["code"] for finding in run_module(node_sizing.main, options)["findings"]]
     assert found == ["vcpus_below_minimum", "nvme_below_recommended"]
 
@@ -97,10 +113,19 @@ def test_floors_are_overridden_key_by_key(run_module: Run) -> None:
 def test_a_named_drive_of_another_kind_counts_with_a_warning(run_module: Run) -> None:
     hardware = {**GOOD, "drives": [{**DRIVE, "name": "sda", "transport": "sata"}, DRIVE]}
     result = run_module(node_sizing.main, {"role": "runner", "hardware": hardware, "drives": ["sda"]})
-    assert [(finding["code"], finding["subject"]) for finding in result["findings"]] == [("drive_not_nvme", f"{platform.node()} sda")]
+    assert [(finding["code"], finding["subject"]) for finding in result["findings"]] == [
+        ("drive_not_nvme", f"{platform.node()} sda")
+    ]
 
 
 def test_documented_floors_are_those_of_the_code() -> None:
     documented = yaml.safe_load(node_sizing.DOCUMENTATION)["options"]
-    assert "2 vCPUs and 8 GB" in documented["minimum"]["description"][1] and "100 GB" in documented["minimum"]["description"][1]
-    assert documented["role"]["choices"] == list(node_sizing.preflight_sizing.MINIMUM) == list(node_sizing.preflight_sizing.RECOMMENDED)
+    assert (
+        "2 vCPUs and 8 GB" in documented["minimum"]["description"][1]
+        and "100 GB" in documented["minimum"]["description"][1]
+    )
+    assert (
+        documented["role"]["choices"]
+        == list(node_sizing.preflight_sizing.MINIMUM)
+        == list(node_sizing.preflight_sizing.RECOMMENDED)
+    )

@@ -1,4 +1,6 @@
-"""How an NVMe drive is erased: by what its controller can, and never with its neighbours. The rest is tried on devices (tests/devices)."""
+"""How an NVMe drive is erased: by what its controller can, and never with its neighbours. The rest is tried on devices
+(tests/devices).
+"""
 
 from __future__ import annotations
 

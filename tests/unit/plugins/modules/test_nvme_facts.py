@@ -19,7 +19,9 @@ Facts = Callable[..., Any]
 @pytest.fixture
 def facts(machine: Machine, run_module: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> Facts:
     """What nvme_facts says, by node."""
-    monkeypatch.setattr(AnsibleModule, "run_command", lambda _module, command, **options: machine.run(command, **options))
+    monkeypatch.setattr(
+        AnsibleModule, "run_command", lambda _module, command, **options: machine.run(command, **options)
+    )
 
     def call(check: bool = False, **options: Any) -> Any:
         result = run_module(nvme_facts.main, options, check=check)
@@ -39,10 +41,18 @@ def test_states(machine: Machine, facts: Facts, check: bool) -> None:
     machine.drive("nvme2n1", partitions=2, **samsung(serial="S2", wwid="eui.0c"))
     machine.partition("nvme2n1", "runnerfleet-engine", "runnerfleet-containers.new")
     free, taken, ours = facts(check).values()
-    assert (free["state"], free["usable"], free["reasons"], free["links"]) == ("free", True, [], ["/dev/disk/by-id/nvme-A"])
+    assert (free["state"], free["usable"], free["reasons"], free["links"]) == (
+        "free",
+        True,
+        [],
+        ["/dev/disk/by-id/nvme-A"],
+    )
     assert (taken["state"], taken["usable"], taken["reasons"]) == ("taken", False, ["unknown bytes: in the MiB at 0"])
     assert (ours["state"], ours["usable"], ours["ours"]) == ("ours", True, ["engine", "containers.new"])
-    assert ours["reasons"] == ["partitions: runnerfleet-engine, runnerfleet-containers.new"] and "no such device" in free["note"]
+    assert (
+        ours["reasons"] == ["partitions: runnerfleet-engine, runnerfleet-containers.new"]
+        and "no such device" in free["note"]
+    )
 
 
 def test_one_drive_that_cannot_be_read_is_taken_and_the_others_are_told(machine: Machine, facts: Facts) -> None:
@@ -57,9 +67,13 @@ def test_one_drive_that_cannot_be_read_is_taken_and_the_others_are_told(machine:
     assert all(is_reason(reason, *REASONS) for drive in reasons.values() for reason in drive)
 
 
-@pytest.mark.parametrize("answer", [(5, "", "Input/output error"), (0, "no json", ""), (0, "{}", ""), (0, '{"partitiontable": 1}', "")])
+@pytest.mark.parametrize(
+    "answer", [(5, "", "Input/output error"), (0, "no json", ""), (0, "{}", ""), (0, '{"partitiontable": 1}', "")]
+)
 @pytest.mark.parametrize("tool", ["blkid", "wipefs", "sfdisk", "pvs", "nvme"])
-def test_whatever_a_tool_answers_ends_nothing(machine: Machine, facts: Facts, tool: str, answer: tuple[int, str, str]) -> None:
+def test_whatever_a_tool_answers_ends_nothing(
+    machine: Machine, facts: Facts, tool: str, answer: tuple[int, str, str]
+) -> None:
     machine.drive("nvme0n1", **samsung())
     machine.partition("nvme0n1", "home")
     machine.answers[tool] = answer

@@ -38,16 +38,22 @@ def test_check_mode_shows_the_whole_plan(monkeypatch: pytest.MonkeyPatch, run_mo
 
 
 @pytest.mark.parametrize("check", [True, False])
-def test_refusal_shows_plan_and_what_would_be_lost(monkeypatch: pytest.MonkeyPatch, run_module: Run, check: bool) -> None:
+def test_refusal_shows_plan_and_what_would_be_lost(
+    monkeypatch: pytest.MonkeyPatch, run_module: Run, check: bool
+) -> None:
     found(monkeypatch, Drive("eui.1", "/dev/nvme0n1", 1 << 40, found=("signature: xfs",)))
     result = run_module(nvme_layout.main, {"drives": ["eui.1"], "volumes": VOLUMES}, check=check)
     assert result["failed"] and not result["changed"] and 'wipe: ["eui.1"]' in result["msg"]
-    assert result["destructive"] == [{"drive": "eui.1", "node": "/dev/nvme0n1", "found": ["signature: xfs"], "consented": False}]
+    assert result["destructive"] == [
+        {"drive": "eui.1", "node": "/dev/nvme0n1", "found": ["signature: xfs"], "consented": False}
+    ]
     assert result["plan"][0]["text"].startswith("WIPE and partition")
 
 
 def test_missing_tool_names_its_package(monkeypatch: pytest.MonkeyPatch, run_module: Run) -> None:
-    monkeypatch.setattr(AnsibleModule, "get_bin_path", lambda _module, tool, *_a, **_k: None if tool == "mkfs.xfs" else tool)
+    monkeypatch.setattr(
+        AnsibleModule, "get_bin_path", lambda _module, tool, *_a, **_k: None if tool == "mkfs.xfs" else tool
+    )
     result = run_module(nvme_layout.main, {"drives": ["eui.1"], "volumes": VOLUMES})
     assert result["failed"] and result["msg"] == "mkfs.xfs is not installed: install package xfsprogs"
 

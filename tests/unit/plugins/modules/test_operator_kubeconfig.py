@@ -1,4 +1,6 @@
-"""The module on a control plane whose API and kubeadm are told here. That real ones do it is tried by molecule/control_plane."""
+"""The module on a control plane whose API and kubeadm are told here. That real ones do it is tried by
+molecule/control_plane.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,12 @@ from typing import Any
 
 import pytest
 from ansible.module_utils import basic
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.operator import BINDING, binding, group_of, new_group
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.operator import (
+    BINDING,
+    binding,
+    group_of,
+    new_group,
+)
 from ansible_collections.runnerfleet.baremetal.plugins.modules import operator_kubeconfig
 
 Run = Callable[..., dict[str, Any]]
@@ -54,7 +61,11 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
 def test_the_first_call_makes_the_binding_and_later_ones_use_it(host: Host, run_module: Run) -> None:
     first = run_module(operator_kubeconfig.main, {"hours": 48})
     assert first["changed"] and first["kubeconfig"] == "kind: Config"
-    assert host.binding and host.binding["metadata"]["name"] == BINDING and host.binding["roleRef"]["name"] == "cluster-admin"
+    assert (
+        host.binding
+        and host.binding["metadata"]["name"] == BINDING
+        and host.binding["roleRef"]["name"] == "cluster-admin"
+    )
     assert run_module(operator_kubeconfig.main, {})["changed"] is False
     group = group_of(host.binding)
     assert [arguments[4:] for arguments in host.signed] == [
@@ -76,7 +87,9 @@ def test_whoever_deletes_the_binding_ends_what_was_signed_for_it(host: Host, run
     assert before and host.binding and group_of(before) != group_of(host.binding)
 
 
-def test_a_control_plane_that_is_not_made_yet_has_none(run_module: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_control_plane_that_is_not_made_yet_has_none(
+    run_module: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(operator_kubeconfig, "ADMIN", tmp_path / "admin.conf")
     result = run_module(operator_kubeconfig.main, {})
     assert (result["changed"], result["kubeconfig"]) == (False, "")
@@ -95,7 +108,8 @@ def test_an_admin_conf_that_was_cut_off_is_told(host: Host, run_module: Run, mon
 
 
 @pytest.mark.parametrize(
-    "subjects", [None, [], [{"kind": "User", "name": "runnerfleet:operators:x"}], [{"kind": "Group", "name": "system:masters"}]]
+    "subjects",
+    [None, [], [{"kind": "User", "name": "runnerfleet:operators:x"}], [{"kind": "Group", "name": "system:masters"}]],
 )
 def test_a_binding_of_others_is_no_group_of_ours(subjects: Any) -> None:
     assert group_of({"subjects": subjects}) == ""

@@ -13,7 +13,9 @@ from ansible_collections.runnerfleet.baremetal.plugins.modules import preflight_
 def test_documented_options_are_those_of_the_action() -> None:
     documented = yaml.safe_load(module.DOCUMENTATION)["options"]
     stated = {
-        name: {key: value for key, value in option.items() if key in ("type", "elements", "choices", "default", "required")}
+        name: {
+            key: value for key, value in option.items() if key in ("type", "elements", "choices", "default", "required")
+        }
         for name, option in documented.items()
     }
     assert stated == action.OPTIONS
@@ -21,7 +23,9 @@ def test_documented_options_are_those_of_the_action() -> None:
 
 def test_every_shared_variable_that_a_role_reads_is_known(repository: Path) -> None:
     """Or the preflight would refuse it as a typo."""
-    spec = yaml.safe_load((repository / "roles/preflight/meta/argument_specs.yml").read_text())["argument_specs"]["fleet"]["options"]
+    spec = yaml.safe_load((repository / "roles/preflight/meta/argument_specs.yml").read_text())["argument_specs"][
+        "fleet"
+    ]["options"]
     for folder in ("roles", "playbooks", "inventories"):
         for path in (repository / folder).rglob("*.yml"):
             used = set(re.findall(r"\bfleet_(?!report|plan)[a-z_]+\b", path.read_text()))

@@ -29,7 +29,9 @@ class Server:
         if path == "/metrics":
             used = self.used.pop(0) if len(self.used) > 1 else self.used[0]
             name = "apiserver_encryption_config_controller_last_config_info"
-            return SimpleNamespace(data=f'# TYPE {name} gauge\n{name}{{apiserver_id_hash="sha256:9",hash="sha256:{used}"}} 1\n'.encode())
+            return SimpleNamespace(
+                data=f'# TYPE {name} gauge\n{name}{{apiserver_id_hash="sha256:9",hash="sha256:{used}"}} 1\n'.encode()
+            )
         if method == "PUT":
             if self.refuses:
                 error = RuntimeError(f"HTTP {self.refuses} S3CRET")
@@ -50,8 +52,13 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Server:
 def test_each_secret_is_written_as_it_is(server: Server, run_module: RunModule) -> None:
     result = run_module(secrets_rewritten.main, ARGUMENTS)
     assert result["changed"] and result["written"] == 2 and "UzNDUkVU" not in json.dumps(result)
-    assert [path for path, _query, _body in server.written] == [f"/api/v1/namespaces/a/secrets/{name}" for name in ("x", "y")]
-    assert all(body["data"] == {"k": "UzNDUkVU"} and body["metadata"]["resourceVersion"] == "7" for _path, _query, body in server.written)
+    assert [path for path, _query, _body in server.written] == [
+        f"/api/v1/namespaces/a/secrets/{name}" for name in ("x", "y")
+    ]
+    assert all(
+        body["data"] == {"k": "UzNDUkVU"} and body["metadata"]["resourceVersion"] == "7"
+        for _path, _query, body in server.written
+    )
 
 
 def test_nothing_is_written_before_the_new_keys_are_in_use(server: Server, run_module: RunModule) -> None:
@@ -74,7 +81,9 @@ def test_a_dry_run_waits_for_nothing_and_writes_nothing(server: Server, run_modu
 
 
 @pytest.mark.parametrize(("status", "fails"), [(404, False), (409, False), (500, True)])
-def test_what_somebody_else_changes_meanwhile_is_theirs(server: Server, run_module: RunModule, status: int, fails: bool) -> None:
+def test_what_somebody_else_changes_meanwhile_is_theirs(
+    server: Server, run_module: RunModule, status: int, fails: bool
+) -> None:
     server.refuses = status
     result = run_module(secrets_rewritten.main, ARGUMENTS)
     assert bool(result.get("failed")) is fails and "S3CRET" not in json.dumps(result)

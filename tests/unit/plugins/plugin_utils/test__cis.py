@@ -18,7 +18,10 @@ from hypothesis import strategies as st
 STRONG = "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256"
 KUBELET = """
 apiVersion: kubelet.config.k8s.io/v1beta1
-authentication: {anonymous: {enabled: false}, webhook: {enabled: true}, x509: {clientCAFile: /etc/kubernetes/pki/ca.crt}}
+authentication:
+  anonymous: {enabled: false}
+  webhook: {enabled: true}
+  x509: {clientCAFile: /etc/kubernetes/pki/ca.crt}
 authorization: {mode: Webhook}
 rotateCertificates: true
 serverTLSBootstrap: true
@@ -59,9 +62,14 @@ def arguments(**values: str | None) -> list[str]:
 
 def control_plane() -> dict[str, Any]:
     """A hardened one."""
-    modes = {pattern: "0644" if pattern.endswith(".crt") else "0700" if pattern == "/var/lib/etcd" else "0600" for pattern in FILES}
+    modes = {
+        pattern: "0644" if pattern.endswith(".crt") else "0700" if pattern == "/var/lib/etcd" else "0600"
+        for pattern in FILES
+    }
     return {
-        "files": {pattern: {pattern: {"mode": mode, "owner": "root", "group": "root"}} for pattern, mode in modes.items()},
+        "files": {
+            pattern: {pattern: {"mode": mode, "owner": "root", "group": "root"}} for pattern, mode in modes.items()
+        },
         "commands": {
             "kube-apiserver": arguments(**{**dict.fromkeys(SET, "/x"), **API}),
             "kube-controller-manager": arguments(
@@ -98,7 +106,9 @@ def told(facts: Any, accepted: dict[str, str] | None = None) -> dict[str, dict[s
 
 def test_a_hardened_control_plane_fails_nothing_and_says_what_is_accepted() -> None:
     found = told(control_plane())
-    assert {number: item["verdict"] for number, item in found.items()} == dict.fromkeys(("1.2.1", "1.2.9", "1.2.11"), "accepted")
+    assert {number: item["verdict"] for number, item in found.items()} == dict.fromkeys(
+        ("1.2.1", "1.2.9", "1.2.11"), "accepted"
+    )
     assert all(item["reason"] for item in found.values())
 
 
@@ -137,32 +147,62 @@ def said(key: str, value: Any) -> Callable[[dict[str, Any]], None]:
 @pytest.mark.parametrize(
     ("change", "number"),
     [
-        pytest.param(mode("/etc/kubernetes/manifests/etcd.yaml", mode="0644"), "1.1.7-8", id="a manifest that others read"),
+        pytest.param(
+            mode("/etc/kubernetes/manifests/etcd.yaml", mode="0644"), "1.1.7-8", id="a manifest that others read"
+        ),
         pytest.param(mode("/etc/kubernetes/pki/**/*.key", owner="jane"), "1.1.21", id="somebody's key"),
         pytest.param(mode("/var/lib/etcd", mode="nonsense"), "1.1.11-12", id="no mode"),
         pytest.param(flag("kube-apiserver", "--profiling"), "1.2.15", id="profiling as it is by default"),
         pytest.param(flag("kube-apiserver", "--audit-log-maxage=7"), "1.2.17", id="a week of audit"),
-        pytest.param(flag("kube-apiserver", "--authorization-mode=Node,RBAC,AlwaysAllow"), "1.2.6", id="everything is allowed"),
-        pytest.param(flag("kube-apiserver", "--tls-cipher-suites=TLS_RSA_WITH_AES_128_GCM_SHA256"), "1.2.29", id="no forward secrecy"),
+        pytest.param(
+            flag("kube-apiserver", "--authorization-mode=Node,RBAC,AlwaysAllow"), "1.2.6", id="everything is allowed"
+        ),
+        pytest.param(
+            flag("kube-apiserver", "--tls-cipher-suites=TLS_RSA_WITH_AES_128_GCM_SHA256"),
+            "1.2.29",
+            id="no forward secrecy",
+        ),
         pytest.param(flag("kube-apiserver", "--tls-cipher-suites"), "1.2.29", id="ciphers as Go has them"),
         pytest.param(flag("kube-apiserver", "--encryption-provider-config"), ("1.2.27", "1.2.28"), id="plain in etcd"),
-        pytest.param(said("encryption", [{"resources": ["secrets"], "providers": ["identity", "aescbc"]}]), "1.2.28", id="plain first"),
-        pytest.param(said("encryption", [{"resources": ["configmaps"], "providers": ["aescbc"]}]), "1.2.28", id="Secrets are left out"),
-        pytest.param(flag("kube-apiserver", "--authentication-config"), "1.2.1", id="everybody without a name"),
-        pytest.param(said("authentication", "anonymous: {enabled: true}"), "1.2.1", id="no limit of those without a name"),
         pytest.param(
-            said("authentication", "anonymous: {enabled: true, conditions: [{path: /livez}, {path: /api}]}"), "1.2.1", id="a wide limit"
+            said("encryption", [{"resources": ["secrets"], "providers": ["identity", "aescbc"]}]),
+            "1.2.28",
+            id="plain first",
         ),
-        pytest.param(said("authentication", "kind: AuthenticationConfiguration"), "1.2.1", id="a configuration without a word of it"),
+        pytest.param(
+            said("encryption", [{"resources": ["configmaps"], "providers": ["aescbc"]}]),
+            "1.2.28",
+            id="Secrets are left out",
+        ),
+        pytest.param(flag("kube-apiserver", "--authentication-config"), "1.2.1", id="everybody without a name"),
+        pytest.param(
+            said("authentication", "anonymous: {enabled: true}"), "1.2.1", id="no limit of those without a name"
+        ),
+        pytest.param(
+            said("authentication", "anonymous: {enabled: true, conditions: [{path: /livez}, {path: /api}]}"),
+            "1.2.1",
+            id="a wide limit",
+        ),
+        pytest.param(
+            said("authentication", "kind: AuthenticationConfiguration"),
+            "1.2.1",
+            id="a configuration without a word of it",
+        ),
         pytest.param(flag("etcd", "--client-cert-auth=false"), "2.2", id="etcd for everybody"),
-        pytest.param(flag("etcd", "--trusted-ca-file=/etc/kubernetes/pki/ca.crt"), "2.7", id="etcd and the cluster's CA"),
+        pytest.param(
+            flag("etcd", "--trusted-ca-file=/etc/kubernetes/pki/ca.crt"), "2.7", id="etcd and the cluster's CA"
+        ),
         pytest.param(flag("kube-scheduler", "--bind-address=0.0.0.0"), "1.4.2", id="a scheduler for everybody"),
-        pytest.param(kubelet("authentication: {anonymous: {enabled: true}}"), "4.2.1", id="laid over what the cluster has"),
+        pytest.param(
+            kubelet("authentication: {anonymous: {enabled: true}}"), "4.2.1", id="laid over what the cluster has"
+        ),
         pytest.param(kubelet("readOnlyPort: 10255"), "4.2.4", id="a port without a login"),
         pytest.param(kubelet("tlsCipherSuites: []"), "4.2.12", id="no ciphers"),
         pytest.param(kubelet("podPidsLimit: -1"), "4.2.13", id="no limit"),
         pytest.param(kubelet("serverTLSBootstrap: false"), ("4.2.9", "4.2.11"), id="a certificate of its own making"),
-        pytest.param(kubelet("serverTLSBootstrap: false\ntlsCertFile: /x"), "4.2.11", id="a certificate that nobody renews"),
+        pytest.param(
+            kubelet("serverTLSBootstrap: false\ntlsCertFile: /x"), "4.2.11", id="a certificate that nobody renews"
+        ),
         pytest.param(flag("kubelet", "--anonymous-auth"), (), id="an argument that is not there"),
         pytest.param(flag("kubelet", "--anonymous-auth=true"), "4.2.1", id="an argument wins over the configuration"),
         pytest.param(flag("kubelet", "--read-only-port=10255"), "4.2.4", id="a port by an argument"),
@@ -216,7 +256,9 @@ def test_what_is_not_set_is_judged_by_what_the_program_does_then(program: str, a
 
 def test_modes_in_a_file_that_is_not_read_are_neither_good_nor_bad() -> None:
     facts = control_plane()
-    facts["commands"]["kube-apiserver"] = [one for one in facts["commands"]["kube-apiserver"] if "authorization-mode" not in one]
+    facts["commands"]["kube-apiserver"] = [
+        one for one in facts["commands"]["kube-apiserver"] if "authorization-mode" not in one
+    ]
     facts["commands"]["kube-apiserver"].append("--authorization-config=/a")
     assert {told(facts)[number]["verdict"] for number in ("1.2.6", "1.2.7", "1.2.8")} == {"not read"}
 
@@ -267,12 +309,16 @@ def test_the_page_says_of_every_item_that_is_accepted_why(repository: Path) -> N
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
 )
 
 
 @given(
-    st.fixed_dictionaries({}, optional=dict.fromkeys(("files", "commands", "kubelet_config", "authentication", "encryption"), JSON)) | JSON
+    st.fixed_dictionaries(
+        {}, optional=dict.fromkeys(("files", "commands", "kubelet_config", "authentication", "encryption"), JSON)
+    )
+    | JSON
 )
 def test_whatever_a_host_says(facts: Any) -> None:
     found = cis_verdicts({"h": facts}, ["h"])
@@ -282,7 +328,10 @@ def test_whatever_a_host_says(facts: Any) -> None:
 @given(JSON, st.text() | JSON)
 def test_whatever_its_api_server_reads(encryption: Any, authentication: Any) -> None:
     facts = {**control_plane(), "encryption": encryption, "authentication": authentication}
-    assert {item["verdict"] for item in cis_verdicts({"h": facts}, ["h"]) if item["number"] in ("1.2.1", "1.2.28")} <= {"fail", "not read"}
+    assert {item["verdict"] for item in cis_verdicts({"h": facts}, ["h"]) if item["number"] in ("1.2.1", "1.2.28")} <= {
+        "fail",
+        "not read",
+    }
 
 
 @given(st.text())
@@ -295,5 +344,7 @@ def test_lines_tell_what_is_alike_once_and_failures_first() -> None:
     bad = copy.deepcopy(control_plane())
     mode("/etc/kubernetes/kubelet.conf", mode="0666\x1b[2J")(bad)
     lines = cis_lines(cis_verdicts({"a": bad, "b": bad, "c": control_plane()}, []))
-    assert lines[0].startswith("fail: 4.1.5-6 kubeconfig of the kubelet, on a, b: found 0666") and "\x1b" not in lines[0]
+    assert (
+        lines[0].startswith("fail: 4.1.5-6 kubeconfig of the kubelet, on a, b: found 0666") and "\x1b" not in lines[0]
+    )
     assert lines[-1].endswith("0 accepted, 0 not read, 2 fail")

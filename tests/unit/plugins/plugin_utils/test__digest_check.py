@@ -58,7 +58,9 @@ def test_the_digests_that_are_there(registry: Registry) -> None:
     told = look(registry, digests)
     assert wrong(told) == []
     assert {image.reference for image in told.images} == {PROXY, PAUSE, f"{ENGINE}@{digests[ENGINE]}"}
-    assert "registry.dagger.io/engine/manifests/v1" not in registry.images(), "what is pulled by its digest is asked for by that"
+    assert "registry.dagger.io/engine/manifests/v1" not in registry.images(), (
+        "what is pulled by its digest is asked for by that"
+    )
     assert registry.images().count("registry.k8s.io/kube-proxy/manifests/v1.30.0") == 1
 
 
@@ -84,7 +86,10 @@ def test_a_digest_that_cannot_be_had_is_not_the_right_one(registry: Registry) ->
     registry.login = "Basic"
     told = {finding.code: finding for finding in wrong(look(registry, {PROXY: OTHER}))}
     assert sorted(told) == ["image_digest_differs", "registry_access_denied"]
-    assert told["image_digest_differs"].found == f"HTTP 401 at {registry.url}/v2/registry.k8s.io/kube-proxy/manifests/v1.30.0"
+    assert (
+        told["image_digest_differs"].found
+        == f"HTTP 401 at {registry.url}/v2/registry.k8s.io/kube-proxy/manifests/v1.30.0"
+    )
 
 
 def test_upstream_is_asked_where_no_mirror_stands_in(registry: Registry) -> None:
@@ -94,7 +99,9 @@ def test_upstream_is_asked_where_no_mirror_stands_in(registry: Registry) -> None
 
     def ask(digests: dict[str, str]) -> list[Finding]:
         host = Host("runner", {}, ALL, PAUSE)
-        return wrong(_image_check.look([host], values(digests, registry.address), Cluster("1.30.0", False), {}, digests, True))
+        return wrong(
+            _image_check.look([host], values(digests, registry.address), Cluster("1.30.0", False), {}, digests, True)
+        )
 
     assert ask({}) == [] and registry.asked == []
     assert ask({proxy: found, ENGINE: OTHER}) == [] and registry.images() == ["kube-proxy/manifests/v1.30.0"]
@@ -134,7 +141,9 @@ def test_images_by_tag(registry: Registry) -> None:
     assert finding.found == f"1 of 3 images are whatever their registry has behind the tag: {PAUSE}"
     assert told(digests, sandbox=f"{PAUSE}@{OTHER}") == []
     (finding,) = told(digests, ask=False, sandbox=f"{PAUSE}@{OTHER}")
-    assert finding.found.startswith("1 of 3 ") and finding.found.endswith(f": {PROXY}"), "its digest is stated, and nobody compares it"
+    assert finding.found.startswith("1 of 3 ") and finding.found.endswith(f": {PROXY}"), (
+        "its digest is stated, and nobody compares it"
+    )
 
 
 def test_a_chart_whose_images_nobody_knows(registry: Registry) -> None:
@@ -149,14 +158,20 @@ def test_a_chart_whose_images_nobody_knows(registry: Registry) -> None:
     told = _image_check.look([], given, Cluster("", False), {}, {}, True)
     assert told.unknown == ["pod_network_chart"]
     (finding,) = _digest_check.by_tag(told.images, {}, True, told.unknown)
-    assert "2 of 2" in finding.found and finding.found.endswith("; of pod_network_chart it is not known which there are")
+    assert "2 of 2" in finding.found and finding.found.endswith(
+        "; of pod_network_chart it is not known which there are"
+    )
 
 
 def test_the_mapping_of_what_is_there(registry: Registry) -> None:
     """Of what has a digest too: what its tag has now. A second fleet reads what the first wrote."""
     digests = {image: registry.tags(image, f"the manifest of {image}") for image in (PROXY, PAUSE, ENGINE)}
     hosts = [Host("runner", registry.mirror, ALL, f"{PAUSE}@{OTHER}")]
-    images = [Image(PROXY, "x", by_tag=True), Image(f"{ENGINE}@{OTHER}", "x"), Image(f"registry.dagger.io/engine@{OTHER}", "no tag")]
+    images = [
+        Image(PROXY, "x", by_tag=True),
+        Image(f"{ENGINE}@{OTHER}", "x"),
+        Image(f"registry.dagger.io/engine@{OTHER}", "no tag"),
+    ]
     text, problems = _digest_check.mapping(_digest_check.behind_tags(hosts, images, registry.mirror))
     assert yaml.safe_load(text) == {"fleet_image_digests": digests} and problems == {}
     assert _digest_check.missing("f", problems) == []
@@ -192,7 +207,9 @@ def test_nobody_answers() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         nobody = {"registry": f"127.0.0.1:{unused.getsockname()[1]}", "registry_plain_http": True}
-    _text, problems = _digest_check.mapping(_digest_check.behind_tags([Host("a", nobody, ALL)], [Image(PROXY, "x")], nobody))
+    _text, problems = _digest_check.mapping(
+        _digest_check.behind_tags([Host("a", nobody, ALL)], [Image(PROXY, "x")], nobody)
+    )
     assert "Connection refused" in problems[PROXY]
 
 

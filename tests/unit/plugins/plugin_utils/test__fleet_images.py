@@ -1,4 +1,6 @@
-"""The list of what a fleet pulls, against tables. tests/unit/roles/test_fleet_images.py holds it against the roles and the lab."""
+"""The list of what a fleet pulls, against tables. tests/unit/roles/test_fleet_images.py holds it against the roles and
+the lab.
+"""
 
 from __future__ import annotations
 
@@ -32,16 +34,24 @@ def kubeadm(config: dict[str, Any], version: str = VERSION, initialises: bool = 
     ("config", "expected"),
     [
         pytest.param({}, {*STATIC, PROXY, DNS, ETCD, PAUSE}, id="as it is"),
-        pytest.param({"proxy": {"disabled": True}, "dns": {"disabled": True}}, {*STATIC, ETCD, PAUSE}, id="without addons"),
-        pytest.param({"etcd": {"external": {"endpoints": ["https://e:2379"]}}}, {*STATIC, PROXY, DNS, PAUSE}, id="etcd elsewhere"),
         pytest.param(
-            {"etcd": {"local": {"imageRepository": "r.example.org", "imageTag": "3.7"}}, "dns": {"imageRepository": "r.example.org/d"}},
+            {"proxy": {"disabled": True}, "dns": {"disabled": True}}, {*STATIC, ETCD, PAUSE}, id="without addons"
+        ),
+        pytest.param(
+            {"etcd": {"external": {"endpoints": ["https://e:2379"]}}}, {*STATIC, PROXY, DNS, PAUSE}, id="etcd elsewhere"
+        ),
+        pytest.param(
+            {
+                "etcd": {"local": {"imageRepository": "r.example.org", "imageTag": "3.7"}},
+                "dns": {"imageRepository": "r.example.org/d"},
+            },
             {*STATIC, PROXY, PAUSE, "r.example.org/etcd:3.7", f"r.example.org/d/coredns:v{PINS['coredns']}"},
             id="parts of a site",
         ),
         pytest.param(
             {"imageRepository": "r.example.org/k", "dns": {"imageTag": "v9"}},
-            {item.replace("registry.k8s.io", "r.example.org/k") for item in (*STATIC, PROXY, ETCD, PAUSE)} | {"r.example.org/k/coredns:v9"},
+            {item.replace("registry.k8s.io", "r.example.org/k") for item in (*STATIC, PROXY, ETCD, PAUSE)}
+            | {"r.example.org/k/coredns:v9"},
             id="all of a site",
         ),
     ],
@@ -76,7 +86,8 @@ def test_where_dns_runs(selector: dict[str, str], pools: set[str] | None) -> Non
 
 
 @pytest.mark.parametrize(
-    ("stated", "version"), [("v1.36.6", "1.36.6"), ("1.36.6", "1.36.6"), ("v1.37.0-rc.0", "1.37.0-rc.0"), ("stable-1", ""), (None, "")]
+    ("stated", "version"),
+    [("v1.36.6", "1.36.6"), ("1.36.6", "1.36.6"), ("v1.37.0-rc.0", "1.37.0-rc.0"), ("stable-1", ""), (None, "")],
 )
 def test_the_version_of_the_control_plane(stated: str | None, version: str) -> None:
     assert _fleet_images.kubernetes_version({_fleet_images.CLUSTER: {"kubernetesVersion": stated}}) == version
@@ -154,9 +165,17 @@ CHARTS: dict[str, Any] = {
 
 def test_charts_with_the_user_s_values_over_the_role_s() -> None:
     found = _fleet_images.charts(CHARTS)
-    assert [chart.role for chart in found] == [chart.name for chart in found] == ["pod_network", "cert_manager", "runner_controller"]
+    assert (
+        [chart.role for chart in found]
+        == [chart.name for chart in found]
+        == ["pod_network", "cert_manager", "runner_controller"]
+    )
     assert found[0].values == {"image": {"tag": "b", "pullPolicy": "Always"}}
-    assert (found[0].address, found[0].mirror, found[0].helm) == ("https://example.org/pod_network.tgz", {"url": "http://m"}, "helm")
+    assert (found[0].address, found[0].mirror, found[0].helm) == (
+        "https://example.org/pod_network.tgz",
+        {"url": "http://m"},
+        "helm",
+    )
     assert RELEASE["values"] == {"image": {"tag": "a", "pullPolicy": "Always"}}
 
 

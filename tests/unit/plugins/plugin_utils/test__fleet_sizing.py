@@ -13,7 +13,10 @@ GIB = 1024**3
 VALUES: dict[str, Any] = {
     "dagger_engine_cpu": "500m",
     "dagger_engine_memory": "4Gi",
-    "dagger_engine_pools": [{"name": "runner", "group": "r", "engine": True}, {"name": "big", "group": "b", "engine": {}}],
+    "dagger_engine_pools": [
+        {"name": "runner", "group": "r", "engine": True},
+        {"name": "big", "group": "b", "engine": {}},
+    ],
     "dagger_engine_versions": ["0.21.8"],
     "kubernetes_host_eviction_hard": {"memory.available": "500Mi", "nodefs.available": "10%"},
     "kubernetes_host_kube_reserved": {"cpu": "250m", "memory": "512Mi"},
@@ -48,7 +51,9 @@ def test_a_pool_may_have_engines_of_its_own() -> None:
 
 
 def test_memory_that_nobody_stated_is_what_an_engine_gets_at_least() -> None:
-    plan = _fleet_sizing.node_plan({**VALUES, "dagger_engine_memory": "", "dagger_engine_versions": ["0.21.8", "1.0.0"]}, "runner", 1)
+    plan = _fleet_sizing.node_plan(
+        {**VALUES, "dagger_engine_memory": "", "dagger_engine_versions": ["0.21.8", "1.0.0"]}, "runner", 1
+    )
     assert plan.engine == Resources(1000, 2 * LEAST + OVERHEAD)
 
 
@@ -85,4 +90,8 @@ def test_nonsense_is_told_with_its_variable(name: str, value: Any, told: str) ->
 def test_pool_of_a_host() -> None:
     pools = [{"name": "support", "group": "s"}, {"name": "runner", "group": "r", "engine": True}]
     groups = {"s": ["s1"], "r": ["r1", "r2"], "c": ["c1"]}
-    assert [_fleet_sizing.pool_of(host, groups, pools) for host in ("s1", "r2", "c1")] == [("support", 1), ("runner", 2), ("", 1)]
+    assert [_fleet_sizing.pool_of(host, groups, pools) for host in ("s1", "r2", "c1")] == [
+        ("support", 1),
+        ("runner", 2),
+        ("", 1),
+    ]

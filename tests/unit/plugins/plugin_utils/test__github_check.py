@@ -106,18 +106,33 @@ def test_one_question_for_each_owner_and_version() -> None:
         pytest.param(None, None, False, "", "", id="no date is set"),
         pytest.param(40, 300, False, "runner_days_left", "GitHub gives jobs to it for 40 days more", id="time enough"),
         pytest.param(14, 300, False, "runner_days_left", "GitHub gives jobs to it for 14 days more", id="just enough"),
-        pytest.param(13, 300, False, "runner_deprecates_soon", "GitHub gives jobs to it for 13 days more", id="little time"),
+        pytest.param(
+            13, 300, False, "runner_deprecates_soon", "GitHub gives jobs to it for 13 days more", id="little time"
+        ),
         pytest.param(1, 300, True, "runner_deprecates_soon", "GitHub gives jobs to it for 1 day more", id="a day"),
         pytest.param(-1, 300, False, "runner_deprecated", "GitHub gives no job to it, for 1 day", id="passed"),
-        pytest.param(-30, 300, True, "runner_updates_itself", "GitHub gives no job to it, for 30 days: each runner updates", id="updates"),
-        pytest.param(-60, -2, True, "runner_deprecated", "GitHub registers none of it, for 2 days", id="not even registered"),
+        pytest.param(
+            -30,
+            300,
+            True,
+            "runner_updates_itself",
+            "GitHub gives no job to it, for 30 days: each runner updates",
+            id="updates",
+        ),
+        pytest.param(
+            -60, -2, True, "runner_deprecated", "GitHub registers none of it, for 2 days", id="not even registered"
+        ),
     ],
 )
 def test_dates(runtime: int | None, registration: int | None, updates: bool, code: str, found: str) -> None:
     def date(days: int | None) -> str | None:
         return None if days is None else (NOW + timedelta(days=days)).isoformat().replace("+00:00", "Z")
 
-    body = {"runner_version": "2.335.1", "runtime_deprecates_at": date(runtime), "registration_deprecates_at": date(registration)}
+    body = {
+        "runner_version": "2.335.1",
+        "runtime_deprecates_at": date(runtime),
+        "registration_deprecates_at": date(registration),
+    }
     told = github.judge(Question("orgs/x", "2.335.1", updates), Reply(200, body), PUBLIC, NOW)
     assert codes(told) == ([code] if code else [])
     assert not told or (told[0].subject == "runner 2.335.1" and told[0].found.startswith(found))
@@ -130,9 +145,9 @@ def test_dates_of_a_version_that_nobody_knows_are_not_told() -> None:
 
 @pytest.mark.parametrize("date", ["soon", 12, ["2026"]])
 def test_an_answer_without_dates_is_told(date: Any) -> None:
-    assert codes(github.judge(Question("orgs/x", "2.335.1"), Reply(200, {"runtime_deprecates_at": date}), PUBLIC, NOW)) == [
-        "github_dates_unknown"
-    ]
+    assert codes(
+        github.judge(Question("orgs/x", "2.335.1"), Reply(200, {"runtime_deprecates_at": date}), PUBLIC, NOW)
+    ) == ["github_dates_unknown"]
 
 
 @pytest.mark.parametrize(
@@ -143,7 +158,13 @@ def test_an_answer_without_dates_is_told(date: Any) -> None:
         pytest.param(Reply(403, {}, limited=True), PUBLIC, "github_dates_unknown", "info", id="403, too many"),
         pytest.param(Reply(429, {}, limited=True), PUBLIC, "github_dates_unknown", "info", id="429"),
         pytest.param(Reply(404, {}), PUBLIC, "github_owner_unknown", "warning", id="404 of GitHub"),
-        pytest.param(Reply(404, {}), "https://api.example.ghe.com", "github_owner_unknown", "warning", id="404 of GitHub with residency"),
+        pytest.param(
+            Reply(404, {}),
+            "https://api.example.ghe.com",
+            "github_owner_unknown",
+            "warning",
+            id="404 of GitHub with residency",
+        ),
         pytest.param(Reply(404, {}), SERVER, "github_dates_unknown", "info", id="404 of an older server"),
         pytest.param(Reply(301, {}), PUBLIC, "github_unreachable", "warning", id="301"),
         pytest.param(Reply(502, {}), PUBLIC, "github_unreachable", "warning", id="502"),
@@ -162,13 +183,19 @@ def test_an_answer_that_is_none(reply: Reply, base: str, code: str, severity: st
         pytest.param({"token": f"{CANARY}\n"}, ".token", id="a line break"),
         pytest.param({"token": f"{CANARY} x"}, ".token", id="two words"),
         pytest.param({"token": f"{CANARY}\u20ac"}, ".token", id="no ASCII"),
-        pytest.param({"app_id": "my app", "installation_id": "2", "private_key": CANARY}, ".app_id", id="a name for the App"),
         pytest.param(
-            {"app_id": "1", "installation_id": "\u0662", "private_key": CANARY}, ".installation_id", id="digits of another script"
+            {"app_id": "my app", "installation_id": "2", "private_key": CANARY}, ".app_id", id="a name for the App"
+        ),
+        pytest.param(
+            {"app_id": "1", "installation_id": "\u0662", "private_key": CANARY},
+            ".installation_id",
+            id="digits of another script",
         ),
         pytest.param({"app_id": "1", "installation_id": "2", "private_key": CANARY}, ".private_key", id="no key"),
         pytest.param(
-            {"app_id": 1, "installation_id": 2, "private_key": pem(ec.generate_private_key(ec.SECP256R1()))}, ".private_key", id="of EC"
+            {"app_id": 1, "installation_id": 2, "private_key": pem(ec.generate_private_key(ec.SECP256R1()))},
+            ".private_key",
+            id="of EC",
         ),
     ],
 )
@@ -226,7 +253,9 @@ def site() -> Iterator[Site]:
 
 
 def ask(site: Site, auth: Any = None, pools: Any = None) -> list[Finding]:
-    return _github_check.github_findings(site.url, auth or {"token": CANARY}, POOLS if pools is None else pools, STOCK, True)
+    return _github_check.github_findings(
+        site.url, auth or {"token": CANARY}, POOLS if pools is None else pools, STOCK, True
+    )
 
 
 def test_a_token_is_sent_in_the_header_and_told_nowhere(site: Site, capfd: pytest.CaptureFixture[str]) -> None:
@@ -284,8 +313,13 @@ def test_each_owner_once_and_a_date_once(site: Site) -> None:
         pytest.param((200, b"<html>"), {}, [], id="no answer"),
     ],
 )
-def test_a_repository_in_which_anybody_may_propose_a_job(site: Site, answer: Any, entry: dict[str, Any], told: list[str]) -> None:
-    site.answers[PATH], site.answers[REPOSITORY] = (200, {"runtime_deprecates_at": None, "registration_deprecates_at": None}), answer
+def test_a_repository_in_which_anybody_may_propose_a_job(
+    site: Site, answer: Any, entry: dict[str, Any], told: list[str]
+) -> None:
+    site.answers[PATH], site.answers[REPOSITORY] = (
+        (200, {"runtime_deprecates_at": None, "registration_deprecates_at": None}),
+        answer,
+    )
     found = ask(site, pools=[{**POOLS[0], **entry}])
     assert codes(found) == told
     assert all(finding.severity == "warning" and "repos/example-org/app" in finding.subject for finding in found)
@@ -306,12 +340,15 @@ def test_who_does_not_answer_is_waited_for_once(monkeypatch: pytest.MonkeyPatch)
         pools = [{"name": str(number), "repository": f"example-org/app{number}"} for number in range(50)]
         started = datetime.now(UTC)
         url = f"http://127.0.0.1:{server.getsockname()[1]}"
-        assert codes(_github_check.github_findings(url, {"token": CANARY}, pools, STOCK, True)) == ["github_unreachable"]
+        assert codes(_github_check.github_findings(url, {"token": CANARY}, pools, STOCK, True)) == [
+            "github_unreachable"
+        ]
         assert datetime.now(UTC) - started < timedelta(seconds=2)
 
 
 @pytest.mark.parametrize(
-    ("auth", "pools"), [({"secret": "github-app"}, POOLS), ({"token": CANARY}, []), ({"token": CANARY}, None), ({"token": CANARY}, "x")]
+    ("auth", "pools"),
+    [({"secret": "github-app"}, POOLS), ({"token": CANARY}, []), ({"token": CANARY}, None), ({"token": CANARY}, "x")],
 )
 def test_nobody_is_asked_without_a_credential_or_an_owner(site: Site, auth: Any, pools: Any) -> None:
     assert _github_check.github_findings(site.url, auth, pools, STOCK, True) == []
@@ -345,14 +382,18 @@ def test_an_app_signs_and_asks_with_the_token_of_its_installation(site: Site, ke
         (500, {}, "github_unreachable", "runner_controller_github_url"),
     ],
 )
-def test_an_app_that_gets_no_token(site: Site, key: rsa.RSAPrivateKey, status: int, body: Any, code: str, subject: str) -> None:
+def test_an_app_that_gets_no_token(
+    site: Site, key: rsa.RSAPrivateKey, status: int, body: Any, code: str, subject: str
+) -> None:
     site.answers["/api/v3/app/installations/2/access_tokens"] = (status, body)
     (told,) = ask(site, {"app_id": "1", "installation_id": "2", "private_key": pem(key)})
     assert told.code == code and told.subject.split()[0] == subject
     assert len(site.asked) == 1
 
 
-def test_an_app_without_the_package_that_signs(site: Site, key: rsa.RSAPrivateKey, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_app_without_the_package_that_signs(
+    site: Site, key: rsa.RSAPrivateKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
     really = builtins.__import__
 
     def without(name: str, *arguments: Any, **more: Any) -> Any:

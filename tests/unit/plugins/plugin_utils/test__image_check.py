@@ -1,4 +1,6 @@
-"""Charts and images behind a mirror: what is asked of whom, and what is told. The mirror and its registry are on loopback."""
+"""Charts and images behind a mirror: what is asked of whom, and what is told. The mirror and its registry are on
+loopback.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,8 @@ class Site:
             "#!/bin/sh\n"
             f'echo "$*" >> {folder}/commands\n'
             'case "$1" in\n'
-            f'pull) [ -e {folder}/no-pull ] && {{ cat {folder}/no-pull >&2; exit 1; }}; cp {folder}/cert-manager.tgz "$6" ;;\n'
+            f"pull) [ -e {folder}/no-pull ] && {{ cat {folder}/no-pull >&2; exit 1; }}; cp {folder}/cert-manager.tgz "
+            '"$6" ;;\n'
             f'template) cat > "{folder}/values-$2"; cat "{folder}/manifest-$2" ;;\n'
             "esac\n"
         )
@@ -70,11 +73,21 @@ class Site:
             "pod_network_chart": HTTP,
             "pod_network_version": "1.0.0",
             "pod_network_values": {"password": "c4n4ry"},
-            "__pod_network_release": {"name": "flannel", "namespace": "kube-flannel", "chart": "flannel", "values": {"a": 1}},
+            "__pod_network_release": {
+                "name": "flannel",
+                "namespace": "kube-flannel",
+                "chart": "flannel",
+                "values": {"a": 1},
+            },
             "cert_manager_chart": OCI,
             "cert_manager_version": "1.0.0",
             "cert_manager_values": {},
-            "__cert_manager_release": {"name": "cert-manager", "namespace": "certs", "chart": "cert-manager", "values": {}},
+            "__cert_manager_release": {
+                "name": "cert-manager",
+                "namespace": "certs",
+                "chart": "cert-manager",
+                "values": {},
+            },
             **{f"{role}_{name}": value for role in _fleet_images.CHARTS for name, value in self.given().items()},
             "dagger_engine_pools": [{"name": "runner", "group": "runner_nodes"}],
             "runner_pools_engine_pools": [{"name": "runner", "group": "runner_nodes"}],
@@ -116,12 +129,26 @@ def codes(findings: list[Finding]) -> list[str]:
 
 
 def test_all_is_there(site: Site) -> None:
-    assert site.look(Cluster("1.36.1", False), **{_fleet_images.CLUSTER: {"proxy": {"disabled": True}, "dns": {"disabled": True}}}) == []
+    assert (
+        site.look(
+            Cluster("1.36.1", False),
+            **{_fleet_images.CLUSTER: {"proxy": {"disabled": True}, "dns": {"disabled": True}}},
+        )
+        == []
+    )
     assert sorted(site.registry.images()) == sorted(site.registry.manifests)
     pull, template, other = site.commands()
-    assert pull.startswith(f"pull oci://{site.registry.address}/quay.io/jetstack/charts/cert-manager --version v1.0.0 --destination ")
-    assert template.startswith("template cert-manager /") and "--namespace certs" in template and "--kube-version v1.36.1" in template
-    assert other.startswith("template flannel /") and "c4n4ry" not in other, "values are not to be seen among the processes"
+    assert pull.startswith(
+        f"pull oci://{site.registry.address}/quay.io/jetstack/charts/cert-manager --version v1.0.0 --destination "
+    )
+    assert (
+        template.startswith("template cert-manager /")
+        and "--namespace certs" in template
+        and "--kube-version v1.36.1" in template
+    )
+    assert other.startswith("template flannel /") and "c4n4ry" not in other, (
+        "values are not to be seen among the processes"
+    )
     assert json.loads((site.folder / "values-flannel").read_text()) == {"a": 1, "password": "c4n4ry"}
 
 
@@ -142,7 +169,9 @@ def test_charts_that_are_missing(site: Site) -> None:
     assert network.hint.endswith("pod_network_chart, pod_network_version or fleet_mirror.url")
     certs = told[f"{OCI}:v1.0.0 (cert_manager_chart, cert_manager_version)"]
     assert certs.found == f"HTTP 404 at {site.registry.url}/v2/quay.io/jetstack/charts/cert-manager/manifests/v1.0.0"
-    assert certs.hint.startswith(f"copy the chart to {site.registry.address}/quay.io/jetstack/charts/cert-manager:v1.0.0, or correct cert_")
+    assert certs.hint.startswith(
+        f"copy the chart to {site.registry.address}/quay.io/jetstack/charts/cert-manager:v1.0.0, or correct cert_"
+    )
     assert site.commands() == []
 
 
@@ -169,14 +198,18 @@ def test_the_sum_of_a_chart(site: Site) -> None:
     (finding,) = site.look(pod_network_mirror=wrong)
     assert (finding.code, finding.subject) == ("mirror_checksum_wrong", f"{site.url}/example.org/flannel.tgz")
     assert (finding.found, finding.expected) == (f"sha256 {right}", f"sha256 {'a' * 64}")
-    assert not [command for command in site.commands() if command.startswith("template flannel")][1:], "nothing is made of a wrong one"
+    assert not [command for command in site.commands() if command.startswith("template flannel")][1:], (
+        "nothing is made of a wrong one"
+    )
     (finding,) = site.look(pod_network_mirror={**site.mirror, "checksums": {HTTP: "abc"}})
     assert finding.code == "mirror_chart_missing" and "64 hexadecimal digits" in finding.found
 
 
 def test_a_chart_without_a_sum_behind_plain_http(site: Site) -> None:
     """The role would refuse it, so it is told before, and not fetched."""
-    told = site.look(pod_network_mirror={**site.mirror, "checksums": {}}, cert_manager_mirror={**site.mirror, "checksums": {}})
+    told = site.look(
+        pod_network_mirror={**site.mirror, "checksums": {}}, cert_manager_mirror={**site.mirror, "checksums": {}}
+    )
     assert codes(told) == ["mirror_checksum_unknown"] * 2
     assert sorted(finding.hint.partition(" to ")[0] for finding in told) == [
         f"set fleet_mirror.checksums['{HTTP}']",
@@ -206,7 +239,12 @@ def test_upstream_is_not_asked(site: Site) -> None:
 def test_without_a_mirror_nobody_is_asked(site: Site) -> None:
     none = {f"{role}_mirror": {} for role in _fleet_images.CHARTS}
     values = site.values(**none)
-    assert _image_check.look([Host("runner", {}, REGISTRIES, PAUSE)], values, Cluster("1.30.0", True), {}, {}, ask=True).findings == []
+    assert (
+        _image_check.look(
+            [Host("runner", {}, REGISTRIES, PAUSE)], values, Cluster("1.30.0", True), {}, {}, ask=True
+        ).findings
+        == []
+    )
     assert (site.asked, site.registry.asked, site.commands()) == ([], [], [])
 
 
@@ -216,7 +254,9 @@ def test_files_alone_behind_the_mirror(site: Site) -> None:
     only = {f"{role}_mirror": files for role in _fleet_images.CHARTS}
     host = Host("runner", {"url": site.url}, REGISTRIES, PAUSE)
     assert _image_check.look([host], site.values(**only), NOBODY, {"url": site.url}, {}, ask=True).findings == []
-    assert [line for line in site.asked if "flannel.tgz" in line] and site.registry.asked == [] and site.commands() == []
+    assert (
+        [line for line in site.asked if "flannel.tgz" in line] and site.registry.asked == [] and site.commands() == []
+    )
 
 
 def test_one_finding_for_a_registry_that_is_down(site: Site) -> None:
@@ -224,7 +264,9 @@ def test_one_finding_for_a_registry_that_is_down(site: Site) -> None:
         unused.bind(("127.0.0.1", 0))
         site.registry.address = f"127.0.0.1:{unused.getsockname()[1]}"
     (finding,) = site.look(Cluster("1.30.0", True))[:1]
-    told = site.look(Cluster(PINS["kubernetes"], True), **{_fleet_images.CLUSTER: {"imageRepository": "registry.k8s.io"}})
+    told = site.look(
+        Cluster(PINS["kubernetes"], True), **{_fleet_images.CLUSTER: {"imageRepository": "registry.k8s.io"}}
+    )
     assert codes(told) == ["registry_unreachable"]
     assert told[0].subject == f"fleet_mirror.registry {site.registry.address}" and "Connection refused" in told[0].found
     assert finding.hint.endswith("if only the nodes reach it, set preflight_mirror_check: none")
@@ -275,7 +317,8 @@ def test_without_helm_what_it_does_not_need_is_asked(site: Site) -> None:
 
 def test_a_password_in_the_address_of_a_chart_is_sent_to_nobody(site: Site) -> None:
     told = site.look(
-        cert_manager_chart="oci://me:c4n4ry@quay.io/jetstack/charts/cert-manager", pod_network_chart="https://me:c4n4ry@example.org/f.tgz"
+        cert_manager_chart="oci://me:c4n4ry@quay.io/jetstack/charts/cert-manager",
+        pod_network_chart="https://me:c4n4ry@example.org/f.tgz",
     )
     assert told == [] and site.asked == [] and site.commands() == []
 

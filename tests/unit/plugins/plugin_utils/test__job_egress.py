@@ -6,7 +6,14 @@ import pytest
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _job_egress
 
 KNOWN = {"mirror.example.org": ["10.0.0.2"], "ghes.example.org": ["10.0.0.3"], "github.com": ["192.0.2.1"]}
-SERVICES = ["https://ghes.example.org/", "mirror.example.org:5000", "http://mirror.example.org", "https://github.com", "", "nowhere"]
+SERVICES = [
+    "https://ghes.example.org/",
+    "mirror.example.org:5000",
+    "http://mirror.example.org",
+    "https://github.com",
+    "",
+    "nowhere",
+]
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,11 @@ def test_files_of_the_architectures_that_hosts_have() -> None:
 
 def test_a_published_sum_is_not_taken_without_tls() -> None:
     (finding,) = [item for item in _mirror_check._files(MIRROR, ["runc"], {"runc": "9.9.9"}, {"amd64"}, True) if item]
-    assert finding.code == "mirror_checksum_unknown" and "9.9.9/runc.sha256sum" in finding.found and "not https" in finding.found
+    assert (
+        finding.code == "mirror_checksum_unknown"
+        and "9.9.9/runc.sha256sum" in finding.found
+        and "not https" in finding.found
+    )
     assert finding.hint.startswith("Set the sum of runc.amd64 in fleet_mirror.checksums")
 
 
@@ -50,7 +54,9 @@ def test_a_published_sum_behind_the_mirror(
 
 def test_other_files_that_the_mirror_names() -> None:
     sums = {"https://example.org/chart.tgz": "sha256:AB", "https://example.org/tool-arm64": "cd"}
-    assert _mirror_check.others({**MIRROR, "checksums": sums}, {}, ["amd64"]) == {"http://192.0.2.9/example.org/chart.tgz": "ab"}
+    assert _mirror_check.others({**MIRROR, "checksums": sums}, {}, ["amd64"]) == {
+        "http://192.0.2.9/example.org/chart.tgz": "ab"
+    }
 
 
 def test_the_memory_survives_and_a_broken_one_costs_only_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,10 +93,15 @@ def test_a_user_without_a_home_has_no_memory(monkeypatch: pytest.MonkeyPatch) ->
             },
             ["fleet_mirror.url http://m/", "fleet_mirror.registry m:5000"],
         ),
-        ({"fleet_mirror": {"url": "https://m"}, "cert_manager_mirror": {"url": "http://m"}}, ["cert_manager_mirror.url http://m"]),
+        (
+            {"fleet_mirror": {"url": "https://m"}, "cert_manager_mirror": {"url": "http://m"}},
+            ["cert_manager_mirror.url http://m"],
+        ),
     ],
 )
 def test_mirrors_without_tls(mirrors: dict[str, Any], subjects: list[str]) -> None:
     told = _mirror_check.plain_http(mirrors)
     assert [finding.subject for finding in told] == subjects
-    assert {finding.code for finding in told} <= {"mirror_plain_http"} and all(finding.severity == "warning" for finding in told)
+    assert {finding.code for finding in told} <= {"mirror_plain_http"} and all(
+        finding.severity == "warning" for finding in told
+    )

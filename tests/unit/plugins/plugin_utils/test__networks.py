@@ -42,7 +42,11 @@ def test_networks(networks: dict[str, str], expected: list[str]) -> None:
     ("survey", "networks", "expected"),
     [
         ({"addresses": ["192.0.2.31"], "networks": [{"cidr": "192.0.2.0/24", "interface": "eth0"}]}, CLUSTER, []),
-        ({"addresses": ["10.244.3.4"]}, CLUSTER, [("network_overlap", "it holds 10.244.3.4, an address of runner-1, runner-2")]),
+        (
+            {"addresses": ["10.244.3.4"]},
+            CLUSTER,
+            [("network_overlap", "it holds 10.244.3.4, an address of runner-1, runner-2")],
+        ),
         (
             {"addresses": ["10.244.3.4"], "networks": [{"cidr": "10.244.3.0/24", "interface": "eth0"}]},
             CLUSTER,
@@ -51,7 +55,12 @@ def test_networks(networks: dict[str, str], expected: list[str]) -> None:
         (
             {"addresses": ["192.0.2.31"], "networks": [{"cidr": "10.100.0.0/16", "interface": "vpn0"}]},
             CLUSTER,
-            [("network_overlap", "it overlaps with 10.100.0.0/16, which is reached through vpn0 of runner-1, runner-2")],
+            [
+                (
+                    "network_overlap",
+                    "it overlaps with 10.100.0.0/16, which is reached through vpn0 of runner-1, runner-2",
+                )
+            ],
         ),
         (
             {"addresses": ["2001:db8::7"]},
@@ -112,10 +121,14 @@ def test_every_ipv4_network_is_judged_by_its_size(address: int, prefix: int, nam
     assert (list(parsed), codes(findings)) == (([f"{name} {text}"], []) if fits else ([], ["network_invalid"]))
 
 
-@pytest.mark.parametrize("text", ["10.244.0.0/16,fd00:10:244::/56", "fd00:10:244::/56,10.244.0.0/16", "fd00:10:244::/56"])
+@pytest.mark.parametrize(
+    "text", ["10.244.0.0/16,fd00:10:244::/56", "fd00:10:244::/56,10.244.0.0/16", "fd00:10:244::/56"]
+)
 def test_a_second_family_and_ipv6_alone_are_refused(text: str) -> None:
     parsed, findings = _networks.parse({"fleet_pod_cidr": text})
-    assert codes(findings) == ["address_family_unsupported"] and all(network.version == 4 for network in parsed.values())
+    assert codes(findings) == ["address_family_unsupported"] and all(
+        network.version == 4 for network in parsed.values()
+    )
 
 
 @pytest.mark.parametrize(
@@ -125,9 +138,24 @@ def test_a_second_family_and_ipv6_alone_are_refused(text: str) -> None:
         ("172.20.0.0/24", {}, 2, ["pod_network_too_small"]),
         ("10.244.0.0/16", {}, 256, []),
         ("10.244.0.0/16", {}, 257, ["pod_network_too_small"]),
-        ("10.244.0.0/16", {"controllerManager": {"extraArgs": [{"name": "node-cidr-mask-size", "value": "25"}]}}, 257, []),
-        ("172.20.0.0/25", {"controllerManager": {"extraArgs": [{"name": "node-cidr-mask-size-ipv4", "value": 26}]}}, 2, []),
-        ("172.20.0.0/24", {"controllerManager": {"extraArgs": [{"name": "v", "value": "2"}]}}, 2, ["pod_network_too_small"]),
+        (
+            "10.244.0.0/16",
+            {"controllerManager": {"extraArgs": [{"name": "node-cidr-mask-size", "value": "25"}]}},
+            257,
+            [],
+        ),
+        (
+            "172.20.0.0/25",
+            {"controllerManager": {"extraArgs": [{"name": "node-cidr-mask-size-ipv4", "value": 26}]}},
+            2,
+            [],
+        ),
+        (
+            "172.20.0.0/24",
+            {"controllerManager": {"extraArgs": [{"name": "v", "value": "2"}]}},
+            2,
+            ["pod_network_too_small"],
+        ),
         ("172.20.0.0/24", {"controllerManager": {"extraArgs": {"node-cidr-mask-size": "25"}}}, 1, []),
         ("172.20.0.0/24", "no config", 1, []),
     ],
@@ -139,7 +167,9 @@ def test_every_node_finds_a_share_of_the_pod_network(pods: str, config: Any, nod
 
 
 @pytest.mark.parametrize("interface", ["eth0", "*", "cni0", "flannel.1", "antrea-gw0", "ovn0", "kube-bridge", "vpn0"])
-@pytest.mark.parametrize("cidr", ["10.244.0.0/24", "10.244.137.64/26", "10.244.3.7/32", "10.244.0.0/16", "10.96.0.0/12"])
+@pytest.mark.parametrize(
+    "cidr", ["10.244.0.0/24", "10.244.137.64/26", "10.244.3.7/32", "10.244.0.0/16", "10.96.0.0/12"]
+)
 def test_routes_into_its_networks_are_a_member_s_own(interface: str, cidr: str) -> None:
     parsed, _invalid = _networks.parse(CLUSTER)
     survey = {**APART, "networks": [{"cidr": cidr, "interface": interface}]}
@@ -150,7 +180,9 @@ def test_routes_into_its_networks_are_a_member_s_own(interface: str, cidr: str) 
 def test_only_the_cluster_s_networks_are_a_member_s_own() -> None:
     parsed, _invalid = _networks.parse({**CLUSTER, "preflight_engine_network": "10.87.0.0/16"})
     route = {"networks": [{"cidr": "10.87.3.0/24", "interface": "vpn0"}], "member": True, **APART}
-    assert [finding.subject for finding in _networks.host_findings({"a": route}, parsed)] == ["preflight_engine_network 10.87.0.0/16"]
+    assert [finding.subject for finding in _networks.host_findings({"a": route}, parsed)] == [
+        "preflight_engine_network 10.87.0.0/16"
+    ]
 
 
 @given(st.integers(0, 15), st.booleans())

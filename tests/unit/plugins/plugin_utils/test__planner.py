@@ -12,7 +12,9 @@ from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _plan
 from .test__fleet_sizing import VALUES
 
 POOLS = [{"name": "support", "group": "s"}, {"name": "runner", "group": "r", "engine": True}]
-FLOORS = {kind: (preflight_sizing.MINIMUM[kind], preflight_sizing.RECOMMENDED[kind]) for kind in preflight_sizing.MINIMUM}
+FLOORS = {
+    kind: (preflight_sizing.MINIMUM[kind], preflight_sizing.RECOMMENDED[kind]) for kind in preflight_sizing.MINIMUM
+}
 BIG = {"vcpus": 64, "memory_bytes": "256GB", "drives": [{"name": "nvme0n1", "size_bytes": "3.84TB"}]}
 
 
@@ -29,13 +31,17 @@ def test_a_big_machine_fits_everywhere_and_says_what_runs_out() -> None:
     machine = plan(BIG)
     assert [item["place"] for item in machine["places"] if item["fits"]] == ["support", "runner", "control_plane"]
     runner = place(machine, "runner")
-    # 64 CPUs less 1 reserved and half of one for the engine, at a quarter each; 110 pods less those of the node itself come first.
+    # 64 CPUs less 1 reserved and half of one for the engine, at a quarter each; 110 pods less those of the node itself
+    # come first.
     assert runner["runners"] == [{"name": "medium", "fits": 107, "limited_by": "pods"}]
     assert runner["bottleneck"] == {"of_each": 107, "lacking": {"pods": "1"}}
 
 
 def test_what_is_short_is_told_with_its_amount() -> None:
-    pools = [{"name": "m", "resources": {"requests": {"cpu": 2, "memory": "4Gi"}}}, {"name": "l", "resources": {"requests": {"cpu": 8}}}]
+    pools = [
+        {"name": "m", "resources": {"requests": {"cpu": 2, "memory": "4Gi"}}},
+        {"name": "l", "resources": {"requests": {"cpu": 8}}},
+    ]
     runner = place(plan({**BIG, "vcpus": 24}, runner_pools_pools=pools), "runner")
     assert [item["fits"] for item in runner["runners"]] == [11, 2]
     # 23 CPUs beside reservations and engine carry two of each (20), the third pair lacks 7.

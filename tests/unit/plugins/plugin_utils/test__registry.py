@@ -94,7 +94,10 @@ def test_a_token_that_opens_nothing(registry: Registry) -> None:
         ((500, {}), "HTTP 500 Internal Server Error from {url}/token?x=1, where it sends for a token"),
         ((200, {"other": 1}), "no token from {url}/token?x=1, where it sends for one"),
         ((200, {"token": "a\r\nHost: b"}), "no token from {url}/token?x=1, where it sends for one"),
-        ((200, b"<html>"), "no answer that can be read (JSONDecodeError) at {url}/token?x=1, where it sends for a token"),
+        (
+            (200, b"<html>"),
+            "no answer that can be read (JSONDecodeError) at {url}/token?x=1, where it sends for a token",
+        ),
     ],
 )
 def test_a_token_that_is_none(registry: Registry, token: tuple[int, object], problem: str) -> None:
@@ -108,11 +111,17 @@ def test_a_registry_that_sends_to_a_file(registry: Registry, tmp_path: Path) -> 
     secret.write_text(f'{{"token": "{TOKEN}"}}')
     registry.login, registry.challenge = "Bearer", f'Bearer realm="file://{secret}"'
     reply = ask(registry)
-    assert reply.status == 0 and reply.problem.startswith("it sends to 'file:///") and reply.problem.endswith("no address of http or https")
+    assert (
+        reply.status == 0
+        and reply.problem.startswith("it sends to 'file:///")
+        and reply.problem.endswith("no address of http or https")
+    )
     assert len(registry.asked) == 1
 
 
-def test_no_password_of_the_controller_is_sent(registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_password_of_the_controller_is_sent(
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login me password c4n4ry\n")
     monkeypatch.setenv("NETRC", str(netrc))

@@ -33,7 +33,9 @@ def registry() -> Iterator[Registry]:
         yield there
 
 
-def findings(mirror: dict[str, Any], hosts: list[Host] | None = None, images: Sequence[Image] = IMAGES) -> list[Finding]:
+def findings(
+    mirror: dict[str, Any], hosts: list[Host] | None = None, images: Sequence[Image] = IMAGES
+) -> list[Finding]:
     hosts = [Host("runner", mirror, ALL)] if hosts is None else hosts
     return _registry_check.judge(_registry_check.answers(_registry_check.image_questions(hosts, images, mirror)))
 
@@ -46,7 +48,9 @@ def test_all_is_there(registry: Registry) -> None:
 def test_what_is_missing_is_named_with_all_that_a_person_needs(registry: Registry) -> None:
     registry.manifests.clear()
     told = {finding.subject: finding for finding in findings(registry.mirror)}
-    assert {finding.code for finding in told.values()} == {"mirror_image_missing"} and CODES["mirror_image_missing"] == "error"
+    assert {finding.code for finding in told.values()} == {"mirror_image_missing"} and CODES[
+        "mirror_image_missing"
+    ] == "error"
     assert sorted(told) == [
         f"{RUNNER} (runner_pools_image)",
         f"{ENGINE} (dagger_engine_versions)",
@@ -54,7 +58,10 @@ def test_what_is_missing_is_named_with_all_that_a_person_needs(registry: Registr
     ]
     engine = told[f"{ENGINE} (dagger_engine_versions)"]
     assert engine.found == f"HTTP 404 at {registry.url}/v2/registry.dagger.io/engine/manifests/v1"
-    assert f"copy the image to {registry.address}/{ENGINE}, or correct dagger_engine_versions or fleet_mirror.registry" == engine.hint
+    assert (
+        f"copy the image to {registry.address}/{ENGINE}, or correct dagger_engine_versions or fleet_mirror.registry"
+        == engine.hint
+    )
     assert f"{registry.address}/docker.io/{RUNNER}," in told[f"{RUNNER} (runner_pools_image)"].hint
 
 
@@ -90,7 +97,9 @@ def test_one_finding_for_a_registry_that_does_not_answer(registry: Registry, mon
     (finding,) = findings(registry.mirror, images=many)
     assert time.monotonic() - began < 3, "the rest would wait for the same"
     assert (finding.code, finding.subject) == ("registry_unreachable", f"fleet_mirror.registry {registry.address}")
-    assert finding.found.startswith("timed out, when asked for registry.k8s.io/part:") and finding.found.endswith(" more not asked for")
+    assert finding.found.startswith("timed out, when asked for registry.k8s.io/part:") and finding.found.endswith(
+        " more not asked for"
+    )
     assert finding.hint.endswith("if only the nodes reach it, set preflight_mirror_check: none")
     assert len(registry.asked) <= _registry_check.THREADS
 
@@ -118,7 +127,9 @@ def test_a_registry_that_wants_a_login(registry: Registry, login: str) -> None:
     registry.login, registry.token = login, (401, {})
     (finding,) = findings(registry.mirror)
     assert (finding.code, finding.severity) == ("registry_access_denied", "warning")
-    assert finding.found.startswith("HTTP 401 without a login for ") and all(image in finding.found for image in (PAUSE, ENGINE, RUNNER))
+    assert finding.found.startswith("HTTP 401 without a login for ") and all(
+        image in finding.found for image in (PAUSE, ENGINE, RUNNER)
+    )
 
 
 def test_a_registry_that_gives_anybody_a_token(registry: Registry) -> None:
@@ -141,7 +152,10 @@ def test_registries_that_do_not_answer_at_all(registry: Registry) -> None:
         unused.bind(("127.0.0.1", 0))
         nobody = f"127.0.0.1:{unused.getsockname()[1]}"
     gone = {"registry": f"{nobody}/v2/fleet", "registry_plain_http": True}
-    both = [_registry_check.registry_of(mirror, "cert_manager_mirror", registry.mirror) for mirror in (gone, registry.mirror, gone)]
+    both = [
+        _registry_check.registry_of(mirror, "cert_manager_mirror", registry.mirror)
+        for mirror in (gone, registry.mirror, gone)
+    ]
     down = _registry_check.unreachable(item for item in both if item)
     assert [(item.root, finding.subject) for item, finding in down.items()] == [
         (f"http://{nobody}/v2/", f"cert_manager_mirror.registry {nobody}/v2/fleet")

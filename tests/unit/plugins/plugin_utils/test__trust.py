@@ -34,14 +34,26 @@ A, B = {"name": "a", "repository": "acme/api"}, {"name": "b", "organization": "g
         pytest.param([A, {**A, "name": "web", "repository": "ACME/web"}], [], id="two repositories of one account"),
         pytest.param([A, {"name": "all", "organization": "acme"}], [], id="an account and a repository of it"),
         pytest.param([A, B], [("engine_shared_by_owners", "runner")], id="both in the first pool, which neither names"),
-        pytest.param([{**A, "pool": "runner"}, B], [("engine_shared_by_owners", "runner")], id="one by its name, one by none"),
+        pytest.param(
+            [{**A, "pool": "runner"}, B], [("engine_shared_by_owners", "runner")], id="one by its name, one by none"
+        ),
         pytest.param([A, {**B, "pool": "large"}], [], id="a pool each"),
-        pytest.param([A, {"name": "e", "enterprise": "acme"}], [("engine_shared_by_owners", "runner")], id="an enterprise is another"),
+        pytest.param(
+            [A, {"name": "e", "enterprise": "acme"}],
+            [("engine_shared_by_owners", "runner")],
+            id="an enterprise is another",
+        ),
         pytest.param([A, {"name": "none"}], [], id="an entry without an owner, which is refused elsewhere"),
         pytest.param([{**A, "forks": True}], [], id="forks alone"),
-        pytest.param([A, {**A, "name": "f", "forks": True}], [("forks_share_engine", "runner")], id="forks with others"),
+        pytest.param(
+            [A, {**A, "name": "f", "forks": True}], [("forks_share_engine", "runner")], id="forks with others"
+        ),
         pytest.param([A, {**A, "name": "f", "forks": True, "pool": "large"}], [], id="forks apart"),
-        pytest.param([A, {**B, "forks": True}], [("engine_shared_by_owners", "runner"), ("forks_share_engine", "runner")], id="both"),
+        pytest.param(
+            [A, {**B, "forks": True}],
+            [("engine_shared_by_owners", "runner"), ("forks_share_engine", "runner")],
+            id="both",
+        ),
     ],
 )
 def test_who_shares_an_engine(entries: list[dict[str, Any]], expected: list[tuple[str, str]]) -> None:

@@ -32,7 +32,9 @@ def codes(findings: list[Finding]) -> list[str]:
 def test_the_file_that_ships_is_valid() -> None:
     matrix = _version_matrix.matrix()
     assert matrix is _version_matrix.matrix()
-    assert [len(getattr(matrix, name)) for name in _version_matrix.LISTS] == [len(DOCUMENT[name]) for name in _version_matrix.LISTS]
+    assert [len(getattr(matrix, name)) for name in _version_matrix.LISTS] == [
+        len(DOCUMENT[name]) for name in _version_matrix.LISTS
+    ]
     entries = [entry for name in _version_matrix.LISTS for entry in getattr(matrix, name)]
     assert all(entry.source.startswith("https://") and entry.checked for entry in entries)
 
@@ -64,16 +66,38 @@ def changed(change: Callable[[Any], Any]) -> Any:
         pytest.param(lambda d: d["pairs"].append("x"), "found 'x', expected a dictionary", id="no entry"),
         pytest.param(lambda d: d["pairs"][0].pop("source"), r"pairs\[0\]: .*missing keys: source", id="no source"),
         pytest.param(lambda d: d["pairs"][0].update(work="x"), r"pairs\[0\]: unknown keys: work", id="unknown key"),
-        pytest.param(lambda d: d["pairs"][0].pop("works"), r"pairs\[0\]: expected works, fails or both", id="says nothing"),
-        pytest.param(lambda d: d["pairs"][0].update(works="1.2 to 1.4"), r"pairs\[0\].works: found '1.2 to 1.4'", id="no range"),
-        pytest.param(lambda d: d["pairs"][0].update(works=1.2), r"pairs\[0\].works: found 1.2, expected a range", id="a number"),
-        pytest.param(lambda d: d["pairs"][0].update(works="~=1.2"), r"pairs\[0\].works: found '~=1.2'", id="an operator too many"),
-        pytest.param(lambda d: d["pairs"][0].update(works="==1.2"), r"pairs\[0\].works: found '==1.2'", id="one version only"),
+        pytest.param(
+            lambda d: d["pairs"][0].pop("works"), r"pairs\[0\]: expected works, fails or both", id="says nothing"
+        ),
+        pytest.param(
+            lambda d: d["pairs"][0].update(works="1.2 to 1.4"), r"pairs\[0\].works: found '1.2 to 1.4'", id="no range"
+        ),
+        pytest.param(
+            lambda d: d["pairs"][0].update(works=1.2), r"pairs\[0\].works: found 1.2, expected a range", id="a number"
+        ),
+        pytest.param(
+            lambda d: d["pairs"][0].update(works="~=1.2"), r"pairs\[0\].works: found '~=1.2'", id="an operator too many"
+        ),
+        pytest.param(
+            lambda d: d["pairs"][0].update(works="==1.2"), r"pairs\[0\].works: found '==1.2'", id="one version only"
+        ),
         pytest.param(lambda d: d["pairs"][0].update(source="http://example.org"), "begins with https://", id="source"),
-        pytest.param(lambda d: d["pairs"][0].update(checked="today"), r"pairs\[0\].checked: found 'today', expected date", id="date"),
-        pytest.param(lambda d: d["pairs"][0].update(against="docker"), r"pairs\[0\]: docker is not among the components", id="component"),
+        pytest.param(
+            lambda d: d["pairs"][0].update(checked="today"),
+            r"pairs\[0\].checked: found 'today', expected date",
+            id="date",
+        ),
+        pytest.param(
+            lambda d: d["pairs"][0].update(against="docker"),
+            r"pairs\[0\]: docker is not among the components",
+            id="component",
+        ),
         pytest.param(lambda d: d["engine_features"][0].update(kind="flag"), "expected one of setting, verb", id="kind"),
-        pytest.param(lambda d: d["engine_features"][0].update(until="v0.21"), "an engine version must look like", id="engine version"),
+        pytest.param(
+            lambda d: d["engine_features"][0].update(until="v0.21"),
+            "an engine version must look like",
+            id="engine version",
+        ),
         pytest.param(lambda d: d["engine_cache_schemas"].reverse(), "expected the oldest first", id="order"),
     ],
 )
@@ -108,7 +132,8 @@ def test_the_example_of_the_refused_pair() -> None:
     assert finding.subject == "cert-manager 1.21.1 with Kubernetes 1.37.0"
     assert finding.found == "no release before 1.22 supports Kubernetes 1.37; upstream's list ends at 1.36"
     assert finding.hint == (
-        "Kubernetes 1.33 to 1.36 works with cert-manager 1.21.1; no cert-manager is known to work with Kubernetes 1.37.0. "
+        "Kubernetes 1.33 to 1.36 works with cert-manager 1.21.1; no cert-manager is known to work with Kubernetes "
+        "1.37.0. "
         "See https://cert-manager.io/docs/releases/"
     )
 
@@ -120,28 +145,52 @@ def test_the_example_of_the_refused_pair() -> None:
         pytest.param({"containerd": "2.3.4", "kubernetes": "1.36.3"}, "", id="the other way round"),
         pytest.param({"kubernetes": "1.36.3", "containerd": "2.1.9"}, "version_pair_untested", id="an older line"),
         pytest.param({"kubernetes": "1.35.2", "containerd": "2.3.4"}, "version_pair_untested", id="a newer line"),
-        pytest.param({"kubernetes": "1.34.2", "containerd": "2.1.2"}, "version_pair_untested", id="too old in its line"),
+        pytest.param(
+            {"kubernetes": "1.34.2", "containerd": "2.1.2"}, "version_pair_untested", id="too old in its line"
+        ),
         pytest.param({"kubernetes": "1.34.2", "containerd": "2.1.3"}, "", id="just new enough in its line"),
-        pytest.param({"kubernetes": "1.37.0", "containerd": "2.3.4"}, "version_pair_untested", id="not in the table yet"),
-        pytest.param({"kubernetes": "1.36.3", "containerd": "1.7.33"}, "version_pair_untested", id="containerd 1.7 still starts"),
+        pytest.param(
+            {"kubernetes": "1.37.0", "containerd": "2.3.4"}, "version_pair_untested", id="not in the table yet"
+        ),
+        pytest.param(
+            {"kubernetes": "1.36.3", "containerd": "1.7.33"}, "version_pair_untested", id="containerd 1.7 still starts"
+        ),
         pytest.param({"kubernetes": "1.38.0", "containerd": "1.7.33"}, "version_pair_broken", id="and then no longer"),
         pytest.param({"kubernetes": "1.26.0", "containerd": "1.5.18"}, "version_pair_broken", id="no CRI v1"),
         pytest.param({"containerd": "2.3.4", "runc": "1.4.3"}, "", id="runc"),
         pytest.param({"containerd": "2.3.4", "runc": "1.3.6"}, "version_pair_untested", id="an older runc"),
         pytest.param({"cert_manager": "1.21.1", "kubernetes": "1.36.3"}, "", id="cert-manager's newest"),
-        pytest.param({"cert_manager": "1.21.1", "kubernetes": "1.32.9"}, "version_pair_untested", id="Kubernetes too old for it"),
-        pytest.param({"cert_manager": "1.20.2", "kubernetes": "1.36.3"}, "version_pair_untested", id="one minor too new for it"),
-        pytest.param({"cert_manager": "1.11.5", "kubernetes": "1.36.3"}, "version_pair_untested", id="years too new for it"),
-        pytest.param({"cert_manager": "1.22.0", "kubernetes": "1.37.0"}, "version_pair_untested", id="not released yet"),
-        pytest.param({"cert_manager": "1.21.1", "kubernetes": "1.37.0-rc.1"}, "version_pair_broken", id="a candidate of a refused one"),
+        pytest.param(
+            {"cert_manager": "1.21.1", "kubernetes": "1.32.9"}, "version_pair_untested", id="Kubernetes too old for it"
+        ),
+        pytest.param(
+            {"cert_manager": "1.20.2", "kubernetes": "1.36.3"}, "version_pair_untested", id="one minor too new for it"
+        ),
+        pytest.param(
+            {"cert_manager": "1.11.5", "kubernetes": "1.36.3"}, "version_pair_untested", id="years too new for it"
+        ),
+        pytest.param(
+            {"cert_manager": "1.22.0", "kubernetes": "1.37.0"}, "version_pair_untested", id="not released yet"
+        ),
+        pytest.param(
+            {"cert_manager": "1.21.1", "kubernetes": "1.37.0-rc.1"},
+            "version_pair_broken",
+            id="a candidate of a refused one",
+        ),
         pytest.param({"cert_manager": "v1.21.1", "kubernetes": "v1.36.3"}, "", id="a leading v"),
         pytest.param({"arc_legacy": "0.27.6", "kubernetes": "1.36.3"}, "", id="our own runs"),
         pytest.param({"arc_legacy": "0.27.6", "kubernetes": "1.35.2"}, "version_pair_untested", id="nobody's runs"),
         pytest.param({"arc_legacy": "0.27.6", "cert_manager": "0.16.1"}, "version_pair_broken", id="no v1 of its API"),
         pytest.param({"arc_scale_set": "0.14.2", "kubernetes": "1.35.2"}, "", id="scale sets"),
-        pytest.param({"arc_scale_set": "0.14.2", "kubernetes": "1.36.3"}, "version_pair_untested", id="scale sets, newer"),
+        pytest.param(
+            {"arc_scale_set": "0.14.2", "kubernetes": "1.36.3"}, "version_pair_untested", id="scale sets, newer"
+        ),
         pytest.param({"python_client": "34.1.0", "kubernetes": "1.36.3"}, "", id="an older client"),
-        pytest.param({"python_client": "23.6.0", "kubernetes": "1.36.3"}, "version_pair_broken", id="a client too old for kubernetes.core"),
+        pytest.param(
+            {"python_client": "23.6.0", "kubernetes": "1.36.3"},
+            "version_pair_broken",
+            id="a client too old for kubernetes.core",
+        ),
         pytest.param({"engine": "0.21.8", "kubernetes": "1.99.0"}, "", id="no pair"),
         pytest.param({"cert_manager": "", "kubernetes": "1.37.0"}, "", id="not used"),
         pytest.param({"kubernetes": "1.37.0"}, "", id="alone"),
@@ -155,7 +204,9 @@ def test_pairs(versions: dict[str, str], code: str) -> None:
 
 def test_an_untested_pair_names_what_would_do_on_either_side() -> None:
     (finding,) = _version_matrix.pair_findings({"kubernetes": "1.35.2", "containerd": "2.3.4"})
-    assert "containerd 2.2, 2.1.5 and later of 2.1 or 1.7.28 and later of 1.7 works with Kubernetes 1.35.2" in finding.hint
+    assert (
+        "containerd 2.2, 2.1.5 and later of 2.1 or 1.7.28 and later of 1.7 works with Kubernetes 1.35.2" in finding.hint
+    )
     assert "Kubernetes 1.36 works with containerd 2.3.4" in finding.hint
     (finding,) = _version_matrix.pair_findings({"cert_manager": "1.21.1", "kubernetes": "1.32.9"})
     assert "cert-manager 1.20, 1.19, 1.17 to 1.18, 1.15 to 1.16 or 1.12 works with Kubernetes 1.32.9" in finding.hint
@@ -164,7 +215,9 @@ def test_an_untested_pair_names_what_would_do_on_either_side() -> None:
 def test_a_version_that_upstream_does_not_name_yet() -> None:
     (finding,) = _version_matrix.pair_findings({"kubernetes": "1.37.0", "containerd": "2.3.4"})
     assert finding.found == "nothing is known about Kubernetes 1.37.0 with containerd 2.3.4"
-    assert finding.hint.startswith("no containerd is known to work with Kubernetes 1.37.0; Kubernetes 1.36 works with containerd 2.3.4.")
+    assert finding.hint.startswith(
+        "no containerd is known to work with Kubernetes 1.37.0; Kubernetes 1.36 works with containerd 2.3.4."
+    )
 
 
 def test_an_unknown_component_is_a_mistake_of_the_caller() -> None:
@@ -193,7 +246,9 @@ def test_an_unknown_component_is_a_mistake_of_the_caller() -> None:
         pytest.param({"kernel": "5.8.0"}, "", id="oldest kernel"),
         pytest.param({"kernel": "5.4.0-200-generic"}, "kernel_too_old", id="too old for cgroup v2"),
         pytest.param({"kernel": "5.4.0-200-generic", "cgroup_version": 1}, "", id="not for cgroup v1"),
-        pytest.param({"kernel": "4.18.0-553.el8_10.x86_64", "cgroup_version": 1}, "kernel_too_old", id="too old for anything"),
+        pytest.param(
+            {"kernel": "4.18.0-553.el8_10.x86_64", "cgroup_version": 1}, "kernel_too_old", id="too old for anything"
+        ),
         pytest.param({"kernel": ""}, "", id="unknown kernel"),
         pytest.param({"os": ""}, "", id="a host that does not answer"),
     ],
@@ -206,12 +261,16 @@ def test_systems(host: dict[str, Any], code: str) -> None:
 def test_a_system_without_a_list_of_packages(system: str) -> None:
     """Error, where the role has nothing to install; a warning only, where somebody gave it a list."""
     host = {**HOST, "os": system, "os_version": "15.6"}
-    assert codes(_version_matrix.system_findings({"a": {**host, "package_families": ["Debian", "RedHat"]}}, "1.36.3")) == ["os_unsupported"]
+    assert codes(
+        _version_matrix.system_findings({"a": {**host, "package_families": ["Debian", "RedHat"]}}, "1.36.3")
+    ) == ["os_unsupported"]
     given = {**host, "os_family": "Mine", "package_families": ["Debian", "Mine"]}
     assert "kubernetes_host_packages" not in str(_version_matrix.system_findings({"a": given}, "1.36.3"))
 
 
-@pytest.mark.parametrize("system", ["debian", "ubuntu", "almalinux", "rocky", "rhel", "centos", "fedora", "ol", "amzn", "raspbian"])
+@pytest.mark.parametrize(
+    "system", ["debian", "ubuntu", "almalinux", "rocky", "rhel", "centos", "fedora", "ol", "amzn", "raspbian"]
+)
 def test_systems_of_the_families_with_packages(system: str) -> None:
     host = {**HOST, "os": system, "os_version": "3", "package_families": ["Debian", "RedHat"]}
     assert "kubernetes_host_packages" not in str(_version_matrix.system_findings({"a": host}, "1.36.3"))
@@ -248,24 +307,53 @@ def engines(*versions: str, **settings: Any) -> Pool:
         pytest.param("0.21.8", {}, {"loglevel": "info"}, [], "engine_config_invalid", id="unknown key"),
         pytest.param("0.21.8", {}, {"gc": {"dagqlCache": {}}}, [], "engine_config_invalid", id="a key that came later"),
         pytest.param("0.21.9", {}, {"gc": {"dagqlCache": {}}}, [], "", id="a key that came then"),
-        pytest.param("1.0.0-beta.9", {}, {"gc": {"dagqlCache": {}}}, [], "engine_config_invalid", id="came later in betas too"),
+        pytest.param(
+            "1.0.0-beta.9", {}, {"gc": {"dagqlCache": {}}}, [], "engine_config_invalid", id="came later in betas too"
+        ),
         pytest.param("1.0.0-beta.10", {}, {"gc": {"dagqlCache": {}}}, [], "", id="ten is after nine"),
-        pytest.param("0.21.8", {}, {"security": {"insecureRootCapabilities": True}}, [], "engine_jobs_are_root", id="jobs are root"),
-        pytest.param("0.21.8", {}, {"security": {"insecureRootCapabilities": False}}, [], "", id="jobs are not, as is the default"),
+        pytest.param(
+            "0.21.8",
+            {},
+            {"security": {"insecureRootCapabilities": True}},
+            [],
+            "engine_jobs_are_root",
+            id="jobs are root",
+        ),
+        pytest.param(
+            "0.21.8",
+            {},
+            {"security": {"insecureRootCapabilities": False}},
+            [],
+            "",
+            id="jobs are not, as is the default",
+        ),
         pytest.param("0.21.8", {CACHE_CONFIG: "x"}, {}, [], "engine_setting_unknown", id="shared cache"),
-        pytest.param("1.0.0-beta.10", {"_EXPERIMENTAL_DAGGER_CACHESERVICE_URL": "x"}, {}, [], "engine_setting_unknown", id="cache service"),
+        pytest.param(
+            "1.0.0-beta.10",
+            {"_EXPERIMENTAL_DAGGER_CACHESERVICE_URL": "x"},
+            {},
+            [],
+            "engine_setting_unknown",
+            id="cache service",
+        ),
         pytest.param("0.21.8", {}, {}, ["dagger core engine local-cache"], "", id="core"),
         pytest.param("1.0.0-beta.10", {}, {}, ["dagger core engine local-cache"], "", id="core is hidden, and works"),
         pytest.param("0.21.8", {}, {}, ["dagger api query"], "engine_verb_missing", id="a verb that came later"),
         pytest.param("1.0.0-beta.1", {}, {}, ["dagger api query"], "engine_verb_missing", id="not in the first beta"),
         pytest.param("1.0.0-beta.2", {}, {}, ["dagger api query"], "", id="in the second"),
-        pytest.param("0.21.8", {}, {}, ["dagger -m core api call engine"], "engine_verb_missing", id="core as a module"),
+        pytest.param(
+            "0.21.8", {}, {}, ["dagger -m core api call engine"], "engine_verb_missing", id="core as a module"
+        ),
         pytest.param("1.0.0-beta.10", {}, {}, ["dagger develop"], "engine_verb_missing", id="a verb that went"),
         pytest.param("0.21.8", {}, {}, ["dagger develop", "dagger apiary"], "", id="only whole words"),
     ],
 )
-def test_engines(version: str, environment: dict[str, str], config: dict[str, Any], verbs: list[str], code: str) -> None:
-    assert codes(_version_matrix.engine_findings([engines(version, environment=environment, config=config)], verbs)) == [code] * bool(code)
+def test_engines(
+    version: str, environment: dict[str, str], config: dict[str, Any], verbs: list[str], code: str
+) -> None:
+    assert codes(
+        _version_matrix.engine_findings([engines(version, environment=environment, config=config)], verbs)
+    ) == [code] * bool(code)
 
 
 def test_two_engines_are_told_apart_and_what_is_the_same_once() -> None:
@@ -279,13 +367,18 @@ def test_two_engines_are_told_apart_and_what_is_the_same_once() -> None:
     ]
     assert "engine.json.gc.dagqlCache is known to engines from 0.21.9 on" in findings[0].found
     assert findings[1].expected == "an engine before 0.21.0"
-    assert findings[2].expected == "an engine from 1.0.0-beta.2 on" and findings[2].hint.startswith("use dagger core, dagger call or")
+    assert findings[2].expected == "an engine from 1.0.0-beta.2 on" and findings[2].hint.startswith(
+        "use dagger core, dagger call or"
+    )
 
 
 def test_the_pool_whose_jobs_are_root_is_named() -> None:
     rooted = replace(engines("0.21.8", config={"security": {"insecureRootCapabilities": True}}), name="docker")
     (finding,) = _version_matrix.engine_findings([engines("0.21.8"), rooted])
-    assert (finding.severity, finding.subject) == ("warning", "dagger_engine_config.security (engine 0.21.8 of pool docker)")
+    assert (finding.severity, finding.subject) == (
+        "warning",
+        "dagger_engine_config.security (engine 0.21.8 of pool docker)",
+    )
     assert "jobs of this pool are root of their nodes" in finding.found
 
 
@@ -295,7 +388,9 @@ def test_no_engines_no_findings() -> None:
 
 def test_an_engine_that_one_pool_sets_up_wrong_is_told_with_the_pool() -> None:
     good, bad = engines("0.21.8"), replace(engines("0.21.8", config={"no": 1}), name="large")
-    assert [item.subject for item in _version_matrix.engine_findings([good, bad])] == ["dagger_engine_config (engine 0.21.8 of pool large)"]
+    assert [item.subject for item in _version_matrix.engine_findings([good, bad])] == [
+        "dagger_engine_config (engine 0.21.8 of pool large)"
+    ]
     assert [item.subject for item in _version_matrix.engine_findings([replace(bad, name="x"), bad])] == [
         "dagger_engine_config (engine 0.21.8)"
     ]
@@ -304,7 +399,10 @@ def test_an_engine_that_one_pool_sets_up_wrong_is_told_with_the_pool() -> None:
 @pytest.mark.parametrize(
     "settings",
     [
-        pytest.param({"filesystem": "100GB", "checkpoint_space": "60%", "checkpoints_keep": 2}, id="more than half for checkpoints"),
+        pytest.param(
+            {"filesystem": "100GB", "checkpoint_space": "60%", "checkpoints_keep": 2},
+            id="more than half for checkpoints",
+        ),
         pytest.param({"filesystem": "lots"}, id="no size"),
         pytest.param({"profile": "none"}, id="no profile"),
     ],
@@ -332,17 +430,29 @@ def node(api_server: str = "", kubelet: str = "", *engines: str) -> dict[str, An
         pytest.param({"cp": node("1.36.3", "1.36.3")}, "1.35.2", ["kubernetes_downgrade"], id="one minor back"),
         pytest.param({"r": node("", "1.34.2")}, "1.36.3", ["kubernetes_minor_skipped"], id="only kubelets in sight"),
         pytest.param({"r": node("", "1.36.3")}, "1.35.2", ["kubernetes_downgrade"], id="only kubelets, one back"),
-        pytest.param({"cp": node("1.36.3", "1.36.3"), "r": node("", "1.33.1")}, "1.36.3", [], id="kubelet three minors behind"),
-        pytest.param({"cp": node("1.36.3", "1.36.3"), "r": node("", "1.32.1")}, "1.36.3", ["kubelet_too_old"], id="four minors behind"),
+        pytest.param(
+            {"cp": node("1.36.3", "1.36.3"), "r": node("", "1.33.1")}, "1.36.3", [], id="kubelet three minors behind"
+        ),
+        pytest.param(
+            {"cp": node("1.36.3", "1.36.3"), "r": node("", "1.32.1")},
+            "1.36.3",
+            ["kubelet_too_old"],
+            id="four minors behind",
+        ),
         pytest.param(
             {"cp": node("1.35.2", "1.35.2"), "r": node("", "1.32.1")},
             "1.36.3",
             ["kubernetes_upgrade_unsupported", "kubelet_too_old"],
             id="four, once upgraded",
         ),
-        pytest.param({"cp": node("1.35.2", "1.35.2"), "r": node("", "1.36.3")}, "1.35.2", ["kubelet_too_new"], id="kubelet ahead"),
         pytest.param(
-            {"cp": node("1.35.2", "1.36.3")}, "1.36.3", ["kubernetes_upgrade_unsupported"], id="kubelet replaced before its API server"
+            {"cp": node("1.35.2", "1.35.2"), "r": node("", "1.36.3")}, "1.35.2", ["kubelet_too_new"], id="kubelet ahead"
+        ),
+        pytest.param(
+            {"cp": node("1.35.2", "1.36.3")},
+            "1.36.3",
+            ["kubernetes_upgrade_unsupported"],
+            id="kubelet replaced before its API server",
         ),
         pytest.param(
             {"a": node("1.36.3"), "b": node("1.35.2"), "r": node("", "1.36.3")},

@@ -87,7 +87,11 @@ def test_what_a_commit_would_take_is_found(tree: Path, make: Make) -> None:
     """Whether it is there or will be, and by whatever way it is named."""
     (found,) = _work_tree.kubeconfig_findings(str(make(tree)))
     assert (found.code, found.severity) == ("kubeconfig_in_work_tree", "error")
-    assert "which does not ignore it" in found.found and ".gitignore" in found.hint and "~/.kube/runnerfleet-" in found.hint
+    assert (
+        "which does not ignore it" in found.found
+        and ".gitignore" in found.hint
+        and "~/.kube/runnerfleet-" in found.hint
+    )
 
 
 @pytest.mark.parametrize("make", [_ignored, _ignored_folder, _outside])

@@ -5,7 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.identity import Identity, mismatch, overriding
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.identity import (
+    Identity,
+    mismatch,
+    overriding,
+)
 
 OURS = Identity("ci", "a" * 64)
 
@@ -22,7 +26,9 @@ def config_map(fleet: str = "ci", ca: str = "a" * 64) -> dict[str, Any]:
         pytest.param(None, True, "", id="new"),
         pytest.param(None, False, "found no ConfigMap kube-system/runnerfleet", id="no fleet"),
         pytest.param(config_map("prod"), False, "belongs to another fleet: found 'prod'", id="another fleet"),
-        pytest.param(config_map("prod"), True, "belongs to another fleet: found 'prod'", id="another fleet, at a first run"),
+        pytest.param(
+            config_map("prod"), True, "belongs to another fleet: found 'prod'", id="another fleet, at a first run"
+        ),
         pytest.param(config_map(ca="b" * 64), True, "found sha256:aaaaaaaaaaaaaaaa in the kubeconfig", id="another CA"),
         pytest.param({}, True, "belongs to another fleet", id="empty"),
         pytest.param({"data": None}, True, "belongs to another fleet", id="null"),
@@ -40,7 +46,10 @@ def test_mismatch(found: dict[str, Any] | None, adopt: bool, told: str) -> None:
         ({"HOME": "/root", "KUBECONFIG": "/other"}, []),
         ({"K8S_AUTH_KUBECONFIG": "/k"}, []),
         ({"HELM_KUBEAPISERVER": "https://x", "HELM_CACHE_HOME": "/c"}, ["HELM_KUBEAPISERVER"]),
-        ({"K8S_AUTH_KUBECONFIG": "/other", "K8S_AUTH_HOST": "https://x", "K8S_AUTH_API_KEY": ""}, ["K8S_AUTH_HOST", "K8S_AUTH_KUBECONFIG"]),
+        (
+            {"K8S_AUTH_KUBECONFIG": "/other", "K8S_AUTH_HOST": "https://x", "K8S_AUTH_API_KEY": ""},
+            ["K8S_AUTH_HOST", "K8S_AUTH_KUBECONFIG"],
+        ),
     ],
 )
 def test_overriding(environment: dict[str, str], names: list[str]) -> None:

@@ -7,17 +7,29 @@ from typing import Any
 
 import pytest
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster import network_policies as policies
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.network_policies import HELD, OPEN, UNKNOWN, Look
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.network_policies import (
+    HELD,
+    OPEN,
+    UNKNOWN,
+    Look,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
-SLICE = {"ports": [{"port": 6443, "protocol": "TCP"}], "endpoints": [{"addresses": ["10.0.0.11"]}, {"addresses": ["10.0.0.12"]}]}
+SLICE = {
+    "ports": [{"port": 6443, "protocol": "TCP"}],
+    "endpoints": [{"addresses": ["10.0.0.11"]}, {"addresses": ["10.0.0.12"]}],
+}
 
 
 def node(name: str, address: str, share: str = "", control_plane: bool = False) -> dict[str, Any]:
     told = [{"type": "InternalIP", "address": address}, {"type": "Hostname", "address": name}]
     labels = {policies.CONTROL_PLANE: ""} if control_plane else {}
-    return {"metadata": {"name": name, "labels": labels}, "spec": {"podCIDR": share} if share else {}, "status": {"addresses": told}}
+    return {
+        "metadata": {"name": name, "labels": labels},
+        "spec": {"podCIDR": share} if share else {},
+        "status": {"addresses": told},
+    }
 
 
 @pytest.mark.parametrize(
@@ -29,7 +41,9 @@ def node(name: str, address: str, share: str = "", control_plane: bool = False) 
         pytest.param([Look(0, True, True), Look(5, True, True)], UNKNOWN, id="a moment is not enough"),
         pytest.param([Look(0, True, True), Look(5, True, False)], HELD, id="it came to be held"),
         pytest.param([Look(0, True, True), Look(20, True, True)], OPEN, id="both answer for long"),
-        pytest.param([Look(0, False, False), Look(20, True, True)], UNKNOWN, id="the time before the first answer does not count"),
+        pytest.param(
+            [Look(0, False, False), Look(20, True, True)], UNKNOWN, id="the time before the first answer does not count"
+        ),
         pytest.param([Look(0, True, True), Look(20, False, False)], UNKNOWN, id="silence of both is no proof"),
     ],
 )
@@ -38,13 +52,19 @@ def test_verdict(looks: list[Look], expected: str) -> None:
 
 
 def test_api_servers_come_from_their_nodes_tunnels_and_bridges() -> None:
-    nodes = [node("cp-1", "10.0.0.11", "10.244.3.0/24", control_plane=True), node("runner-1", "10.0.0.31", "10.244.1.0/24")]
+    nodes = [
+        node("cp-1", "10.0.0.11", "10.244.3.0/24", control_plane=True),
+        node("runner-1", "10.0.0.31", "10.244.1.0/24"),
+    ]
     expected = ["10.0.0.11/32", "10.0.0.12/32", "10.244.3.0/32", "10.244.3.1/32"]
     assert policies.api_servers(nodes, [SLICE]) == expected
 
 
 def test_an_api_that_no_node_carries_is_known_by_its_endpoints() -> None:
-    assert policies.api_servers([node("runner-1", "10.0.0.31", "10.244.1.0/24")], [SLICE]) == ["10.0.0.11/32", "10.0.0.12/32"]
+    assert policies.api_servers([node("runner-1", "10.0.0.31", "10.244.1.0/24")], [SLICE]) == [
+        "10.0.0.11/32",
+        "10.0.0.12/32",
+    ]
 
 
 def test_where_the_api_answers() -> None:
@@ -53,14 +73,18 @@ def test_where_the_api_answers() -> None:
 
 
 def test_addresses_of_nodes_and_what_is_none() -> None:
-    assert policies.node_networks([node("b", "10.0.0.12"), node("a", "10.0.0.11"), node("c", "not an address"), {}]) == [
+    assert policies.node_networks(
+        [node("b", "10.0.0.12"), node("a", "10.0.0.11"), node("c", "not an address"), {}]
+    ) == [
         "10.0.0.11/32",
         "10.0.0.12/32",
     ]
 
 
 @given(
-    st.lists(st.ip_addresses(v=4).flatmap(lambda one: st.integers(8, 32).map(lambda bits: f"{one}/{bits}")), max_size=8),
+    st.lists(
+        st.ip_addresses(v=4).flatmap(lambda one: st.integers(8, 32).map(lambda bits: f"{one}/{bits}")), max_size=8
+    ),
     st.ip_addresses(v=4),
 )
 def test_the_internet_is_what_lies_in_no_denied_network(denied: list[str], address: Any) -> None:

@@ -32,7 +32,11 @@ def pressure(kind: str = "DiskPressure") -> Found:
 
 
 def pod(name: str, namespace: str = "cert-manager", **status: Any) -> Found:
-    return {"metadata": {"name": name, "namespace": namespace, "uid": f"uid-{name}"}, "spec": {}, "status": {"phase": "Pending", **status}}
+    return {
+        "metadata": {"name": name, "namespace": namespace, "uid": f"uid-{name}"},
+        "spec": {},
+        "status": {"phase": "Pending", **status},
+    }
 
 
 def container(state: Found, **more: Any) -> Found:
@@ -44,7 +48,12 @@ def waiting(reason: str, message: str = "", **more: Any) -> Found:
 
 
 def event(
-    about: str, reason: str, message: str, kind: str = "Pod", namespace: str = "cert-manager", at: str = "2026-11-26T06:00:00Z"
+    about: str,
+    reason: str,
+    message: str,
+    kind: str = "Pod",
+    namespace: str = "cert-manager",
+    at: str = "2026-11-26T06:00:00Z",
 ) -> Found:
     return {
         "type": "Warning",
@@ -60,15 +69,24 @@ UNSCHEDULABLE = {
     "type": "PodScheduled",
     "status": "False",
     "reason": "Unschedulable",
-    "message": "0/4 nodes are available: 4 node(s) had untolerated taint {node.kubernetes.io/disk-pressure: }. preemption: 0/4 nodes",
+    "message": "0/4 nodes are available: 4 node(s) had untolerated taint {node.kubernetes.io/disk-pressure: }. "
+    "preemption: 0/4 nodes",
 }
-UNREADY = {"type": "Ready", "status": "False", "reason": "ContainersNotReady", "message": "containers with unready status: [main]"}
+UNREADY = {
+    "type": "Ready",
+    "status": "False",
+    "reason": "ContainersNotReady",
+    "message": "containers with unready status: [main]",
+}
 
 CASES: dict[str, tuple[Found, list[str]]] = {
     "a fleet that is well": (
         {
             "nodes": [node("n")],
-            "pods": [pod("p", phase="Running", conditions=[READY]), pod("done", phase="Succeeded", conditions=[UNREADY])],
+            "pods": [
+                pod("p", phase="Running", conditions=[READY]),
+                pod("done", phase="Succeeded", conditions=[UNREADY]),
+            ],
         },
         [],
     ),
@@ -86,7 +104,15 @@ CASES: dict[str, tuple[Found, list[str]]] = {
     "a node that is not ready, one that is silent, one that is cordoned": (
         {
             "nodes": [
-                node("a", {"type": "Ready", "status": "False", "reason": "KubeletNotReady", "message": "cni plugin not initialized"}),
+                node(
+                    "a",
+                    {
+                        "type": "Ready",
+                        "status": "False",
+                        "reason": "KubeletNotReady",
+                        "message": "cni plugin not initialized",
+                    },
+                ),
                 node("b", {"type": "Ready", "status": "Unknown", "message": "Kubelet stopped posting node status."}),
                 node("c", unschedulable=True),
             ]
@@ -101,11 +127,16 @@ CASES: dict[str, tuple[Found, list[str]]] = {
         {
             "pods": [
                 pod(
-                    "p", conditions=[UNREADY], containerStatuses=[waiting("ImagePullBackOff", 'Back-off pulling "quay.io/x:v1": not found')]
+                    "p",
+                    conditions=[UNREADY],
+                    containerStatuses=[waiting("ImagePullBackOff", 'Back-off pulling "quay.io/x:v1": not found')],
                 )
             ]
         },
-        ['pod cert-manager/p: container main: ImagePullBackOff, image quay.io/jetstack/x:v1: Back-off pulling "quay.io/x:v1": not found'],
+        [
+            "pod cert-manager/p: container main: ImagePullBackOff, image quay.io/jetstack/x:v1: Back-off pulling "
+            '"quay.io/x:v1": not found'
+        ],
     ),
     "a program that ends": (
         {
@@ -131,7 +162,14 @@ CASES: dict[str, tuple[Found, list[str]]] = {
     ),
     "a program that its liveness probe ends": (
         {
-            "pods": [pod("p", phase="Running", conditions=[UNREADY], containerStatuses=[waiting("CrashLoopBackOff", "back-off")])],
+            "pods": [
+                pod(
+                    "p",
+                    phase="Running",
+                    conditions=[UNREADY],
+                    containerStatuses=[waiting("CrashLoopBackOff", "back-off")],
+                )
+            ],
             "events": [event("p", "Unhealthy", "Liveness probe failed: connection refused")],
         },
         [
@@ -140,11 +178,27 @@ CASES: dict[str, tuple[Found, list[str]]] = {
         ],
     ),
     "a first container that fails": (
-        {"pods": [pod("p", initContainerStatuses=[container({"terminated": {"exitCode": 1, "reason": "Error", "message": "no route"}})])]},
+        {
+            "pods": [
+                pod(
+                    "p",
+                    initContainerStatuses=[
+                        container({"terminated": {"exitCode": 1, "reason": "Error", "message": "no route"}})
+                    ],
+                )
+            ]
+        },
         ["pod cert-manager/p: container main: ended with exit code 1 (Error): no route, image quay.io/jetstack/x:v1"],
     ),
     "a Secret that is not there": (
-        {"pods": [pod("p", containerStatuses=[waiting("CreateContainerConfigError", 'secret "controller-manager" not found')])]},
+        {
+            "pods": [
+                pod(
+                    "p",
+                    containerStatuses=[waiting("CreateContainerConfigError", 'secret "controller-manager" not found')],
+                )
+            ]
+        },
         [
             "pod cert-manager/p: container main: CreateContainerConfigError, image quay.io/jetstack/x:v1: "
             'secret "controller-manager" not found'
@@ -152,27 +206,44 @@ CASES: dict[str, tuple[Found, list[str]]] = {
     ),
     "a probe that fails": (
         {
-            "pods": [pod("p", phase="Running", conditions=[UNREADY], containerStatuses=[container({"running": {"startedAt": "x"}})])],
+            "pods": [
+                pod(
+                    "p",
+                    phase="Running",
+                    conditions=[UNREADY],
+                    containerStatuses=[container({"running": {"startedAt": "x"}})],
+                )
+            ],
             "events": [
                 event("p", "Unhealthy", "Readiness probe failed: HTTP probe failed with statuscode: 500"),
                 event("p", "Unhealthy", "an older one", at="2026-11-26T05:00:00Z"),
             ],
         },
-        ["pod cert-manager/p: Running, not ready: Unhealthy: Readiness probe failed: HTTP probe failed with statuscode: 500"],
+        [
+            "pod cert-manager/p: Running, not ready: Unhealthy: Readiness probe failed: HTTP probe failed with "
+            "statuscode: 500"
+        ],
     ),
     "a volume that cannot be mounted": (
         {
             "pods": [pod("p", conditions=[UNREADY], containerStatuses=[waiting("ContainerCreating")])],
             "events": [event("p", "FailedMount", "hostPath type check failed: /var/lib/x is not a directory")],
         },
-        ["pod cert-manager/p: Pending, not ready: FailedMount: hostPath type check failed: /var/lib/x is not a directory"],
+        [
+            "pod cert-manager/p: Pending, not ready: FailedMount: hostPath type check failed: /var/lib/x is not a "
+            "directory"
+        ],
     ),
     "a pod that no event explains": (
         {"pods": [pod("p", phase="Running", conditions=[UNREADY])]},
         ["pod cert-manager/p: Running, not ready: containers with unready status: [main]"],
     ),
     "an evicted pod": (
-        {"pods": [pod("p", phase="Failed", reason="Evicted", message="The node was low on resource: ephemeral-storage.")]},
+        {
+            "pods": [
+                pod("p", phase="Failed", reason="Evicted", message="The node was low on resource: ephemeral-storage.")
+            ]
+        },
         ["pod cert-manager/p: Evicted: The node was low on resource: ephemeral-storage."],
     ),
     "a pod that does not go": (
@@ -203,7 +274,8 @@ CASES: dict[str, tuple[Found, list[str]]] = {
                                 "type": "ReplicaFailure",
                                 "status": "True",
                                 "reason": "FailedCreate",
-                                "message": 'pods "webhook-5d-x" is forbidden: exceeded quota: small, requested: pods=1, limited: pods=0',
+                                "message": 'pods "webhook-5d-x" is forbidden: exceeded quota: small, requested: '
+                                "pods=1, limited: pods=0",
                             }
                         ]
                     },
@@ -211,14 +283,19 @@ CASES: dict[str, tuple[Found, list[str]]] = {
             ]
         },
         [
-            'ReplicaSet cert-manager/webhook-5d: FailedCreate: pods "webhook-5d-x" is forbidden: exceeded quota: small, '
+            'ReplicaSet cert-manager/webhook-5d: FailedCreate: pods "webhook-5d-x" is forbidden: exceeded quota: '
+            "small, "
             "requested: pods=1, limited: pods=0"
         ],
     ),
     "a DaemonSet that no node takes": (
         {
             "workloads": [
-                {"kind": "DaemonSet", "metadata": {"name": "engine", "namespace": "dagger"}, "status": {"desiredNumberScheduled": 0}}
+                {
+                    "kind": "DaemonSet",
+                    "metadata": {"name": "engine", "namespace": "dagger"},
+                    "status": {"desiredNumberScheduled": 0},
+                }
             ]
         },
         ["DaemonSet dagger/engine: no node takes its pods: none has the labels and lacks the taints that it asks for"],
@@ -233,7 +310,13 @@ CASES: dict[str, tuple[Found, list[str]]] = {
                 }
             ],
             "events": [
-                event("engine", "FailedCreate", 'violates PodSecurity "baseline:latest": privileged', kind="DaemonSet", namespace="dagger")
+                event(
+                    "engine",
+                    "FailedCreate",
+                    'violates PodSecurity "baseline:latest": privileged',
+                    kind="DaemonSet",
+                    namespace="dagger",
+                )
             ],
         },
         ['DaemonSet dagger/engine: FailedCreate: violates PodSecurity "baseline:latest": privileged'],
@@ -241,7 +324,15 @@ CASES: dict[str, tuple[Found, list[str]]] = {
     "a claim without a volume": (
         {
             "claims": [{"metadata": {"name": "data", "namespace": "x"}, "status": {"phase": "Pending"}}],
-            "events": [event("data", "ProvisioningFailed", 'storageclass "fast" not found', kind="PersistentVolumeClaim", namespace="x")],
+            "events": [
+                event(
+                    "data",
+                    "ProvisioningFailed",
+                    'storageclass "fast" not found',
+                    kind="PersistentVolumeClaim",
+                    namespace="x",
+                )
+            ],
         },
         ['PersistentVolumeClaim x/data: Pending: ProvisioningFailed: storageclass "fast" not found'],
     ),
@@ -255,7 +346,10 @@ CASES: dict[str, tuple[Found, list[str]]] = {
                             "failurePolicy": "Fail",
                             "clientConfig": {"service": {"namespace": "cert-manager", "name": "cert-manager-webhook"}},
                         },
-                        {"failurePolicy": "Ignore", "clientConfig": {"service": {"namespace": "cert-manager", "name": "other"}}},
+                        {
+                            "failurePolicy": "Ignore",
+                            "clientConfig": {"service": {"namespace": "cert-manager", "name": "other"}},
+                        },
                         {"failurePolicy": "Fail", "clientConfig": {"url": "https://example.org"}},
                     ],
                 },
@@ -266,7 +360,10 @@ CASES: dict[str, tuple[Found, list[str]]] = {
             ],
             "endpoint_slices": [
                 {
-                    "metadata": {"namespace": "cert-manager", "labels": {"kubernetes.io/service-name": "cert-manager-webhook"}},
+                    "metadata": {
+                        "namespace": "cert-manager",
+                        "labels": {"kubernetes.io/service-name": "cert-manager-webhook"},
+                    },
                     "endpoints": [{"conditions": {"ready": False}}],
                 },
                 {
@@ -281,7 +378,10 @@ CASES: dict[str, tuple[Found, list[str]]] = {
         ],
     ),
     "a warning about a pod that is ready now": (
-        {"pods": [pod("p", phase="Running", conditions=[READY])], "events": [event("p", "FailedScheduling", "0/5 nodes are available")]},
+        {
+            "pods": [pod("p", phase="Running", conditions=[READY])],
+            "events": [event("p", "FailedScheduling", "0/5 nodes are available")],
+        },
         [],
     ),
     "the same warning about several things": (
@@ -289,7 +389,11 @@ CASES: dict[str, tuple[Found, list[str]]] = {
         ["event Thing cert-manager/a, Thing cert-manager/b: FailedMount: no such Secret"],
     ),
     "a warning about something else": (
-        {"events": [event("runner-1", "FreeDiskSpaceFailed", "wanted to free 9 bytes, freed 0", kind="Node", namespace="")]},
+        {
+            "events": [
+                event("runner-1", "FreeDiskSpaceFailed", "wanted to free 9 bytes, freed 0", kind="Node", namespace="")
+            ]
+        },
         ["event Node runner-1: FreeDiskSpaceFailed: wanted to free 9 bytes, freed 0"],
     ),
 }
@@ -310,7 +414,9 @@ def test_the_same_of_many_pods_is_one_line() -> None:
 
 def test_a_large_cluster_gives_a_short_text() -> None:
     """However many different things are wrong, and whatever they say."""
-    pods = [pod(f"p-{number}", phase="Failed", reason="Error", message=f"{number} " + "x" * 5000) for number in range(900)]
+    pods = [
+        pod(f"p-{number}", phase="Failed", reason="Error", message=f"{number} " + "x" * 5000) for number in range(900)
+    ]
     events = [event(f"thing-{number}", "Odd", f"{number} " + "y" * 5000, kind="Thing") for number in range(900)]
     lines = problems(Objects(pods=pods, events=events))
     assert len(lines) == MAX_LINES + 1 + MAX_EVENTS
@@ -323,7 +429,10 @@ def test_a_large_cluster_gives_a_short_text() -> None:
         ("\x1b[31mred\x1b[0m\r\n\ttwo\x00", "[31mred [0m two"),
         ("a\u202eb\u200bc\ufeff", "abc"),
         ("a\u2028b", "a b"),
-        ("pull from https://robot:s3cret@registry.example.org/x failed", "pull from https://***@registry.example.org/x failed"),
+        (
+            "pull from https://robot:s3cret@registry.example.org/x failed",
+            "pull from https://***@registry.example.org/x failed",
+        ),
         ("{{ lookup('pipe', 'id') }}", "{{ lookup('pipe', 'id') }}"),
         (None, "None"),
     ],
@@ -383,7 +492,11 @@ def test_one_look_reads_the_namespaces_and_the_nodes() -> None:
         }
     )
     text = explain(api, ["x", "kube-system", "x"])
-    assert "node a: DiskPressure" in text and "pod x/p: Unschedulable" in text and "DaemonSet x/d: no node takes its pods" in text
+    assert (
+        "node a: DiskPressure" in text
+        and "pod x/p: Unschedulable" in text
+        and "DaemonSet x/d: no node takes its pods" in text
+    )
     assert len(api.asked) == len(set(api.asked)) == 2 * 7 + 4
 
 

@@ -76,7 +76,10 @@ def test_lists_ask_for_what_is_ours(api: Api, cluster: EngineCluster) -> None:
         api.answers[f"GET {path}"] = [{"items": [{"a": 1}]}]
     assert cluster.nodes() == cluster.engine_pods("n") == cluster.runner_pods("n") == [{"a": 1}]
     assert api.asked[0][3] == {"labelSelector": "node-restriction.kubernetes.io/runnerfleet-pool in (runner,large)"}
-    assert api.asked[1][3] == {"labelSelector": "app.kubernetes.io/name=dagger-engine", "fieldSelector": "spec.nodeName=n"}
+    assert api.asked[1][3] == {
+        "labelSelector": "app.kubernetes.io/name=dagger-engine",
+        "fieldSelector": "spec.nodeName=n",
+    }
     assert api.asked[2][3] == {"fieldSelector": "spec.nodeName=n"}
 
 
@@ -98,7 +101,11 @@ def test_the_account_of_earlier_releases_goes_with_its_rights_and_comes_last(api
     api.answers = former("default")
     found = cluster.former_access()
     assert {(item["kind"], item["name"], item.get("namespace", "")) for item in found} == {
-        *((f"Role{suffix}", "dagger-engine", namespace) for suffix in ("", "Binding") for namespace in ("dagger", "arc-runners")),
+        *(
+            (f"Role{suffix}", "dagger-engine", namespace)
+            for suffix in ("", "Binding")
+            for namespace in ("dagger", "arc-runners")
+        ),
         *((f"ClusterRole{suffix}", "dagger-dagger-engine", "") for suffix in ("", "Binding")),
         ("ServiceAccount", "dagger-engine", "dagger"),
     }
@@ -115,7 +122,9 @@ def test_the_account_of_earlier_releases_goes_with_its_rights_and_comes_last(api
         pytest.param(former("default", labels={"metadata": {}}), id="somebody else's"),
     ],
 )
-def test_an_account_that_is_used_or_not_ours_stays(api: Api, cluster: EngineCluster, answers: dict[str, list[Any]]) -> None:
+def test_an_account_that_is_used_or_not_ours_stays(
+    api: Api, cluster: EngineCluster, answers: dict[str, list[Any]]
+) -> None:
     api.answers = answers
     assert cluster.former_access() == []
 
@@ -131,9 +140,14 @@ def test_a_mark_is_one_write_of_taint_and_note(api: Api, cluster: EngineCluster)
     body = api.asked[-1][2]
     assert [request[0] for request in api.asked] == ["GET", "PATCH", "GET", "PATCH"]
     assert body["spec"]["taints"] == [other, {"key": ENGINE_TAINT, "effect": "NoSchedule"}]
-    assert json.loads(body["metadata"]["annotations"][ROLL_ANNOTATION])["step"] == "drain" and body["metadata"]["resourceVersion"] == "1"
+    assert (
+        json.loads(body["metadata"]["annotations"][ROLL_ANNOTATION])["step"] == "drain"
+        and body["metadata"]["resourceVersion"] == "1"
+    )
     cluster.mark("n", None)
-    assert api.asked[-1][2]["metadata"]["annotations"][ROLL_ANNOTATION] is None and api.asked[-1][2]["spec"]["taints"] == [other]
+    assert api.asked[-1][2]["metadata"]["annotations"][ROLL_ANNOTATION] is None and api.asked[-1][2]["spec"][
+        "taints"
+    ] == [other]
 
 
 def test_a_mark_gives_up_on_a_busy_node_and_tells_other_errors(api: Api, cluster: EngineCluster) -> None:
@@ -162,7 +176,10 @@ def test_gauges_of_both_ports(api: Api, cluster: EngineCluster) -> None:
     [
         pytest.param(lambda c, p: c.remove(p), f"DELETE {POD}", {"preconditions": {"uid": "u"}}, id="remove"),
         pytest.param(
-            lambda c, p: c.release(p), "DELETE /apis/actions.github.com/v1alpha1/namespaces/dagger/ephemeralrunners/p", None, id="release"
+            lambda c, p: c.release(p),
+            "DELETE /apis/actions.github.com/v1alpha1/namespaces/dagger/ephemeralrunners/p",
+            None,
+            id="release",
         ),
         pytest.param(lambda c, p: c.unregister(p), f"PATCH {POD}", ..., id="unregister"),
     ],
@@ -192,12 +209,21 @@ def test_what_is_gone_already_is_fine(
             (True, 0),
             id="seen",
         ),
-        pytest.param([pod(), Refused(404)], [{"type": "DELETED", "object": pod(exit_code=137)}], (True, 137), id="killed"),
+        pytest.param(
+            [pod(), Refused(404)], [{"type": "DELETED", "object": pod(exit_code=137)}], (True, 137), id="killed"
+        ),
         pytest.param([pod(exit_code=0), Refused(404)], [], (True, 0), id="ended before it was watched"),
-        pytest.param([pod(), Refused(404)], [{"type": "ERROR", "object": {"kind": "Status"}}], (True, None), id="the watch was too old"),
+        pytest.param(
+            [pod(), Refused(404)],
+            [{"type": "ERROR", "object": {"kind": "Status"}}],
+            (True, None),
+            id="the watch was too old",
+        ),
     ],
 )
-def test_a_stop_is_watched_to_its_end(looks: list[Any], events: list[Any], expected: Any, api: Api, cluster: EngineCluster) -> None:
+def test_a_stop_is_watched_to_its_end(
+    looks: list[Any], events: list[Any], expected: Any, api: Api, cluster: EngineCluster
+) -> None:
     """The exit code is that of the engine, whatever its neighbours ended with."""
     api.answers = {f"GET {POD}": looks, f"GET {PODS}": [events]}
     assert cluster.stopped("p", "u", "engine", 60) == expected

@@ -44,7 +44,13 @@ MIRROR = {"url": "http://192.0.2.2", "registry": "192.0.2.2:5000", "registry_pla
 def test_profile_ci_keeps_cache_volumes_and_fills_the_disk() -> None:
     policies = engine_config("0.21.8")["gc"]["policies"]
     assert policies[0]["keepDuration"] == "336h"
-    assert policies[-1] == {"all": True, "reservedSpace": "60%", "maxUsedSpace": "90%", "minFreeSpace": "5%", "sweepSize": "10%"}
+    assert policies[-1] == {
+        "all": True,
+        "reservedSpace": "60%",
+        "maxUsedSpace": "90%",
+        "minFreeSpace": "5%",
+        "sweepSize": "10%",
+    }
 
 
 def test_profile_engine_ships_nothing_but_that_jobs_are_not_root() -> None:
@@ -89,15 +95,33 @@ def test_no_registry_no_mirrors() -> None:
     [
         pytest.param({"loglevel": "info"}, "engine.json has no key loglevel; its keys are: logLevel", id="unknown key"),
         pytest.param({"gc": {"polices": []}}, "engine.json.gc has no key polices", id="unknown nested key"),
-        pytest.param({"gc": {"policies": [{"al": True}]}}, r"engine.json.gc.policies\[0\] has no key al", id="unknown key in a list"),
+        pytest.param(
+            {"gc": {"policies": [{"al": True}]}},
+            r"engine.json.gc.policies\[0\] has no key al",
+            id="unknown key in a list",
+        ),
         pytest.param({"logLevel": "loud"}, "engine.json.logLevel: found 'loud', expected one of error", id="log level"),
-        pytest.param({"gc": {"maxUsedSpace": "lots"}}, "engine.json.gc.maxUsedSpace: found 'lots', expected a number of bytes", id="size"),
+        pytest.param(
+            {"gc": {"maxUsedSpace": "lots"}},
+            "engine.json.gc.maxUsedSpace: found 'lots', expected a number of bytes",
+            id="size",
+        ),
         pytest.param({"gc": {"maxUsedSpace": "120%"}}, "maxUsedSpace: found '120%'", id="percentage above 100"),
         pytest.param({"gc": {"enabled": "yes"}}, "enabled: found 'yes', expected true or false", id="boolean"),
         pytest.param({"gc": {"policies": {"all": True}}}, "policies: found .* expected a list", id="not a list"),
-        pytest.param({"gc": {"policies": [{"keepDuration": "2 weeks"}]}}, "keepDuration: found '2 weeks'", id="duration"),
-        pytest.param({"registries": {"docker.io": {"mirror": []}}}, r"registries\[docker.io\] has no key mirror", id="registry key"),
-        pytest.param({"registries": {"docker.io": {"mirrors": "x"}}}, "mirrors: found 'x', expected a list of strings", id="mirrors"),
+        pytest.param(
+            {"gc": {"policies": [{"keepDuration": "2 weeks"}]}}, "keepDuration: found '2 weeks'", id="duration"
+        ),
+        pytest.param(
+            {"registries": {"docker.io": {"mirror": []}}},
+            r"registries\[docker.io\] has no key mirror",
+            id="registry key",
+        ),
+        pytest.param(
+            {"registries": {"docker.io": {"mirrors": "x"}}},
+            "mirrors: found 'x', expected a list of strings",
+            id="mirrors",
+        ),
         pytest.param({"security": []}, "engine.json.security: found .* expected a dictionary", id="not a dictionary"),
     ],
 )
@@ -108,7 +132,14 @@ def test_what_the_engine_would_not_start_with(overrides: dict[str, Any], message
 
 @pytest.mark.parametrize(
     ("version", "known"),
-    [("0.21.0", False), ("0.21.8", False), ("0.21.9", True), ("1.0.0-beta.9", False), ("1.0.0-beta.10", True), ("1.0.0", True)],
+    [
+        ("0.21.0", False),
+        ("0.21.8", False),
+        ("0.21.9", True),
+        ("1.0.0-beta.9", False),
+        ("1.0.0-beta.10", True),
+        ("1.0.0", True),
+    ],
 )
 def test_dagql_cache_came_late_on_two_lines(version: str, known: bool) -> None:
     overrides = {"gc": {"dagqlCache": {"maxEstimatedBytes": 4 * 2**30}}}
@@ -188,13 +219,21 @@ def test_where_the_disk_is_known_sizes_are_bytes() -> None:
     policies = engine_config("0.21.8", filesystem=1000 * GIB, checkpoints="100Gi")["gc"]["policies"]
     assert policies[0]["maxUsedSpace"] == policies[1]["reservedSpace"] == 540 * GIB
     assert policies[1] == {
-        "all": True, "reservedSpace": 540 * GIB, "maxUsedSpace": 810 * GIB, "minFreeSpace": 50 * GIB, "sweepSize": 27 * GIB,
-    }  # fmt: skip
+        "all": True,
+        "reservedSpace": 540 * GIB,
+        "maxUsedSpace": 810 * GIB,
+        "minFreeSpace": 50 * GIB,
+        "sweepSize": 27 * GIB,
+    }
 
 
 def test_without_a_size_checkpoints_are_a_share() -> None:
     policies = engine_config("0.21.8", checkpoints="20%")["gc"]["policies"]
-    assert (policies[1]["reservedSpace"], policies[1]["maxUsedSpace"], policies[1]["minFreeSpace"]) == ("48%", "72%", "5%")
+    assert (policies[1]["reservedSpace"], policies[1]["maxUsedSpace"], policies[1]["minFreeSpace"]) == (
+        "48%",
+        "72%",
+        "5%",
+    )
 
 
 @pytest.mark.parametrize(
@@ -223,22 +262,34 @@ def test_cache_checkpoints_and_free_space_fit_on_the_disk(size: int, checkpoints
 @pytest.mark.parametrize(
     ("filesystem", "checkpoints", "overrides", "message"),
     [
-        pytest.param(None, "100Gi", {}, "found '100Gi' and no size of the filesystem, expected a share such as 20%", id="bytes of what"),
+        pytest.param(
+            None,
+            "100Gi",
+            {},
+            "found '100Gi' and no size of the filesystem, expected a share such as 20%",
+            id="bytes of what",
+        ),
         pytest.param("1Ti", "60%", {}, "found 614.4 GiB of 1024.0 GiB, expected at most 50%", id="most of it"),
         pytest.param(None, "60%", {}, "found 60%, expected at most 50%", id="most of it, as a share"),
         pytest.param("much", None, {}, "size of the cache filesystem: found 'much'", id="no size"),
         pytest.param("1Ti", "much", {}, "space for checkpoints: found 'much'", id="no space"),
         pytest.param(
-            "1Ti", "20%", {"gc": {"policies": [{"all": True, "maxUsedSpace": "900GB"}]}},
-            r"policies\[0\]: found 900.0 GiB for the cache and 204.8 GiB for checkpoints, expected no more than the 1024.0 GiB",
+            "1Ti",
+            "20%",
+            {"gc": {"policies": [{"all": True, "maxUsedSpace": "900GB"}]}},
+            r"policies\[0\]: found 900.0 GiB for the cache and 204.8 GiB for checkpoints, expected no more than the "
+            r"1024.0 GiB",
             id="too much",
         ),
         pytest.param(
-            "1Ti", None, {"gc": {"policies": [{"all": True, "maxUsedSpace": "10%", "reservedSpace": "20%"}]}},
-            r"policies\[0\]: found reservedSpace 190.9 GiB above maxUsedSpace 95.9 GiB", id="reserved above most",
+            "1Ti",
+            None,
+            {"gc": {"policies": [{"all": True, "maxUsedSpace": "10%", "reservedSpace": "20%"}]}},
+            r"policies\[0\]: found reservedSpace 190.9 GiB above maxUsedSpace 95.9 GiB",
+            id="reserved above most",
         ),
     ],
-)  # fmt: skip
+)
 def test_disks_that_are_refused(filesystem: Any, checkpoints: Any, overrides: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         engine_config("0.21.8", "ci", overrides, filesystem=filesystem, checkpoints=checkpoints)
@@ -268,15 +319,20 @@ def test_what_the_engine_makes_of_a_size(value: Any, size: int, expected: int) -
         pytest.param(
             {"gc": {"policies": [{"all": True, "maxUsedSpace": GIB}]}},
             {"gc": {"policies": [{"all": True, "maxUsedSpace": 2 * GIB}, {"all": True}]}},
-            ["gc.policies[0].maxUsedSpace: 1073741824 (1.0 GiB) -> 2147483648 (2.0 GiB)", "gc.policies[1].all: not set -> true"],
+            [
+                "gc.policies[0].maxUsedSpace: 1073741824 (1.0 GiB) -> 2147483648 (2.0 GiB)",
+                "gc.policies[1].all: not set -> true",
+            ],
             id="sizes",
         ),
         pytest.param(
-            {"registries": {"docker.io": {"mirrors": ["a"]}}}, {"registries": {"docker.io": {"mirrors": ["a", "b"]}}},
-            ["registries.docker.io.mirrors: ['a'] -> ['a', 'b']"], id="lists of values are one value",
+            {"registries": {"docker.io": {"mirrors": ["a"]}}},
+            {"registries": {"docker.io": {"mirrors": ["a", "b"]}}},
+            ["registries.docker.io.mirrors: ['a'] -> ['a', 'b']"],
+            id="lists of values are one value",
         ),
     ],
-)  # fmt: skip
+)
 def test_changes(before: dict[str, Any], after: dict[str, Any], lines: list[str]) -> None:
     assert config_changes(before, after) == lines
 

@@ -28,7 +28,14 @@ def machine(memory: Any) -> dict[str, Any]:
     return {"metadata": {"name": "n"}, "status": {"allocatable": {"memory": memory}}}
 
 
-def memory(*machines: Any, pool: str = "runner", hosts: int = 2, versions: int = 1, now: int = 0, runners: Any = (MEDIUM, LARGE)) -> int:
+def memory(
+    *machines: Any,
+    pool: str = "runner",
+    hosts: int = 2,
+    versions: int = 1,
+    now: int = 0,
+    runners: Any = (MEDIUM, LARGE),
+) -> int:
     return engine_memory(pool, [machine(item) for item in machines], hosts, versions, list(runners), {}, "runner", now)
 
 
@@ -38,14 +45,18 @@ def memory(*machines: Any, pool: str = "runner", hosts: int = 2, versions: int =
         pytest.param(memory("64Gi", "64Gi"), 64 * GIB - 8 * GIB - OVERHEAD, id="two of four runners on each"),
         pytest.param(memory("64Gi", "32Gi"), 32 * GIB - 8 * GIB - OVERHEAD, id="the smallest machine"),
         pytest.param(memory("64Gi", pool="large", hosts=1), 56 * GIB - OVERHEAD, id="a limit is a request too"),
-        pytest.param(memory("64Gi", "64Gi", hosts=4), 64 * GIB - 4 * GIB - OVERHEAD, id="machines that have not joined yet count"),
+        pytest.param(
+            memory("64Gi", "64Gi", hosts=4), 64 * GIB - 4 * GIB - OVERHEAD, id="machines that have not joined yet count"
+        ),
         pytest.param(memory("64Gi", versions=2, runners=()), 32 * GIB - STEP, id="two versions share"),
         pytest.param(memory("65888720Ki", runners=()), 62 * GIB + 512 * MIB, id="as kubelets tell it"),
         pytest.param(memory("8Gi"), LEAST, id="runners that leave nothing"),
         pytest.param(memory(), LEAST, id="no machine yet"),
         pytest.param(memory("64Gi", runners=(), now=60 * GIB), 60 * GIB, id="what is there fits and stays"),
         pytest.param(memory("64Gi", runners=(), now=40 * GIB), 64 * GIB - OVERHEAD, id="far more is possible now"),
-        pytest.param(memory("32Gi", runners=(), now=60 * GIB), 32 * GIB - OVERHEAD, id="what is there does not fit any more"),
+        pytest.param(
+            memory("32Gi", runners=(), now=60 * GIB), 32 * GIB - OVERHEAD, id="what is there does not fit any more"
+        ),
     ],
 )
 def test_memory(found: int, expected: int) -> None:
@@ -75,18 +86,38 @@ def test_what_engines_have_is_changed_only_for_a_reason(size: int, now: int) -> 
 
 def daemonset(pool: str, memory_asked: str) -> dict[str, Any]:
     containers = [{"name": "x"}, {"name": "engine", "resources": {"requests": {"memory": memory_asked}}}]
-    return {"metadata": {"labels": {"runnerfleet.dev/pool": pool}}, "spec": {"template": {"spec": {"containers": containers}}}}
+    return {
+        "metadata": {"labels": {"runnerfleet.dev/pool": pool}},
+        "spec": {"template": {"spec": {"containers": containers}}},
+    }
 
 
 def test_what_engines_have() -> None:
-    daemonsets = [daemonset("runner", "4Gi"), daemonset("large", "8Gi"), daemonset("large", "16Gi"), daemonset("runner", "4096Mi")]
+    daemonsets = [
+        daemonset("runner", "4Gi"),
+        daemonset("large", "8Gi"),
+        daemonset("large", "16Gi"),
+        daemonset("runner", "4096Mi"),
+    ]
     assert [memory_now(daemonsets, pool) for pool in ("runner", "large", "other")] == [4 * GIB, 0, 0]
 
 
 def deployed(pool: str, version: str, **status: int) -> dict[str, Any]:
-    labels = {"runnerfleet.dev/pool": pool, "app.kubernetes.io/version": version, "app.kubernetes.io/managed-by": "runnerfleet"}
-    counts = {"desiredNumberScheduled": 0, "currentNumberScheduled": 0, "numberMisscheduled": 0, "observedGeneration": 2}
-    return {"metadata": {"name": f"{pool}-{version}", "labels": labels, "generation": 2}, "status": {**counts, **status}}
+    labels = {
+        "runnerfleet.dev/pool": pool,
+        "app.kubernetes.io/version": version,
+        "app.kubernetes.io/managed-by": "runnerfleet",
+    }
+    counts = {
+        "desiredNumberScheduled": 0,
+        "currentNumberScheduled": 0,
+        "numberMisscheduled": 0,
+        "observedGeneration": 2,
+    }
+    return {
+        "metadata": {"name": f"{pool}-{version}", "labels": labels, "generation": 2},
+        "status": {**counts, **status},
+    }
 
 
 @pytest.mark.parametrize(
@@ -99,7 +130,11 @@ def deployed(pool: str, version: str, **status: int) -> dict[str, Any]:
         pytest.param(deployed("old", "1", currentNumberScheduled=1), False, id="a machine runs it"),
         pytest.param(deployed("old", "1", numberMisscheduled=1), False, id="a machine runs it that should not"),
         pytest.param(deployed("old", "1", observedGeneration=1), False, id="nobody has looked at it yet"),
-        pytest.param({"metadata": {"name": "x", "labels": {}}, "status": deployed("a", "1")["status"]}, False, id="somebody else's"),
+        pytest.param(
+            {"metadata": {"name": "x", "labels": {}}, "status": deployed("a", "1")["status"]},
+            False,
+            id="somebody else's",
+        ),
     ],
 )
 def test_what_is_left_over(item: dict[str, Any], goes: bool) -> None:

@@ -22,11 +22,19 @@ OTHER_TAINT = {"key": "runnerfleet.dev/pool", "value": "runner", "effect": "NoSc
 def node(name: str, ready: str = "True", tainted: bool = True, pool: str = "runner") -> dict[str, Any]:
     taints = [OTHER_TAINT] + ([{"key": ENGINE_TAINT, "effect": "NoSchedule"}] if tainted else [])
     conditions = [{"type": "DiskPressure", "status": "False"}, {"type": "Ready", "status": ready}]
-    return {"metadata": {"name": name, "labels": {POOL_LABEL: pool}}, "spec": {"taints": taints}, "status": {"conditions": conditions}}
+    return {
+        "metadata": {"name": name, "labels": {POOL_LABEL: pool}},
+        "spec": {"taints": taints},
+        "status": {"conditions": conditions},
+    }
 
 
 def pod(on: str, ready: str = "True", generation: str = "1", version: str = VERSION, **more: Any) -> dict[str, Any]:
-    labels = {"app.kubernetes.io/version": version, "app.kubernetes.io/instance": ENGINE, "pod-template-generation": generation}
+    labels = {
+        "app.kubernetes.io/version": version,
+        "app.kubernetes.io/instance": ENGINE,
+        "pod-template-generation": generation,
+    }
     status = {"phase": "Running", "conditions": [{"type": "Ready", "status": ready}], **more}
     return {"metadata": {"name": f"engine-{on}", "labels": labels}, "spec": {"nodeName": on}, "status": status}
 
@@ -51,8 +59,13 @@ def test_a_ready_pod_makes_a_ready_node() -> None:
 
 
 def test_verdicts_are_sorted_and_separate() -> None:
-    verdicts = judge([node("b"), node("a", tainted=False)], [pod("a"), pod("b", ready="False")], [daemonset()], VERSIONS)
-    assert [(verdict.name, verdict.ready, verdict.tainted) for verdict in verdicts] == [("a", True, False), ("b", False, True)]
+    verdicts = judge(
+        [node("b"), node("a", tainted=False)], [pod("a"), pod("b", ready="False")], [daemonset()], VERSIONS
+    )
+    assert [(verdict.name, verdict.ready, verdict.tainted) for verdict in verdicts] == [
+        ("a", True, False),
+        ("b", False, True),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -68,7 +81,14 @@ def test_verdicts_are_sorted_and_separate() -> None:
             id="image",
         ),
         pytest.param(
-            [pod("a", ready="False", initContainerStatuses=waiting("CrashLoopBackOff"), containerStatuses=waiting("PodInitializing"))],
+            [
+                pod(
+                    "a",
+                    ready="False",
+                    initContainerStatuses=waiting("CrashLoopBackOff"),
+                    containerStatuses=waiting("PodInitializing"),
+                )
+            ],
             "pod engine-a: CrashLoopBackOff",
             id="init container",
         ),
@@ -123,7 +143,9 @@ def test_only_our_taint_goes() -> None:
 def test_the_complaint_names_node_pod_and_log() -> None:
     verdicts = judge([node("a")], [pod("a", ready="False")], [daemonset()], VERSIONS)
     text = complaint(verdicts, {"engine-a": "json: unknown field"}, 60)
-    assert "a: engine 0.21.8: pod engine-a is Running and does not answer yet; last log line: json: unknown field" in text
+    assert (
+        "a: engine 0.21.8: pod engine-a is Running and does not answer yet; last log line: json: unknown field" in text
+    )
     assert "within 60 seconds" in text
 
 
@@ -132,5 +154,7 @@ def test_the_container_in_trouble() -> None:
     failed = {"name": "prove-mount", "ready": False, "state": {"terminated": {"exitCode": 1}}}
     main = {"name": "engine", "ready": False, "state": {"running": {}}}
     assert stuck_container({"status": {"initContainerStatuses": [done], "containerStatuses": [main]}}) == "engine"
-    assert stuck_container({"status": {"initContainerStatuses": [failed], "containerStatuses": [main]}}) == "prove-mount"
+    assert (
+        stuck_container({"status": {"initContainerStatuses": [failed], "containerStatuses": [main]}}) == "prove-mount"
+    )
     assert stuck_container({}) == ""

@@ -54,7 +54,9 @@ def engine(image: str = "engine:v1", config: str = "a", memory: str = "1Gi", sec
     return {"metadata": {"annotations": {"runnerfleet.dev/engine-config": config}}, "spec": {"containers": [container]}}
 
 
-def pod(node: str, revision: str = "new", created: str = "2026-01-02T00:00:00Z", daemonset: str = "ds") -> dict[str, Any]:
+def pod(
+    node: str, revision: str = "new", created: str = "2026-01-02T00:00:00Z", daemonset: str = "ds"
+) -> dict[str, Any]:
     """An engine pod."""
     return {
         "metadata": {
@@ -71,7 +73,10 @@ def pod(node: str, revision: str = "new", created: str = "2026-01-02T00:00:00Z",
 def node(name: str, progress: Progress | None = None, ready: str = "True") -> dict[str, Any]:
     """A node."""
     notes = {ROLL_ANNOTATION: progress.to_json()} if progress else {}
-    return {"metadata": {"name": name, "annotations": notes}, "status": {"conditions": [{"type": "Ready", "status": ready}]}}
+    return {
+        "metadata": {"name": name, "annotations": notes},
+        "status": {"conditions": [{"type": "Ready", "status": ready}]},
+    }
 
 
 def revision(number: int, name: str, template: dict[str, Any]) -> dict[str, Any]:
@@ -112,21 +117,49 @@ def figures(size: float, entries: int = 0, **more: float) -> dict[str, float]:
     ("before", "after", "expected"),
     [
         # A real engine v0.21.8: whole caches, all of them called lost by their entries.
-        pytest.param(figures(20779008, 6482), figures(20779008, 4333, canary=1), CacheVerdict("kept"), id="three sessions before"),
-        pytest.param(figures(20779008, 7915), figures(20779008, 4354, canary=1), CacheVerdict("kept"), id="a session at the tick"),
-        pytest.param(figures(2000000, 9606), figures(4000000, 4335, canary=1), CacheVerdict("kept"), id="three sessions at the tick"),
-        pytest.param(figures(4000000, 4333), figures(2000000, 4333, canary=1), CacheVerdict("kept"), id="counted twice before"),
-        pytest.param(figures(20779008, 6223), figures(20779008, 4333, canary=1), CacheVerdict("kept"), id="probes only"),
+        pytest.param(
+            figures(20779008, 6482), figures(20779008, 4333, canary=1), CacheVerdict("kept"), id="three sessions before"
+        ),
+        pytest.param(
+            figures(20779008, 7915), figures(20779008, 4354, canary=1), CacheVerdict("kept"), id="a session at the tick"
+        ),
+        pytest.param(
+            figures(2000000, 9606),
+            figures(4000000, 4335, canary=1),
+            CacheVerdict("kept"),
+            id="three sessions at the tick",
+        ),
+        pytest.param(
+            figures(4000000, 4333), figures(2000000, 4333, canary=1), CacheVerdict("kept"), id="counted twice before"
+        ),
+        pytest.param(
+            figures(20779008, 6223), figures(20779008, 4333, canary=1), CacheVerdict("kept"), id="probes only"
+        ),
         pytest.param(figures(0, 4325), figures(0, 4325, canary=1), CacheVerdict("kept"), id="nothing was cached"),
         # And real losses, some of which the probes' sessions had filled up again.
         pytest.param(figures(2000000, 4325), figures(0, 4325, canary=0), "canary step", id="wiped and refilled"),
-        pytest.param(figures(2000000, 4325), figures(0, 4325, canary=1), "it has 0 bytes", id="wiped, whatever the canary says"),
-        pytest.param(figures(2000000, 4325), figures(0, 7877), "it has 0 bytes", id="wiped, with a session there, no canary"),
-        pytest.param(figures(2000000), figures(2000000, wipes=2, canary=1), "dropped its cache", id="the engine's log said so"),
+        pytest.param(
+            figures(2000000, 4325), figures(0, 4325, canary=1), "it has 0 bytes", id="wiped, whatever the canary says"
+        ),
+        pytest.param(
+            figures(2000000, 4325), figures(0, 7877), "it has 0 bytes", id="wiped, with a session there, no canary"
+        ),
+        pytest.param(
+            figures(2000000), figures(2000000, wipes=2, canary=1), "dropped its cache", id="the engine's log said so"
+        ),
         pytest.param(figures(2000000), figures(2000000, restores=3, canary=1), "from a checkpoint", id="restored"),
-        pytest.param(figures(2000000), figures(2000000, missed=4, canary=1), "not stopped clean", id="exit 0, and not clean"),
-        pytest.param(figures(10**9), figures(399999999, canary=1), "expected at least 80 % of half", id="less than the margin allows"),
-        pytest.param(figures(10**9), figures(400000000, canary=1), CacheVerdict("kept"), id="just what the margin allows"),
+        pytest.param(
+            figures(2000000), figures(2000000, missed=4, canary=1), "not stopped clean", id="exit 0, and not clean"
+        ),
+        pytest.param(
+            figures(10**9),
+            figures(399999999, canary=1),
+            "expected at least 80 % of half",
+            id="less than the margin allows",
+        ),
+        pytest.param(
+            figures(10**9), figures(400000000, canary=1), CacheVerdict("kept"), id="just what the margin allows"
+        ),
         pytest.param(
             figures(2000000, persisted_results=4333),
             figures(2000000, persisted_results=0, canary=1),
@@ -134,10 +167,16 @@ def figures(size: float, entries: int = 0, **more: float) -> dict[str, float]:
             id="nothing written",
         ),
         pytest.param(
-            figures(10**9, persisted_bytes=9e8), figures(10**9, persisted_bytes=1e8, canary=1), "it has 100000000", id="a tenth written"
+            figures(10**9, persisted_bytes=9e8),
+            figures(10**9, persisted_bytes=1e8, canary=1),
+            "it has 100000000",
+            id="a tenth written",
         ),
         pytest.param(
-            figures(10**8, persisted_bytes=9e8), figures(10**8, persisted_bytes=1e8, canary=1), CacheVerdict("kept"), id="pruned since"
+            figures(10**8, persisted_bytes=9e8),
+            figures(10**8, persisted_bytes=1e8, canary=1),
+            CacheVerdict("kept"),
+            id="pruned since",
         ),
         pytest.param(
             figures(10**8, persisted_results=9999),
@@ -149,11 +188,18 @@ def figures(size: float, entries: int = 0, **more: float) -> dict[str, float]:
         # What cannot be known is called so.
         pytest.param(figures(2000000), figures(4000000), "not known", id="no canary in this state yet"),
         pytest.param({}, figures(2000000, canary=0), "not known", id="it was dead before"),
-        pytest.param({"bytes": 2000000.0}, figures(2000000, canary=1), CacheVerdict("kept"), id="counters that were not known before"),
+        pytest.param(
+            {"bytes": 2000000.0},
+            figures(2000000, canary=1),
+            CacheVerdict("kept"),
+            id="counters that were not known before",
+        ),
         pytest.param({"bytes": 0.0}, {"bytes": 0.0}, "not known", id="a new engine beside an old program"),
     ],
 )
-def test_what_became_of_a_cache(before: dict[str, float], after: dict[str, float], expected: CacheVerdict | str) -> None:
+def test_what_became_of_a_cache(
+    before: dict[str, float], after: dict[str, float], expected: CacheVerdict | str
+) -> None:
     """By the canary, the counters and the bytes; never by entries."""
     found = judge_cache(before, after, 80)
     if isinstance(expected, CacheVerdict):
@@ -182,10 +228,21 @@ def test_a_restore_has_to_be_seen(after: dict[str, float], said: str) -> None:
     ("old", "new", "expected"),
     [
         pytest.param(engine(), engine(), [], id="nothing"),
-        pytest.param(engine(), engine(image="engine:v2"), ["spec.containers.engine.image: engine:v1 -> engine:v2"], id="image"),
-        pytest.param(engine(), engine(config="b"), ["metadata.annotations.runnerfleet.dev/engine-config changed"], id="config"),
-        pytest.param(engine(), engine(memory="2Gi"), ["spec.containers.engine.resources.limits.memory: 1Gi -> 2Gi"], id="memory"),
-        pytest.param(engine(), engine(secret="y"), ["spec.containers.engine.env.HTTPS_PROXY.value changed"], id="no value of a variable"),
+        pytest.param(
+            engine(), engine(image="engine:v2"), ["spec.containers.engine.image: engine:v1 -> engine:v2"], id="image"
+        ),
+        pytest.param(
+            engine(), engine(config="b"), ["metadata.annotations.runnerfleet.dev/engine-config changed"], id="config"
+        ),
+        pytest.param(
+            engine(), engine(memory="2Gi"), ["spec.containers.engine.resources.limits.memory: 1Gi -> 2Gi"], id="memory"
+        ),
+        pytest.param(
+            engine(),
+            engine(secret="y"),
+            ["spec.containers.engine.env.HTTPS_PROXY.value changed"],
+            id="no value of a variable",
+        ),
         pytest.param({"a": 1}, {"$patch": "replace", "b": [1]}, ["a changed", "b changed"], id="keys that come and go"),
     ],
 )
@@ -199,8 +256,15 @@ def test_what_is_stale_is_planned_with_its_reason() -> None:
     nodes = [node("b"), node("a"), node("c", ready="Unknown")]
     assert not any(item.needed for item in plan(nodes, [pod("a"), pod("b")], TEMPLATES))
     found = plan(nodes, [pod("a", "old"), pod("b"), pod("c", "ancient"), pod("d", daemonset="foreign")], TEMPLATES)
-    assert [(item.node, item.needed, item.silent) for item in found] == [("a", True, False), ("b", False, False), ("c", True, True)]
-    config, image = "metadata.annotations.runnerfleet.dev/engine-config changed", "spec.containers.engine.image: engine:v1 -> engine:v2"
+    assert [(item.node, item.needed, item.silent) for item in found] == [
+        ("a", True, False),
+        ("b", False, False),
+        ("c", True, True),
+    ]
+    config, image = (
+        "metadata.annotations.runnerfleet.dev/engine-config changed",
+        "spec.containers.engine.image: engine:v1 -> engine:v2",
+    )
     assert found[0].lines() == [f"a: engine pod ds-a: {config}; {image}"]
     assert "too old" in found[2].lines()[0]
 
@@ -221,7 +285,9 @@ def test_a_roll_that_began_is_finished_first() -> None:
 
 def test_progress_survives_its_annotation() -> None:
     """And what cannot be read begins anew."""
-    progress = Progress("stop", "T", "", {"ds": {"uid": "u", "pod": "p", "grace": 60, "bytes": 4.0}}, "restore", "c", True)
+    progress = Progress(
+        "stop", "T", "", {"ds": {"uid": "u", "pod": "p", "grace": 60, "bytes": 4.0}}, "restore", "c", True
+    )
     assert read_progress(node("a", progress)) == progress
     assert read_progress(node("a")) is None
     for text in ("{", "[]", '{"step": "stop", "more": 1}'):
@@ -240,7 +306,9 @@ def test_what_a_dry_run_would_make_stale() -> None:
     """A DaemonSet that stays as it is, or is not there yet, makes nothing stale."""
     intended = {"metadata": {"name": "ds"}, "spec": {"template": engine(image="engine:v3", config="b")}}
     found = with_intended(TEMPLATES, [intended, {**intended, "metadata": {"name": "new"}}])
-    assert plan([node("a")], [pod("a")], found)[0].stale[0].reasons == ("spec.containers.engine.image: engine:v2 -> engine:v3",)
+    assert plan([node("a")], [pod("a")], found)[0].stale[0].reasons == (
+        "spec.containers.engine.image: engine:v2 -> engine:v3",
+    )
     same = {"metadata": {"name": "ds"}, "spec": {"template": {**TEMPLATES["ds"]["new"], "status": None}}}
     assert with_intended(TEMPLATES, [same]) == TEMPLATES
 
@@ -248,11 +316,17 @@ def test_what_a_dry_run_would_make_stale() -> None:
 @pytest.mark.parametrize(
     ("daemonset", "revisions"),
     [
-        pytest.param({**DAEMONSET, "status": {"observedGeneration": 1}}, [revision(1, "old", engine())], id="changed a moment ago"),
+        pytest.param(
+            {**DAEMONSET, "status": {"observedGeneration": 1}},
+            [revision(1, "old", engine())],
+            id="changed a moment ago",
+        ),
         pytest.param(DAEMONSET, [], id="no template yet"),
     ],
 )
-def test_a_change_that_the_cluster_has_not_seen_is_waited_for(daemonset: dict[str, Any], revisions: list[dict[str, Any]]) -> None:
+def test_a_change_that_the_cluster_has_not_seen_is_waited_for(
+    daemonset: dict[str, Any], revisions: list[dict[str, Any]]
+) -> None:
     """Nothing is called up to date by mistake."""
     with pytest.raises(RolloutError, match="has not looked at the DaemonSet ds"):
         wanted_revisions([daemonset], revisions)
@@ -279,7 +353,9 @@ def test_a_roll_that_goes_on_has_had_its_canary() -> None:
     assert len(batches(plans, True, 2)) == 1
 
 
-@pytest.mark.parametrize(("wanted", "nodes", "expected"), [("1", 9, 1), ("3", 9, 3), ("25%", 9, 2), ("10%", 9, 1), ("100%", 9, 9)])
+@pytest.mark.parametrize(
+    ("wanted", "nodes", "expected"), [("1", 9, 1), ("3", 9, 3), ("25%", 9, 2), ("10%", 9, 1), ("100%", 9, 9)]
+)
 def test_how_many_at_once(wanted: str, nodes: int, expected: int) -> None:
     """A share is rounded down, and never to nothing."""
     assert at_once(wanted, nodes) == expected
@@ -320,9 +396,25 @@ def test_the_taint_is_set_once() -> None:
 
 
 HOSTILE = [
-    *("[1]", "5", '"x"', "null", "[" * 100000, '{"engines": []}', '{"engines": 5}', '{"engines": {"a": 1}}', '{"step": {"x": 1}}'),
+    *(
+        "[1]",
+        "5",
+        '"x"',
+        "null",
+        "[" * 100000,
+        '{"engines": []}',
+        '{"engines": 5}',
+        '{"engines": {"a": 1}}',
+        '{"step": {"x": 1}}',
+    ),
     '{"step": ["lost"]}',
-    *('{"step": "nonsense"}', '{"since": 5}', '{"request": "checkpoint", "asking": true}', '{"checkpoint": "a b"}', '{"asking": "yes"}'),
+    *(
+        '{"step": "nonsense"}',
+        '{"since": 5}',
+        '{"request": "checkpoint", "asking": true}',
+        '{"checkpoint": "a b"}',
+        '{"asking": "yes"}',
+    ),
     *(
         '{"engines": {"a": {"uid": "u", "pod": "../x"}}}',
         '{"engines": {"a": {"uid": "u", "pod": "p", "bytes": "NaN"}}}',
@@ -356,14 +448,21 @@ JSON = st.recursive(
 def test_whatever_a_node_says_is_read_or_left(value: Any) -> None:
     text = json.dumps(value)
     progress = read_progress({"metadata": {"annotations": {ROLL_ANNOTATION: text}}})
-    assert progress and progress.step in STEPS and all(entry["uid"] and entry["pod"] for entry in progress.engines.values())
+    assert (
+        progress
+        and progress.step in STEPS
+        and all(entry["uid"] and entry["pod"] for entry in progress.engines.values())
+    )
     for item in read_state(text).get("checkpoints", []):
         assert item["name"] and isinstance(item.get("bytes", 0), (int, float))
 
 
 def test_a_pods_story_is_its_checkpoints() -> None:
     good = {"name": "20260131T120000Z", "version": "0.21.11", "bytes": 5, "method": "btrfs", "bad": False}
-    told = {"checkpoints": ["x", 5, {"name": "../../etc"}, {"bytes": 1}, {**good, "more": [], "method": "\x1b[2Jxfs"}], "events": []}
+    told = {
+        "checkpoints": ["x", 5, {"name": "../../etc"}, {"bytes": 1}, {**good, "more": [], "method": "\x1b[2Jxfs"}],
+        "events": [],
+    }
     assert read_state(json.dumps(told)) == {"checkpoints": [{**good, "method": "[2Jxfs"}]}
     assert read_state("{") == read_state("[]") == read_state('{"checkpoints": 5}') == {}
 

@@ -18,13 +18,21 @@ NODES = [
     item(
         "runner-1",
         metadata={"labels": {report.POOL_LABEL: "runner", "node-role.kubernetes.io/runner": "", "x": "y"}},
-        spec={"taints": [{"key": "b", "effect": "NoExecute"}, {"key": "a", "value": "1", "effect": "NoSchedule"}], "unschedulable": True},
+        spec={
+            "taints": [{"key": "b", "effect": "NoExecute"}, {"key": "a", "value": "1", "effect": "NoSchedule"}],
+            "unschedulable": True,
+        },
         status={**READY, "nodeInfo": {"kubeletVersion": "v1", "architecture": "amd64"}},
     ),
     item("cp-1", status={"conditions": [{"type": "Ready", "status": "Unknown"}]}),
 ]
 ENGINES = [
-    item("e-1", metadata={"ownerReferences": DAEMON}, spec={"nodeName": "runner-1", "containers": [{"image": "e:1"}]}, status=READY),
+    item(
+        "e-1",
+        metadata={"ownerReferences": DAEMON},
+        spec={"nodeName": "runner-1", "containers": [{"image": "e:1"}]},
+        status=READY,
+    ),
     item("someone-s-job", spec={"containers": [{"image": "x"}]}, status=READY),
 ]
 SELECTED = {"organization": "o", "labels": ["b", "a"], "nodeSelector": {report.POOL_LABEL: "runner"}}
@@ -35,11 +43,16 @@ DEPLOYMENTS = [
         status={"availableReplicas": 1},
     )
 ]
-RUNNERS = [item("m-1", metadata={"labels": {"runner-deployment-name": "medium"}}, status={"phase": "Running", "ready": True}), item("m-0")]
+RUNNERS = [
+    item("m-1", metadata={"labels": {"runner-deployment-name": "medium"}}, status={"phase": "Running", "ready": True}),
+    item("m-0"),
+]
 
 
 def test_a_fleet() -> None:
-    fleet = report.fleet(NODES, ENGINES, DEPLOYMENTS, RUNNERS, [item("m-1", spec={"nodeName": "runner-1"}), item("m-0", spec={})])
+    fleet = report.fleet(
+        NODES, ENGINES, DEPLOYMENTS, RUNNERS, [item("m-1", spec={"nodeName": "runner-1"}), item("m-0", spec={})]
+    )
     assert [node["name"] for node in fleet["nodes"]] == ["cp-1", "runner-1"]
     assert fleet["nodes"][1] == {
         "name": "runner-1",
@@ -57,7 +70,13 @@ def test_a_fleet() -> None:
     assert fleet["runner_deployments"] == [
         {"name": "medium", "pool": "runner", "scope": "o", "labels": ["a", "b"], "desired": 2, "available": 1}
     ]
-    assert fleet["runners"][1] == {"name": "m-1", "node": "runner-1", "deployment": "medium", "phase": "Running", "ready": True}
+    assert fleet["runners"][1] == {
+        "name": "m-1",
+        "node": "runner-1",
+        "deployment": "medium",
+        "phase": "Running",
+        "ready": True,
+    }
     assert report.line(fleet) == "1 of 2 nodes, 1 of 1 engines and 1 of 2 runners are ready"
 
 

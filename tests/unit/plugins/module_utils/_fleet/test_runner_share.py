@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 LIMITS = {"memory": "4Gi", "ephemeral-storage": "20Gi"}
-AMOUNTS = st.dictionaries(st.sampled_from(["cpu", "memory", "ephemeral-storage"]), st.sampled_from(["0", "1500m", "4G", "4Gi", "1Ti"]))
+AMOUNTS = st.dictionaries(
+    st.sampled_from(["cpu", "memory", "ephemeral-storage"]), st.sampled_from(["0", "1500m", "4G", "4Gi", "1Ti"])
+)
 
 
 @pytest.mark.parametrize(
@@ -37,7 +39,9 @@ def test_limits_where_none_are_stated(stated: dict[str, Any], requests: dict[str
 
 
 @given(AMOUNTS, AMOUNTS, AMOUNTS)
-def test_what_is_stated_stays_and_counts_as_before(requests: dict[str, str], own: dict[str, str], limits: dict[str, str]) -> None:
+def test_what_is_stated_stays_and_counts_as_before(
+    requests: dict[str, str], own: dict[str, str], limits: dict[str, str]
+) -> None:
     stated = {"requests": requests, "limits": own}
     found = limited(stated, limits)
     assert requests.items() <= found["requests"].items() and own.items() <= found["limits"].items()

@@ -50,7 +50,9 @@ def archive(files: dict[str, str]) -> bytes:
         "other file",
     ],
 )
-def test_expected(chart: str, version: str, mirror: dict[str, Any], recorded: str, expected: list[tuple[str, str]]) -> None:
+def test_expected(
+    chart: str, version: str, mirror: dict[str, Any], recorded: str, expected: list[tuple[str, str]]
+) -> None:
     assert [(one.sha256, one.origin) for one in charts.expected(chart, version, mirror, recorded)] == expected
 
 
@@ -71,7 +73,9 @@ def test_every_pinned_sum_is_one() -> None:
 
 @pytest.mark.parametrize("version", ["1.2.3", "v1.2.3"])
 def test_identity(version: str) -> None:
-    found = charts.archive_identity(archive({"flannel/values.yaml": "a: 1", "flannel/Chart.yaml": f"name: flannel\nversion: {version}\n"}))
+    found = charts.archive_identity(
+        archive({"flannel/values.yaml": "a: 1", "flannel/Chart.yaml": f"name: flannel\nversion: {version}\n"})
+    )
     assert charts.identity_error(found, "flannel", "1.2.3") == ""
     assert "found the chart flannel" in charts.identity_error(found, "flannel", "1.2.4")
     assert "expected cilium 1.2.3" in charts.identity_error(found, "cilium", "1.2.3")

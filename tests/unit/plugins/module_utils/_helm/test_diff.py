@@ -6,7 +6,12 @@ import json
 from typing import Any
 
 import pytest
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._helm.diff import AFTER, BEFORE, MAX_CHARS, manifest_diff
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._helm.diff import (
+    AFTER,
+    BEFORE,
+    MAX_CHARS,
+    manifest_diff,
+)
 
 
 def manifest(*items: dict[str, Any]) -> str:
@@ -21,7 +26,8 @@ def item(kind: str, name: str, **rest: Any) -> dict[str, Any]:
 def test_only_what_differs_is_shown() -> None:
     same = item("Service", "same", spec={"ports": [1]})
     found = manifest_diff(
-        manifest(same, item("Deployment", "d", spec={"replicas": 1})), manifest(item("Deployment", "d", spec={"replicas": 2}), same)
+        manifest(same, item("Deployment", "d", spec={"replicas": 1})),
+        manifest(item("Deployment", "d", spec={"replicas": 2}), same),
     )
     assert "replicas: 1" in found["before"] and "replicas: 2" in found["after"] and "same" not in str(found)
 
@@ -59,11 +65,18 @@ def test_variables_that_are_called_a_secret(name: str) -> None:
         return item("Deployment", "d", spec={"template": {"spec": {"containers": [{"name": "c", "env": env}]}}})
 
     found = manifest_diff(manifest(pod("hidden-1")), manifest(pod("hidden-2")))
-    assert "hidden" not in str(found) and BEFORE in found["before"] and AFTER in found["after"] and "shown" in found["after"]
+    assert (
+        "hidden" not in str(found)
+        and BEFORE in found["before"]
+        and AFTER in found["after"]
+        and "shown" in found["after"]
+    )
 
 
 def test_passwords_in_addresses() -> None:
-    found = manifest_diff("", manifest(item("ConfigMap", "c", data={"proxy": "http://robot:hidden@proxy.example.org:3128"})))
+    found = manifest_diff(
+        "", manifest(item("ConfigMap", "c", data={"proxy": "http://robot:hidden@proxy.example.org:3128"}))
+    )
     assert "hidden" not in str(found) and "http://***@proxy.example.org:3128" in found["after"]
 
 
@@ -76,5 +89,7 @@ def test_kinds_are_shown_by_their_sum() -> None:
 
 
 def test_it_is_bounded() -> None:
-    found = manifest_diff("", manifest(*(item("ConfigMap", f"c{number}", data={"x": "y" * 1000}) for number in range(200))))
+    found = manifest_diff(
+        "", manifest(*(item("ConfigMap", f"c{number}", data={"x": "y" * 1000}) for number in range(200)))
+    )
     assert len(found["after"]) < MAX_CHARS + 100 and "more lines" in found["after"].splitlines()[-1]

@@ -6,9 +6,16 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host.plan_artifacts import Wanted, difference, select, wanted
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host.plan_artifacts import (
+    Wanted,
+    difference,
+    select,
+    wanted,
+)
 
-WANT = Wanted("cni", "1.0", "http://m/cni.tgz", "https://u/cni.tgz", "aa", "pinned", "/opt/cni/bin", 0o755, True, ("*",))
+WANT = Wanted(
+    "cni", "1.0", "http://m/cni.tgz", "https://u/cni.tgz", "aa", "pinned", "/opt/cni/bin", 0o755, True, ("*",)
+)
 RECORD = {"version": "1.0", "sha256": "aa", "members": ["*"], "mode": 0o755, "files": {"/opt/cni/bin/bridge": {}}}
 
 
@@ -25,14 +32,22 @@ def artifact(**sources: str) -> dict[str, Any]:
 def test_each_host_picks_its_own(machine: str, expected: str) -> None:
     (want,) = wanted([artifact(amd64="aa", arm64="bb")], {"cni": {"path": "/opt/cni/bin/"}}, machine)
     assert want.sha256 == expected
-    assert (want.path, want.mode, want.unpack, want.members, want.directory) == ("/opt/cni/bin", 0o755, False, ("*",), "/opt/cni")
+    assert (want.path, want.mode, want.unpack, want.members, want.directory) == (
+        "/opt/cni/bin",
+        0o755,
+        False,
+        ("*",),
+        "/opt/cni",
+    )
 
 
 @pytest.mark.parametrize(
     ("machine", "destinations", "reason"),
     [
         pytest.param("riscv64", {"cni": {"path": "/a"}}, "a riscv64 machine", id="unknown machine"),
-        pytest.param("aarch64", {"cni": {"path": "/a"}}, "there is no release file for arm64, only for amd64", id="other machine"),
+        pytest.param(
+            "aarch64", {"cni": {"path": "/a"}}, "there is no release file for arm64, only for amd64", id="other machine"
+        ),
         pytest.param("x86_64", {"cnii": {"path": "/a"}}, "must name the same things", id="typo"),
         pytest.param("x86_64", {"cni": {"path": "a"}}, "must be absolute", id="relative"),
     ],

@@ -24,7 +24,9 @@ LATER = NOW + timedelta(days=1)
 def certificate(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey, end: datetime = LATER) -> str:
     """A self-signed CA, as kubeadm makes one."""
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "kubernetes")])
-    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(1)
+    builder = (
+        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(1)
+    )
     built = builder.not_valid_before(NOW - timedelta(days=9)).not_valid_after(end).sign(key, hashes.SHA256())
     return built.public_bytes(serialization.Encoding.PEM).decode()
 
@@ -42,7 +44,12 @@ WORKERS: list[tuple[str, Evidence, str, str]] = [
     ("member with a file to remove", replace(MEMBER, bootstrap_conf=True), "member", "join"),
     ("member with our mark", replace(MEMBER, begun=True), "member", "join"),
     ("its node is gone", replace(MEMBER, node_object=False), "stale", "join"),
-    ("its certificate has ended", replace(MEMBER, client_expires=NOW - timedelta(days=1), node_object=None), "half", "join"),
+    (
+        "its certificate has ended",
+        replace(MEMBER, client_expires=NOW - timedelta(days=1), node_object=None),
+        "half",
+        "join",
+    ),
     ("cut off before the certificate", Evidence(ca=OURS, bootstrap_conf=True), "half", "join"),
     ("cut off in the first file", Evidence(bootstrap_conf=True, begun=True), "half", "join"),
     ("another cluster", replace(MEMBER, ca=THEIRS), "foreign", "refuse"),
@@ -51,7 +58,9 @@ WORKERS: list[tuple[str, Evidence, str, str]] = [
     ("a control plane", Evidence(ca=OURS, admin_conf=True, manifests=["kube-apiserver.yaml"]), "foreign", "refuse"),
     ("etcd", Evidence(ca=OURS, etcd_data=True), "foreign", "refuse"),
 ]
-WHOLE = Evidence(ca=OURS, kubelet_conf=True, admin_conf=True, manifests=["etcd.yaml", "kube-apiserver.yaml"], etcd_data=True)
+WHOLE = Evidence(
+    ca=OURS, kubelet_conf=True, admin_conf=True, manifests=["etcd.yaml", "kube-apiserver.yaml"], etcd_data=True
+)
 CONTROL_PLANES: list[tuple[str, Evidence, str, str, str]] = [
     ("new", Evidence(), "", "absent", "init"),
     ("new, with a kubeconfig of something else", Evidence(), OURS, "absent", "refuse"),
@@ -116,7 +125,9 @@ def test_nothing_of_another_cluster_is_ever_touched(found: Evidence, control_pla
 
 @pytest.mark.parametrize("key", [KEY, rsa.generate_private_key(65537, 2048)], ids=["ec", "rsa"])
 @pytest.mark.parametrize("end", [LATER, datetime(2060, 5, 6, tzinfo=UTC)], ids=["utc time", "generalised time"])
-def test_certificates_are_read_as_by_the_library(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey, end: datetime) -> None:
+def test_certificates_are_read_as_by_the_library(
+    key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey, end: datetime
+) -> None:
     """The fingerprint is kubeadm's."""
     pem = certificate(key, end)
     public = key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
@@ -150,9 +161,16 @@ def test_a_kubeconfig_is_read_without_a_parser() -> None:
 
 def test_the_credential_goes_into_the_right_document() -> None:
     """And not into the caller's copy of it."""
-    documents = [{"kind": "Other"}, {"kind": "JoinConfiguration", "discovery": {"bootstrapToken": {"apiServerEndpoint": "h:1"}}}]
+    documents = [
+        {"kind": "Other"},
+        {"kind": "JoinConfiguration", "discovery": {"bootstrapToken": {"apiServerEndpoint": "h:1"}}},
+    ]
     joined = membership.join_documents(documents, "abcdef.0123456789abcdef", OURS)
-    expected = {"apiServerEndpoint": "h:1", "token": "abcdef.0123456789abcdef", "caCertHashes": [membership.fingerprint(OURS)]}
+    expected = {
+        "apiServerEndpoint": "h:1",
+        "token": "abcdef.0123456789abcdef",
+        "caCertHashes": [membership.fingerprint(OURS)],
+    }
     assert joined[1]["discovery"]["bootstrapToken"] == expected
     assert "token" not in documents[1]["discovery"]["bootstrapToken"]
     assert membership.api_endpoint(documents) == "h:1"
@@ -168,7 +186,8 @@ def test_output_is_shown_without_the_secret() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "good"), [("runner-1", True), ("a.b.example", True), ("Runner", False), ("a_b", False), ("-a", False), ("", False)]
+    ("name", "good"),
+    [("runner-1", True), ("a.b.example", True), ("Runner", False), ("a_b", False), ("-a", False), ("", False)],
 )
 def test_node_names(name: str, good: bool) -> None:
     """As the API takes them."""

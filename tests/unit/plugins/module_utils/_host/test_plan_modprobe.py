@@ -34,7 +34,9 @@ def test_install_lines(text: str, expected: str) -> None:
 
 def test_dashes_and_underscores_are_one() -> None:
     files = {CIS: "install br-netfilter /bin/true\n"}
-    assert modprobe.forbidden(["br_netfilter"], files, "", False) and modprobe.forbidden(["br-netfilter"], files, "", False)
+    assert modprobe.forbidden(["br_netfilter"], files, "", False) and modprobe.forbidden(
+        ["br-netfilter"], files, "", False
+    )
 
 
 @pytest.mark.parametrize(
@@ -42,8 +44,20 @@ def test_dashes_and_underscores_are_one() -> None:
     [
         ({"/usr/lib/modprobe.d/a.conf": "install x /bin/false", "/etc/modprobe.d/a.conf": ""}, False),
         ({"/usr/lib/modprobe.d/a.conf": "", "/run/modprobe.d/a.conf": "install x /bin/false"}, True),
-        ({"/etc/modprobe.d/b.conf": "install x /bin/false", "/lib/modprobe.d/a.conf": "install x /sbin/modprobe -i x"}, False),
-        ({"/etc/modprobe.d/a.conf": "install x /bin/false", "/lib/modprobe.d/b.conf": "install x /sbin/modprobe -i x"}, True),
+        (
+            {
+                "/etc/modprobe.d/b.conf": "install x /bin/false",
+                "/lib/modprobe.d/a.conf": "install x /sbin/modprobe -i x",
+            },
+            False,
+        ),
+        (
+            {
+                "/etc/modprobe.d/a.conf": "install x /bin/false",
+                "/lib/modprobe.d/b.conf": "install x /sbin/modprobe -i x",
+            },
+            True,
+        ),
     ],
 )
 def test_which_file_counts(files: dict[str, str], forbidden: bool) -> None:
@@ -63,12 +77,18 @@ def test_the_command_line(cmdline: str, expected: str) -> None:
 
 
 def test_what_a_module_needs_counts_and_what_is_there_does_not() -> None:
-    listing = "kernel/net/bridge/br_netfilter.ko.zst: kernel/net/bridge/bridge.ko.zst kernel/net/llc/llc.ko\nkernel/x.ko:\n"
-    assert modprobe.dependencies("br-netfilter", listing) == ["bridge", "llc"] and not modprobe.dependencies("y", listing)
+    listing = (
+        "kernel/net/bridge/br_netfilter.ko.zst: kernel/net/bridge/bridge.ko.zst kernel/net/llc/llc.ko\nkernel/x.ko:\n"
+    )
+    assert modprobe.dependencies("br-netfilter", listing) == ["bridge", "llc"] and not modprobe.dependencies(
+        "y", listing
+    )
     files = {CIS: "install llc /bin/true"}
     assert modprobe.forbidden(["bridge", "llc", "br_netfilter"], files, "", False) == f"{CIS}: install llc /bin/true"
     assert modprobe.forbidden(["br_netfilter"], files, "", False) == ""
 
 
 def test_a_locked_kernel_loads_nothing() -> None:
-    assert modprobe.forbidden(["x"], {}, "", True) == "kernel.modules_disabled = 1" and not modprobe.forbidden([], {}, "", True)
+    assert modprobe.forbidden(["x"], {}, "", True) == "kernel.modules_disabled = 1" and not modprobe.forbidden(
+        [], {}, "", True
+    )

@@ -19,7 +19,9 @@ LABEL=swap /srv/swap ext4 defaults 0 2
 
 def test_without_swap() -> None:
     text = pure.without_swap(FSTAB)
-    changed = [(before, after) for before, after in zip(FSTAB.splitlines(), text.splitlines(), strict=True) if before != after]
+    changed = [
+        (before, after) for before, after in zip(FSTAB.splitlines(), text.splitlines(), strict=True) if before != after
+    ]
     assert changed == [("/swapfile none swap sw 0 0", "# no swap on a kubelet's host: /swapfile none swap sw 0 0")]
     assert pure.without_swap(text) == text
 
@@ -82,7 +84,18 @@ def test_both_notations_mean_one_file(parts: list[str]) -> None:
 @pytest.mark.parametrize(
     "key",
     [
-        *("", ".", "/", "ip_forward", "net..x", "net.ipv4/../x", "../../etc/passwd", "net.ipv4 = 1", "/net/ipv4/ip_forward", "net/ipv4/"),
+        *(
+            "",
+            ".",
+            "/",
+            "ip_forward",
+            "net..x",
+            "net.ipv4/../x",
+            "../../etc/passwd",
+            "net.ipv4 = 1",
+            "/net/ipv4/ip_forward",
+            "net/ipv4/",
+        ),
         *(
             "net/../../etc/passwd",
             "net/ipv4/./x",
@@ -145,5 +158,7 @@ ENABLE = {"enabled": True, "state": "none"}
         pytest.param(ENABLE, STATIC, None, False, [], id="static units cannot be enabled"),
     ],
 )
-def test_unit_actions(want: dict[str, Any], unit: pure.Unit, newest: float | None, planned: bool, expected: list[str]) -> None:
+def test_unit_actions(
+    want: dict[str, Any], unit: pure.Unit, newest: float | None, planned: bool, expected: list[str]
+) -> None:
     assert pure.unit_actions(want, unit, newest, planned) == expected

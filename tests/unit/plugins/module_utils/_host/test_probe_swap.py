@@ -8,7 +8,10 @@ import pytest
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host import probe_swap
 
 ETC = "etc/systemd/system"
-SWAPON, SWAPOFF = "#!/bin/sh\n# sets up swap\nmkswap /dev/zram0\nswapon -p 5 /dev/zram0\n", "#!/bin/sh\n# undoes swapon\nswapoff -a\n"
+SWAPON, SWAPOFF = (
+    "#!/bin/sh\n# sets up swap\nmkswap /dev/zram0\nswapon -p 5 /dev/zram0\n",
+    "#!/bin/sh\n# undoes swapon\nswapoff -a\n",
+)
 
 
 @pytest.fixture
@@ -32,7 +35,11 @@ def link(root: Path, path: str, target: str) -> None:
 
 
 def service(
-    root: Path, name: str, start: str, wants: str = f"{ETC}/multi-user.target.wants", folder: str = "usr/lib/systemd/system"
+    root: Path,
+    name: str,
+    start: str,
+    wants: str = f"{ETC}/multi-user.target.wants",
+    folder: str = "usr/lib/systemd/system",
 ) -> None:
     """A unit, and what asks for it."""
     write(root, f"{folder}/{name}", f"[Unit]\nDescription=x\n[Service]\n{start}\n")

@@ -10,7 +10,11 @@ from typing import Any
 
 import pytest
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nodes import credentials
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nodes.credentials import CLIENT_SIGNER, SERVING_SIGNER, Expected
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nodes.credentials import (
+    CLIENT_SIGNER,
+    SERVING_SIGNER,
+    Expected,
+)
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
@@ -35,7 +39,9 @@ def pem(
     more: Sequence[x509.ExtensionType] = (),
 ) -> str:
     """A PKCS #10 request."""
-    built = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([x509.NameAttribute(oid, value) for oid, value in subject]))
+    built = x509.CertificateSigningRequestBuilder().subject_name(
+        x509.Name([x509.NameAttribute(oid, value) for oid, value in subject])
+    )
     if names:
         built = built.add_extension(x509.SubjectAlternativeName(names), critical=False)
     for extension in more:
@@ -60,7 +66,12 @@ def test_what_a_kubelet_asks_for_is_approved() -> None:
     assert credentials.refusal(request(pem()), CLIENT) == ""
     key = rsa.generate_private_key(65537, 2048)
     assert credentials.refusal(request(pem(key=key), usages=[*OF_CLIENT, "key encipherment"]), CLIENT) == ""
-    assert credentials.refusal(request(pem(subject=[(COMMON, f"system:node:{NODE}"), (ORGANIZATION, "system:nodes")])), CLIENT) == ""
+    assert (
+        credentials.refusal(
+            request(pem(subject=[(COMMON, f"system:node:{NODE}"), (ORGANIZATION, "system:nodes")])), CLIENT
+        )
+        == ""
+    )
     assert credentials.refusal(serving(OWN_NAMES), SERVING) == ""
     assert credentials.refusal(serving([x509.IPAddress(ipaddress.ip_address("2001:db8:0::7"))]), SERVING) == ""
 
@@ -75,11 +86,22 @@ def test_no_other_name(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["support-1", "runner-1.", "RUNNER-1", "runner-11", "runner-1\u200b", " runner-1", "runner-1,CN=system:node:runner-2"]
+    "name",
+    [
+        "support-1",
+        "runner-1.",
+        "RUNNER-1",
+        "runner-11",
+        "runner-1\u200b",
+        " runner-1",
+        "runner-1,CN=system:node:runner-2",
+    ],
 )
 def test_no_name_that_looks_like_it(name: str) -> None:
     subject = [(ORGANIZATION, "system:nodes"), (COMMON, f"system:node:{name}")]
-    assert "expected O=system:nodes, CN=system:node:runner-1" in credentials.refusal(request(pem(subject=subject)), CLIENT)
+    assert "expected O=system:nodes, CN=system:node:runner-1" in credentials.refusal(
+        request(pem(subject=subject)), CLIENT
+    )
 
 
 PARTS = st.sampled_from(
@@ -98,7 +120,9 @@ PARTS = st.sampled_from(
 @given(subject=st.lists(PARTS, max_size=5))
 def test_a_subject_has_the_two_parts_and_no_other(subject: list[tuple[Any, str]]) -> None:
     """A group more would be a right more."""
-    good = sorted(subject, key=str) == sorted([(ORGANIZATION, "system:nodes"), (COMMON, f"system:node:{NODE}")], key=str)
+    good = sorted(subject, key=str) == sorted(
+        [(ORGANIZATION, "system:nodes"), (COMMON, f"system:node:{NODE}")], key=str
+    )
     assert (credentials.refusal(request(pem(subject=subject)), CLIENT) == "") is good
 
 
@@ -115,7 +139,10 @@ def test_usages_are_those_of_a_kubelet(usages: list[str], serves: bool) -> None:
     assert (credentials.refusal(asked, expected) == "") is good
 
 
-@given(user=st.text(max_size=30), signer=st.sampled_from([CLIENT_SIGNER, SERVING_SIGNER, "kubernetes.io/kube-apiserver-client", "", "x/y"]))
+@given(
+    user=st.text(max_size=30),
+    signer=st.sampled_from([CLIENT_SIGNER, SERVING_SIGNER, "kubernetes.io/kube-apiserver-client", "", "x/y"]),
+)
 def test_requester_and_signer_are_the_expected_ones(user: str, signer: str) -> None:
     """What another asks for is not this host's, whatever it names."""
     assume(user != USER)

@@ -16,7 +16,10 @@ CORDON = {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
 
 
 def node(
-    labels: dict[str, str] | None = None, owned: list[str] | None = None, taints: list[dict[str, Any]] | None = None, claims: str = ""
+    labels: dict[str, str] | None = None,
+    owned: list[str] | None = None,
+    taints: list[dict[str, Any]] | None = None,
+    claims: str = "",
 ) -> dict[str, Any]:
     """A Node object as the API lists it."""
     fields = {"f:metadata": {"f:labels": {f"f:{key}": {} for key in owned or []}}}
@@ -72,7 +75,12 @@ TABLE: list[tuple[str, dict[str, Any], bool, bool]] = [
     ("a stale label", node({**LABELS, "size": "large"}, [*LABELS, "size"], [POOL]), True, False),
     ("no taint", node(LABELS, list(LABELS)), False, True),
     ("taint of another pool", node(LABELS, list(LABELS), [{**POOL, "value": "support"}]), False, True),
-    ("a claimed taint that is stale", node(LABELS, list(LABELS), [POOL, CORDON], f'["{CORDON["key"]}:NoSchedule"]'), False, True),
+    (
+        "a claimed taint that is stale",
+        node(LABELS, list(LABELS), [POOL, CORDON], f'["{CORDON["key"]}:NoSchedule"]'),
+        False,
+        True,
+    ),
     ("a claim without its taint", node(LABELS, list(LABELS), [POOL], '["gone:NoSchedule"]'), False, True),
     ("a broken note", node(LABELS, list(LABELS), [POOL], "{"), False, True),
 ]
@@ -159,7 +167,13 @@ BAD: list[tuple[list[dict[str, Any]], str]] = [
     ([{"name": "a", "nodes": [], "taints": [START]}], "set by itself"),
     ([{"name": "a", "nodes": [], "taints": [{"key": "k", "effect": "Sometimes"}]}], "NoExecute"),
     (
-        [{"name": "a", "nodes": [], "taints": [{"key": "k", "effect": "NoExecute"}, {"key": "k", "effect": "NoExecute", "value": "v"}]}],
+        [
+            {
+                "name": "a",
+                "nodes": [],
+                "taints": [{"key": "k", "effect": "NoExecute"}, {"key": "k", "effect": "NoExecute", "value": "v"}],
+            }
+        ],
         "same key",
     ),
 ]

@@ -11,7 +11,10 @@ def test_a_policy_carries_its_names_in_order() -> None:
     assert policies.expelled(["a", "b"]) == [policy, binding] and policies.expelled_names(policy) == {"a", "b"}
     assert '["system:node:a", "system:node:b"]' in policy["spec"]["validations"][0]["expression"]
     assert binding["spec"] == {"policyName": policies.EXPELLED, "validationActions": ["Deny"]}
-    assert policies.path(policy) == "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/runnerfleet-expelled-nodes"
+    assert (
+        policies.path(policy)
+        == "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/runnerfleet-expelled-nodes"
+    )
     assert policies.path(binding).endswith("/validatingadmissionpolicybindings/runnerfleet-expelled-nodes")
 
 
@@ -26,12 +29,27 @@ def test_everything_that_a_pod_was_given_is_known() -> None:
     token = {"projected": {"sources": [{"serviceAccountToken": {"path": "token"}}, {"configMap": {"name": "ca"}}]}}
     spec = {
         "serviceAccountName": "flannel",
-        "volumes": [{"secret": {"secretName": "a"}}, {"projected": {"sources": [{"secret": {"name": "b"}}]}}, token, {"emptyDir": {}}],
+        "volumes": [
+            {"secret": {"secretName": "a"}},
+            {"projected": {"sources": [{"secret": {"name": "b"}}]}},
+            token,
+            {"emptyDir": {}},
+        ],
         "initContainers": [{"envFrom": [{"secretRef": {"name": "c"}}, {"configMapRef": {"name": "x"}}]}],
-        "containers": [{"env": [{"name": "X", "value": "1"}, {"name": "Y", "valueFrom": {"secretKeyRef": {"name": "d", "key": "k"}}}]}],
+        "containers": [
+            {
+                "env": [
+                    {"name": "X", "value": "1"},
+                    {"name": "Y", "valueFrom": {"secretKeyRef": {"name": "d", "key": "k"}}},
+                ]
+            }
+        ],
         "imagePullSecrets": [{"name": "e"}],
     }
-    pods = [{"metadata": {"namespace": "n", "name": "p"}, "spec": spec}, {"metadata": {"namespace": "m"}, "spec": {"containers": [{}]}}]
+    pods = [
+        {"metadata": {"namespace": "n", "name": "p"}, "spec": spec},
+        {"metadata": {"namespace": "m"}, "spec": {"containers": [{}]}},
+    ]
     assert policies.knowledge(pods) == {"secrets": ["n/a", "n/b", "n/c", "n/d", "n/e"], "accounts": ["n/flannel"]}
     assert policies.knowledge([]) == {"secrets": [], "accounts": []}
 

@@ -1,4 +1,6 @@
-"""Owner, group and mode of a volume's root, and data that is moved to it; the rest of the host is in tests/devices and the scenarios."""
+"""Owner, group and mode of a volume's root, and data that is moved to it; the rest of the host is in tests/devices and
+the scenarios.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,12 @@ from typing import Any
 
 import pytest
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme import apply_mounts
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.apply_mounts import MOVING, Host, owned, owner_of
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.apply_mounts import (
+    MOVING,
+    Host,
+    owned,
+    owner_of,
+)
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.model import Volume
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.plan_mounts import ASIDE, Mount
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.probe_drives import Drives
@@ -37,13 +44,17 @@ def test_a_name_that_the_host_does_not_know(key: str) -> None:
 def test_owned(tmp_path: Path) -> None:
     tmp_path.chmod(0o711)
     mount = str(tmp_path)
-    assert owned(Volume("a", mount=mount), True) and owned(Volume("a", mount=mount, mode="711", owner=str(os.getuid())), True)
+    assert owned(Volume("a", mount=mount), True) and owned(
+        Volume("a", mount=mount, mode="711", owner=str(os.getuid())), True
+    )
     assert not owned(Volume("a", mount=mount, mode="0700"), True)
     assert owned(Volume("a", mount=mount), False) and not owned(Volume("a", mount=mount, mode="711"), False)
 
 
 @pytest.mark.parametrize("flushed", [True, False])
-def test_data_is_on_the_drive_before_it_counts_as_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flushed: bool) -> None:
+def test_data_is_on_the_drive_before_it_counts_as_moved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flushed: bool
+) -> None:
     volume, target = tmp_path / "volume", tmp_path / "target"
     moving = Path(str(target) + MOVING)
     for directory in (volume, target, moving):
@@ -73,7 +84,9 @@ def test_data_is_on_the_drive_before_it_counts_as_moved(tmp_path: Path, monkeypa
     assert asked == ["cp", "sync"]
 
 
-@pytest.mark.parametrize(("target", "mode"), [("/var/lib/kubelet", 0o700), ("/var/lib/containerd", 0o700), ("/var/log/pods", 0o755)])
+@pytest.mark.parametrize(
+    ("target", "mode"), [("/var/lib/kubelet", 0o700), ("/var/lib/containerd", 0o700), ("/var/log/pods", 0o755)]
+)
 def test_a_new_directory_is_as_closed_as_its_program_makes_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str, mode: int
 ) -> None:

@@ -27,7 +27,14 @@ def pv(number: int, **options: str) -> dict[str, str]:
         "pv_pe_alloc_count": "1000",
         "vg_name": "runnerfleet",
     }
-    return {**row, "pv_uuid": f"pv-{number}", "vg_uuid": "vg-1", "vg_tags": TAGS, "vg_extent_size": "4194304", **options}
+    return {
+        **row,
+        "pv_uuid": f"pv-{number}",
+        "vg_uuid": "vg-1",
+        "vg_tags": TAGS,
+        "vg_extent_size": "4194304",
+        **options,
+    }
 
 
 def lv(name: str, layout: str, **options: str) -> dict[str, str]:
@@ -85,9 +92,13 @@ def test_a_missing_drive_is_named(host: Any) -> None:
 @pytest.mark.parametrize(
     ("pvs", "refusal"),
     [
-        pytest.param([pv(1, vg_tags="")], "was not made by this role: vgrename runnerfleet <another name>", id="no-tag"),
+        pytest.param(
+            [pv(1, vg_tags="")], "was not made by this role: vgrename runnerfleet <another name>", id="no-tag"
+        ),
         pytest.param([pv(1), pv(2, vg_uuid="vg-2")], "2 volume groups carry the tag runnerfleet", id="two"),
-        pytest.param([pv(1, vg_name="other")], "our volume group has the name other: vgrename other runnerfleet", id="renamed"),
+        pytest.param(
+            [pv(1, vg_name="other")], "our volume group has the name other: vgrename other runnerfleet", id="renamed"
+        ),
     ],
 )
 def test_groups_that_are_refused(host: Any, pvs: list[dict[str, str]], refusal: str) -> None:
@@ -98,13 +109,18 @@ def test_groups_that_are_refused(host: Any, pvs: list[dict[str, str]], refusal: 
     ("row", "expected"),
     [
         pytest.param(pv(1), ("lvm:vg-1", False, ["LVM2_member of volume group runnerfleet"]), id="ours"),
-        pytest.param(pv(1, vg_name="data", vg_tags="x"), ("", False, ["LVM2_member of volume group data"]), id="foreign"),
+        pytest.param(
+            pv(1, vg_name="data", vg_tags="x"), ("", False, ["LVM2_member of volume group data"]), id="foreign"
+        ),
         pytest.param(pv(1, vg_name="", vg_uuid=""), ("", True, ["LVM2_member"]), id="in-no-group"),
         pytest.param(pv(2), ("", False, ["LVM2_member"]), id="not-known-to-lvm"),
     ],
 )
 def test_the_group_of_a_drive(host: Any, row: dict[str, str], expected: Any) -> None:
-    assert host([row], []).drives.volume_group({"TYPE": "LVM2_member", "UUID": "pv-1"}, ["LVM2_member"], Path("/nowhere")) == expected
+    assert (
+        host([row], []).drives.volume_group({"TYPE": "LVM2_member", "UUID": "pv-1"}, ["LVM2_member"], Path("/nowhere"))
+        == expected
+    )
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,17 @@ from dataclasses import replace
 
 import pytest
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme import model as nvme
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.model import MIB, Drive, Layout, Partition, Volume
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.plan_partitions import partition_node, plan_layout
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.model import (
+    MIB,
+    Drive,
+    Layout,
+    Partition,
+    Volume,
+)
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.plan_partitions import (
+    partition_node,
+    plan_layout,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -65,7 +74,8 @@ def test_sizes_that_are_none(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("node", "expected"), [("/dev/nvme0n1", "/dev/nvme0n1p2"), ("/dev/loop10", "/dev/loop10p2"), ("/dev/sda", "/dev/sda2")]
+    ("node", "expected"),
+    [("/dev/nvme0n1", "/dev/nvme0n1p2"), ("/dev/loop10", "/dev/loop10p2"), ("/dev/sda", "/dev/sda2")],
 )
 def test_partition_node(node: str, expected: str) -> None:
     assert partition_node(node, 2) == expected
@@ -81,18 +91,47 @@ def test_partition_node(node: str, expected: str) -> None:
         pytest.param(["a"], BOTH, "spread", [], "one drive per volume, found 1 drives for 2", id="spread-of-one"),
         pytest.param(["a", "a"], BOTH, "auto", [], "which is named twice", id="same-drive"),
         pytest.param(["a"], (ENGINE, ENGINE), "auto", [], "volume engine is named twice", id="same-volume"),
-        pytest.param(["a"], (Volume("a"), Volume("b")), "auto", [], "only one volume may have size rest", id="two-rests"),
+        pytest.param(
+            ["a"], (Volume("a"), Volume("b")), "auto", [], "only one volume may have size rest", id="two-rests"
+        ),
         pytest.param(["a"], (Volume("Engine"),), "auto", [], "must be 1 to 12 of", id="bad-name"),
         pytest.param(["a"], (Volume("a", mount="../x"),), "auto", [], "must be an absolute path", id="relative"),
         pytest.param(["a"], (Volume("a", mount="/x/../etc"),), "auto", [], "must be an absolute path", id="dots"),
-        pytest.param(["a"], (Volume("a", size="huge"),), "auto", [], "volume a: size 'huge' is not a size", id="bad-size"),
-        pytest.param(["a"], (Volume("a", size="11GiB"),), "auto", [], "the volumes need 11.0 GiB, the drive offers 10.0 GiB", id="too-big"),
-        pytest.param(["a"], (Volume("a", size="100%"), Volume("b")), "auto", [], "volume b would get 0 bytes", id="nothing-left"),
-        pytest.param(["a"], (Volume("a", binds=(nvme.Bind("x", "/x"),)),), "auto", [], "has binds but no mount", id="bind-no-mount"),
-        pytest.param(["a"], (Volume("a", mount="/a", binds=(nvme.Bind("../x", "/x"),)),), "auto", [], "name of one directory", id="source"),
+        pytest.param(
+            ["a"], (Volume("a", size="huge"),), "auto", [], "volume a: size 'huge' is not a size", id="bad-size"
+        ),
+        pytest.param(
+            ["a"],
+            (Volume("a", size="11GiB"),),
+            "auto",
+            [],
+            "the volumes need 11.0 GiB, the drive offers 10.0 GiB",
+            id="too-big",
+        ),
+        pytest.param(
+            ["a"], (Volume("a", size="100%"), Volume("b")), "auto", [], "volume b would get 0 bytes", id="nothing-left"
+        ),
+        pytest.param(
+            ["a"],
+            (Volume("a", binds=(nvme.Bind("x", "/x"),)),),
+            "auto",
+            [],
+            "has binds but no mount",
+            id="bind-no-mount",
+        ),
+        pytest.param(
+            ["a"],
+            (Volume("a", mount="/a", binds=(nvme.Bind("../x", "/x"),)),),
+            "auto",
+            [],
+            "name of one directory",
+            id="source",
+        ),
     ],
 )
-def test_wishes_that_are_refused(drives: list[str], volumes: tuple[Volume, ...], layout: str, wipe: list[str], expected: str) -> None:
+def test_wishes_that_are_refused(
+    drives: list[str], volumes: tuple[Volume, ...], layout: str, wipe: list[str], expected: str
+) -> None:
     plan = plan_layout([drive(name) for name in drives], volumes, layout, wipe)
     assert expected in "\n".join(plan.refusals)
     assert not plan.placed or plan.refusals
@@ -123,21 +162,43 @@ FOREIGN = ("signature: ext4",)
     [
         pytest.param(drive("a", found=FOREIGN), [], 'wipe: ["/dev/disk/by-id/a"]', True, id="foreign"),
         pytest.param(drive("a", found=FOREIGN), ["/dev/disk/by-id/a"], "", True, id="consent-by-path"),
-        pytest.param(drive("a", found=FOREIGN, blocked=("swap: /dev/a",)), ["/dev/disk/by-id/a"], "does not cover this", True, id="used"),
-        pytest.param(drive("a", blocked=("opened exclusively by another program",)), [], "opened exclusively", False, id="held"),
-        pytest.param(drive("a", claimed=True), [], "", False, id="interrupted"),
-        pytest.param(drive("a", claimed=True, found=("signature: xfs",)), [], "signature: xfs", True, id="claimed-and-reused"),
         pytest.param(
-            drive("a", partitions=(part("runnerfleet-engine"),)), [], "carries runnerfleet-engine, but not runnerfleet-containers", True,
+            drive("a", found=FOREIGN, blocked=("swap: /dev/a",)),
+            ["/dev/disk/by-id/a"],
+            "does not cover this",
+            True,
+            id="used",
+        ),
+        pytest.param(
+            drive("a", blocked=("opened exclusively by another program",)), [], "opened exclusively", False, id="held"
+        ),
+        pytest.param(drive("a", claimed=True), [], "", False, id="interrupted"),
+        pytest.param(
+            drive("a", claimed=True, found=("signature: xfs",)), [], "signature: xfs", True, id="claimed-and-reused"
+        ),
+        pytest.param(
+            drive("a", partitions=(part("runnerfleet-engine"),)),
+            [],
+            "carries runnerfleet-engine, but not runnerfleet-containers",
+            True,
             id="half",
         ),
-        pytest.param(drive("a", partitions=(part("runnerfleet-other"),)), [], "none of which is a volume of this host", True, id="others"),
         pytest.param(
-            drive("a", partitions=(part("runnerfleet-engine", filesystem=""), part("runnerfleet-containers", 2))), [],
-            "runnerfleet-engine holds no filesystem, wished is xfs", True, id="filesystem-gone",
+            drive("a", partitions=(part("runnerfleet-other"),)),
+            [],
+            "none of which is a volume of this host",
+            True,
+            id="others",
+        ),
+        pytest.param(
+            drive("a", partitions=(part("runnerfleet-engine", filesystem=""), part("runnerfleet-containers", 2))),
+            [],
+            "runnerfleet-engine holds no filesystem, wished is xfs",
+            True,
+            id="filesystem-gone",
         ),
     ],
-)  # fmt: skip
+)
 def test_what_lies_on_a_drive(given_drive: Drive, wipe: list[str], refused: str, wiped: bool) -> None:
     plan = plan_layout([given_drive], BOTH, "auto", wipe)
     assert bool(plan.refusals) == bool(refused) and refused in "\n".join(plan.refusals)
@@ -146,7 +207,10 @@ def test_what_lies_on_a_drive(given_drive: Drive, wipe: list[str], refused: str,
 
 
 def test_marked_partitions_are_adopted_wherever_they_lie() -> None:
-    drives = [drive("a", partitions=(part("runnerfleet-containers"),)), drive("b", partitions=(part("runnerfleet-engine"),))]
+    drives = [
+        drive("a", partitions=(part("runnerfleet-containers"),)),
+        drive("b", partitions=(part("runnerfleet-engine"),)),
+    ]
     plan = plan_layout(drives, BOTH, "auto", ["/dev/disk/by-id/a"])
     assert not plan.steps and not plan.refusals and not plan.destructive
     assert [(p.volume.name, p.drive.seed, p.partition.uuid) for p in plan.placed] == [
@@ -157,7 +221,10 @@ def test_marked_partitions_are_adopted_wherever_they_lie() -> None:
 
 def test_replaced_drive_gets_the_missing_volume() -> None:
     plan = plan_layout([drive("new"), drive("b", partitions=(part("runnerfleet-engine"),))], BOTH, "auto", [])
-    assert [(s.action, s.target) for s in plan.steps] == [("partition", "/dev/disk/by-id/new"), ("format", "/dev/disk/by-id/new")]
+    assert [(s.action, s.target) for s in plan.steps] == [
+        ("partition", "/dev/disk/by-id/new"),
+        ("format", "/dev/disk/by-id/new"),
+    ]
 
 
 def test_the_same_volume_on_two_drives_is_refused() -> None:
@@ -232,7 +299,9 @@ def test_an_applied_plan_leaves_nothing_to_do(fleet: tuple[list[Drive], list[str
 
 
 @given(fleets(), st.randoms(use_true_random=False))
-def test_adopted_volumes_do_not_move_when_devices_are_renamed(fleet: tuple[list[Drive], list[str]], chance: object) -> None:
+def test_adopted_volumes_do_not_move_when_devices_are_renamed(
+    fleet: tuple[list[Drive], list[str]], chance: object
+) -> None:
     drives, wipe = fleet
     plan = plan_layout(drives, BOTH, "auto", wipe)
     if plan.refusals or plan.steps:
@@ -251,14 +320,34 @@ def at(name: str, start: int, size: int, number: int = 1) -> Partition:
 # What lies there, the wish, how each step begins, the refusal.
 GROWING_WISHES = {
     "rest": ([at("engine", 0, 4)], [Volume("engine", mount="/e")], ["grow partition 1 (engine) to 10.0 GiB"], ""),
-    "size": ([at("engine", 0, 4)], [Volume("engine", "6GiB", mount="/e")], ["grow partition 1 (engine) to 6.0 GiB"], ""),
+    "size": (
+        [at("engine", 0, 4)],
+        [Volume("engine", "6GiB", mount="/e")],
+        ["grow partition 1 (engine) to 6.0 GiB"],
+        "",
+    ),
     "rounding": ([at("engine", 0, 6)], [ENGINE], [], ""),
     "as wished": ([at("engine", 0, 4)], [Volume("engine", "4GiB")], [], ""),
-    "cut": ([at("engine.grow", 0, 4)], [Volume("engine", "4GiB", mount="/e")], ["grow filesystem engine to its partition"], ""),
+    "cut": (
+        [at("engine.grow", 0, 4)],
+        [Volume("engine", "4GiB", mount="/e")],
+        ["grow filesystem engine to its partition"],
+        "",
+    ),
     "never mounted": ([at("engine.new", 0, 4)], [ENGINE], ["make xfs engine on", "grow partition 1 (engine)"], ""),
-    "two": ([at("engine", 0, 2), at("containers", 6, 2, 2)], [ENGINE, CONTAINERS], ["grow partition 1", "grow partition 2"], ""),
+    "two": (
+        [at("engine", 0, 2), at("containers", 6, 2, 2)],
+        [ENGINE, CONTAINERS],
+        ["grow partition 1", "grow partition 2"],
+        "",
+    ),
     "what is left": ([at("engine", 0, 4), at("x", 4, 1, 2)], [Volume("engine", mount="/e")], [], ""),
-    "behind": ([at("engine", 0, 4), at("x", 5, 1, 2)], [Volume("engine", "8GiB", mount="/e")], [], "there is room for 5.0 GiB"),
+    "behind": (
+        [at("engine", 0, 4), at("x", 5, 1, 2)],
+        [Volume("engine", "8GiB", mount="/e")],
+        [],
+        "there is room for 5.0 GiB",
+    ),
     "smaller": ([at("engine", 0, 4)], [Volume("engine", "2GiB", mount="/e")], [], "nothing is shrunk"),
     "no mount": ([at("engine", 0, 4)], [Volume("engine", "6GiB")], [], "this one has no mount"),
     "too much": ([at("engine", 0, 4)], [Volume("engine", "11GiB", mount="/e")], [], "the drive offers"),
@@ -274,7 +363,9 @@ def test_a_partition_grows_into_the_room_behind_it(
     assert refusal in "\n".join(plan.refusals) and bool(plan.refusals) == bool(refusal)
     if not refusal:
         told = [s.text for s in plan.steps + plan.grow]
-        assert len(told) == len(steps) and all(text.startswith(start) for text, start in zip(told, steps, strict=True)), told
+        assert len(told) == len(steps) and all(
+            text.startswith(start) for text, start in zip(told, steps, strict=True)
+        ), told
         again = plan_layout(applied([found], plan), volumes, "single", [])
         assert not (again.steps or again.grow or again.refusals)
 
@@ -284,7 +375,9 @@ def test_a_partition_grows_into_the_room_behind_it(
     st.lists(st.sampled_from(["rest", "1GiB", "20%", "60%", "5GiB"]), min_size=3, max_size=3),
     st.sampled_from(["single", "spread"]),
 )
-def test_a_partition_never_grows_into_another_or_shrinks(gaps: list[tuple[int, int]], sizes: list[str], layout: str) -> None:
+def test_a_partition_never_grows_into_another_or_shrinks(
+    gaps: list[tuple[int, int]], sizes: list[str], layout: str
+) -> None:
     parts, end = [], 1
     for number, (gap, size) in enumerate(gaps, 1):
         parts.append(replace(part(f"runnerfleet-v{number}", number), start=(end + gap) * MIB, size=size * MIB))

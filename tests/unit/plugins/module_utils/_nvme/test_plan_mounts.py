@@ -5,7 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.model import Bind, Drive, Partition, Placed, Volume
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.model import (
+    Bind,
+    Drive,
+    Partition,
+    Placed,
+    Volume,
+)
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.plan_mounts import (
     DIRECTORY,
     WANTS,
@@ -16,9 +22,19 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.plan_m
 )
 
 DRIVE = Drive("a", "/dev/nvme0n1", 1024**4)
-ENGINE = Placed(Volume("engine", mount="/engine"), DRIVE, Partition(1, "runnerfleet-engine", 1, 2, "/dev/nvme0n1p1", "xfs", "U1", "259:1"))
+ENGINE = Placed(
+    Volume("engine", mount="/engine"),
+    DRIVE,
+    Partition(1, "runnerfleet-engine", 1, 2, "/dev/nvme0n1p1", "xfs", "U1", "259:1"),
+)
 PODS = Placed(
-    Volume("pods", filesystem="ext4", mount="/pods", options="noatime,prjquota", binds=(Bind("kubelet", "/var/lib/kubelet"),)),
+    Volume(
+        "pods",
+        filesystem="ext4",
+        mount="/pods",
+        options="noatime,prjquota",
+        binds=(Bind("kubelet", "/var/lib/kubelet"),),
+    ),
     DRIVE,
     Partition(2, "runnerfleet-pods", 3, 4, "/dev/nvme0n1p2", "ext4", "U2", "259:2"),
 )
@@ -50,7 +66,10 @@ def test_files() -> None:
     assert "AssertPathIsDirectory=/pods/kubelet\nRequiresMountsFor=/pods\n" in bind
     assert "Type=ext4\nOptions=noatime,prjquota,nofail\n" in FILES[f"{DIRECTORY}/pods.mount"]
     dropin = FILES[f"{DIRECTORY}/kubelet.service.d/10-runnerfleet-volumes.conf"]
-    assert dropin == "[Unit]\nRequiresMountsFor=/var/lib/kubelet\nWants=engine.mount pods.mount\nAfter=engine.mount pods.mount\n"
+    assert (
+        dropin
+        == "[Unit]\nRequiresMountsFor=/var/lib/kubelet\nWants=engine.mount pods.mount\nAfter=engine.mount pods.mount\n"
+    )
 
 
 def test_volumes_without_a_mount_need_no_unit() -> None:
@@ -62,7 +81,13 @@ def test_fresh_host() -> None:
     steps, refusals = plan_mounts(PLACED, SERVICES, System(fstrim=True))
     assert not refusals
     assert [s.action for s in steps] == ["write"] * len(FILES) + ["mount", "mount", "bind", "enable", "enable"]
-    assert [s.target for s in steps[len(FILES) :]] == ["/engine", "/pods", "/var/lib/kubelet", "local-fs.target", "timers.target"]
+    assert [s.target for s in steps[len(FILES) :]] == [
+        "/engine",
+        "/pods",
+        "/var/lib/kubelet",
+        "local-fs.target",
+        "timers.target",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -71,12 +96,26 @@ def test_fresh_host() -> None:
         pytest.param(DONE, [], id="converged"),
         pytest.param(replace(DONE, links=frozenset()), ["enable"], id="not-enabled"),
         pytest.param(replace(DONE, fstrim=True), ["enable"], id="no-trim"),
-        pytest.param(replace(DONE, mounts={k: v for k, v in MOUNTS.items() if k != "/engine"}), ["mount"], id="unmounted"),
-        pytest.param(replace(DONE, mounts={}, filled=frozenset({"/var/lib/kubelet"})), ["mount", "mount", "move", "bind"], id="data"),
-        pytest.param(replace(DONE, files={**FILES, f"{DIRECTORY}/engine.mount": "old"}), ["write", "remount"], id="other-options"),
-        pytest.param(replace(DONE, files={**FILES, f"{DIRECTORY}/var-lib-kubelet.mount": "old"}), ["write"], id="other-bind-unit"),
+        pytest.param(
+            replace(DONE, mounts={k: v for k, v in MOUNTS.items() if k != "/engine"}), ["mount"], id="unmounted"
+        ),
+        pytest.param(
+            replace(DONE, mounts={}, filled=frozenset({"/var/lib/kubelet"})),
+            ["mount", "mount", "move", "bind"],
+            id="data",
+        ),
+        pytest.param(
+            replace(DONE, files={**FILES, f"{DIRECTORY}/engine.mount": "old"}), ["write", "remount"], id="other-options"
+        ),
+        pytest.param(
+            replace(DONE, files={**FILES, f"{DIRECTORY}/var-lib-kubelet.mount": "old"}), ["write"], id="other-bind-unit"
+        ),
         pytest.param(replace(DONE, strange=frozenset({"/engine"})), ["own"], id="other-owner"),
-        pytest.param(replace(DONE, mounts={}, strange=frozenset({"/pods"})), ["mount", "mount", "own", "bind"], id="owner-after-the-mount"),
+        pytest.param(
+            replace(DONE, mounts={}, strange=frozenset({"/pods"})),
+            ["mount", "mount", "own", "bind"],
+            id="owner-after-the-mount",
+        ),
     ],
 )
 def test_steps(system: System, actions: list[str]) -> None:
@@ -87,8 +126,12 @@ def test_steps(system: System, actions: list[str]) -> None:
 @pytest.mark.parametrize(
     ("system", "expected"),
     [
-        pytest.param(replace(DONE, mounts={**MOUNTS, "/engine": ("8:1", "/")}), "/engine is a mount point already", id="taken"),
-        pytest.param(replace(DONE, mounts={}, filled=frozenset({"/engine"})), "/engine holds files on the root disk", id="hidden"),
+        pytest.param(
+            replace(DONE, mounts={**MOUNTS, "/engine": ("8:1", "/")}), "/engine is a mount point already", id="taken"
+        ),
+        pytest.param(
+            replace(DONE, mounts={}, filled=frozenset({"/engine"})), "/engine holds files on the root disk", id="hidden"
+        ),
         pytest.param(
             replace(DONE, mounts={}, filled=frozenset({"/var/lib/kubelet"}), running=frozenset({"kubelet.service"})),
             "drain the node and stop kubelet.service",

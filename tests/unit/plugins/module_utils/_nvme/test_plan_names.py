@@ -62,8 +62,16 @@ def claimed_by_two(machine: Machine) -> None:
 
 def odd_links(machine: Machine) -> None:
     """One drive, and links that follow something else than the drive."""
-    machine.drive("nvme0n1", partitions=1, links=("by-id/nvme-SAMSUNG_MZQL2_S1",), **samsung(wwid="eui.0000000000000000"))
-    for link in ("by-id/lvm-pv-uuid-x", "by-id/md-uuid-x", "by-path/pci-10000:01:00.0-nvme-1", "by-uuid/x", "by-diskseq/1"):
+    machine.drive(
+        "nvme0n1", partitions=1, links=("by-id/nvme-SAMSUNG_MZQL2_S1",), **samsung(wwid="eui.0000000000000000")
+    )
+    for link in (
+        "by-id/lvm-pv-uuid-x",
+        "by-id/md-uuid-x",
+        "by-path/pci-10000:01:00.0-nvme-1",
+        "by-uuid/x",
+        "by-diskseq/1",
+    ):
         (machine.root / "dev/disk" / link).parent.mkdir(exist_ok=True)
         machine.link(link, "nvme0n1")
     machine.link("by-id/nvme-SAMSUNG_MZQL2_S1-part1", "nvme0n1p1")
@@ -92,7 +100,11 @@ ONE_NAME: list[tuple[Callable[[Machine], None], str, str]] = [
     (claimed_by_two, "naa.0", "sda"),
     (odd_links, "S1", "nvme0n1"),
     (odd_links, "eui.0000000000000000", "is not a block device"),
-    (odd_links, "/dev/nvme0n1", "may mean another drive after the next boot: use S1, /dev/disk/by-id/nvme-SAMSUNG_MZQL2_S1"),
+    (
+        odd_links,
+        "/dev/nvme0n1",
+        "may mean another drive after the next boot: use S1, /dev/disk/by-id/nvme-SAMSUNG_MZQL2_S1",
+    ),
     (odd_links, BY_ID + "../../nvme0n1", "may mean another drive"),
     (odd_links, BY_ID + "lvm-pv-uuid-x", "names what lies on a drive, and may mean another drive"),
     (odd_links, BY_ID + "md-uuid-x", "names what lies on a drive"),
@@ -106,8 +118,12 @@ ONE_NAME: list[tuple[Callable[[Machine], None], str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("make", "name", "expected"), ONE_NAME, ids=[f"{make.__name__}-{name}" for make, name, _expected in ONE_NAME])
-def test_a_name_means_one_drive_or_none(machine: Machine, make: Callable[[Machine], None], name: str, expected: str) -> None:
+@pytest.mark.parametrize(
+    ("make", "name", "expected"), ONE_NAME, ids=[f"{make.__name__}-{name}" for make, name, _expected in ONE_NAME]
+)
+def test_a_name_means_one_drive_or_none(
+    machine: Machine, make: Callable[[Machine], None], name: str, expected: str
+) -> None:
     make(machine)
     if " " not in expected:
         assert machine.drives.resolve(name).name == expected
@@ -118,9 +134,13 @@ def test_a_name_means_one_drive_or_none(machine: Machine, make: Callable[[Machin
 
 
 @pytest.fixture
-def plan(machine: Machine, run_module: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
+def plan(
+    machine: Machine, run_module: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., dict[str, Any]]:
     """nvme_layout in check mode."""
-    monkeypatch.setattr(AnsibleModule, "run_command", lambda _module, command, **options: machine.run(command, **options))
+    monkeypatch.setattr(
+        AnsibleModule, "run_command", lambda _module, command, **options: machine.run(command, **options)
+    )
     monkeypatch.setattr(AnsibleModule, "get_bin_path", lambda _module, tool, *_a, **_k: f"/usr/sbin/{tool}")
     return lambda **options: run_module(nvme_layout.main, {"volumes": VOLUMES, **options}, check=True)
 
@@ -137,7 +157,9 @@ def test_consent_is_read_as_a_drive_is_named(
     own = [names.own_names(drive, known)[0] for drive in known if names.own_names(drive, known)]
     # Where no drive has a name of its own, none can be named.
     refused = (
-        plan(drives=own, wipe=[name], layout="spread", volumes=[{"name": f"v{n}"} for n in range(len(own))]) if own else plan(drives=[name])
+        plan(drives=own, wipe=[name], layout="spread", volumes=[{"name": f"v{n}"} for n in range(len(own))])
+        if own
+        else plan(drives=[name])
     )
     assert refused["failed"] and expected in refused["msg"] and not refused["plan"] and not refused["destructive"]
 
@@ -215,7 +237,10 @@ DEVICES = st.lists(
     ),
     max_size=5,
 ).map(
-    lambda found: [Device(f"nvme{n}n{d.nsid}", *(getattr(d, key) for key in list(d.__dataclass_fields__)[1:])) for n, d in enumerate(found)]
+    lambda found: [
+        Device(f"nvme{n}n{d.nsid}", *(getattr(d, key) for key in list(d.__dataclass_fields__)[1:]))
+        for n, d in enumerate(found)
+    ]
 )
 
 

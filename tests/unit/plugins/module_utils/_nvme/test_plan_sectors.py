@@ -9,7 +9,11 @@ import pytest
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme import probe_controller
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.model import Drive, Volume
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.plan_partitions import plan_layout
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.plan_sectors import Offer, other_sectors, plan_sectors
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.plan_sectors import (
+    Offer,
+    other_sectors,
+    plan_sectors,
+)
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.plan_stripe import Group, plan_stripe
 
 SMALL = {"lbaf": 0, "data_bytes": 512, "metadata_bytes": 0, "performance": 2, "in_use": True}
@@ -27,7 +31,13 @@ def drive(name: str, **options: Any) -> Drive:
 def test_the_fastest_format_without_metadata_comes_first() -> None:
     layout = plan_layout([drive("a"), drive("b", sector=4096)], VOLUMES, "spread", [])
     plan_sectors(layout, 4096, {"a": Offer([SMALL, LARGE, PROTECTED, BEST])})
-    assert [s.action for s in layout.steps] == ["sectors", "partition", "partition", "format", "format"] and not layout.refusals
+    assert [s.action for s in layout.steps] == [
+        "sectors",
+        "partition",
+        "partition",
+        "format",
+        "format",
+    ] and not layout.refusals
     assert [(d.identity, lbaf) for d, lbaf in layout.steps[0].data["formats"]] == [("a", 3)]
     assert "sectors of 4096 bytes" in layout.steps[0].text
 
@@ -44,7 +54,10 @@ def test_all_drives_of_a_stripe(level: str) -> None:
     ("options", "offer", "said"),
     [
         pytest.param(
-            {"found": ("signature: xfs",)}, Offer([SMALL, LARGE]), "it is not empty (signature: xfs), and wipe does not", id="data"
+            {"found": ("signature: xfs",)},
+            Offer([SMALL, LARGE]),
+            "it is not empty (signature: xfs), and wipe does not",
+            id="data",
         ),
         pytest.param({}, Offer([SMALL, PROTECTED]), "it offers 512 without metadata", id="not offered"),
         pytest.param({}, Offer([SMALL, LARGE], 2, True), "formats all of its 2 namespaces at once", id="neighbours"),
@@ -94,7 +107,9 @@ TWO = {"nsid_list": [{"nsid": 1}, {"nsid": 2}]}
         pytest.param(Nvme(1), 1, False, "nvme list-ns failed (1): Invalid Command Opcode", id="how many is not known"),
     ],
 )
-def test_what_the_controller_says(monkeypatch: pytest.MonkeyPatch, nvme: Nvme, namespaces: int, together: bool, problem: str) -> None:
+def test_what_the_controller_says(
+    monkeypatch: pytest.MonkeyPatch, nvme: Nvme, namespaces: int, together: bool, problem: str
+) -> None:
     monkeypatch.setattr(probe_controller.shutil, "which", lambda *_a, **_k: "/usr/sbin/nvme")
     offer = probe_controller.offer(nvme, "/dev/nvme9n1")
     assert (offer.namespaces, offer.together, offer.problem) == (namespaces, together, problem)

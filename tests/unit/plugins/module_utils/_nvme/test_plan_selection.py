@@ -32,8 +32,12 @@ BOOT = drive("boot", blocked=("boot: /",), found=("signature: gpt",))
         pytest.param([A, replace(B, size=TB * 2)], Rule(1, max_size="1TB"), ["eui.a"], id="by-largest-size"),
         pytest.param([A, replace(B, model="SLOW")], Rule(1, model="^FAST"), ["eui.a"], id="by-model"),
         pytest.param([replace(A, partitions=ENGINE), B], Rule(1), ["eui.a"], id="adopted-one-stays"),
-        pytest.param([replace(A, partitions=ENGINE), B], Rule(1, model="OTHER"), ["eui.a"], id="adopted-whatever-the-rule"),
-        pytest.param([replace(A, member="vg", blocked=("holder: dm-0",)), B], Rule(1), ["eui.a"], id="member-of-our-group"),
+        pytest.param(
+            [replace(A, partitions=ENGINE), B], Rule(1, model="OTHER"), ["eui.a"], id="adopted-whatever-the-rule"
+        ),
+        pytest.param(
+            [replace(A, member="vg", blocked=("holder: dm-0",)), B], Rule(1), ["eui.a"], id="member-of-our-group"
+        ),
         pytest.param([replace(A, partitions=HALF), B], Rule(2), ["eui.a", "eui.b"], id="interrupted"),
         pytest.param([replace(A, claimed=True), B], Rule(2), ["eui.a", "eui.b"], id="claimed"),
     ],
@@ -47,13 +51,24 @@ def test_choice(drives: list[Drive], rule: Rule, chosen: list[str]) -> None:
     ("drives", "rule", "expected"),
     [
         pytest.param([], Rule(1), ["no NVMe namespace was found"], id="none"),
-        pytest.param([A, B, C], Rule(2), ["wants exactly 2 drives, 3 of 3 are free", "931.3 GiB, FAST 9): free"], id="too-many"),
-        pytest.param([A, BOOT], Rule(2), ["1 of 2 are free", "eui.boot (/dev/boot, 931.3 GiB, FAST 9): boot: /; sig"], id="boot"),
-        pytest.param([A, replace(B, model="")], Rule(2, model="FAST"), ["model unknown does not match FAST"], id="no-model"),
-        pytest.param([replace(A, partitions=ENGINE), B], Rule(2), ["lie on 1: 1 missing", "(/dev/b, 931.3 GiB, FAST 9): free"], id="dead"),
+        pytest.param(
+            [A, B, C], Rule(2), ["wants exactly 2 drives, 3 of 3 are free", "931.3 GiB, FAST 9): free"], id="too-many"
+        ),
+        pytest.param(
+            [A, BOOT], Rule(2), ["1 of 2 are free", "eui.boot (/dev/boot, 931.3 GiB, FAST 9): boot: /; sig"], id="boot"
+        ),
+        pytest.param(
+            [A, replace(B, model="")], Rule(2, model="FAST"), ["model unknown does not match FAST"], id="no-model"
+        ),
+        pytest.param(
+            [replace(A, partitions=ENGINE), B],
+            Rule(2),
+            ["lie on 1: 1 missing", "(/dev/b, 931.3 GiB, FAST 9): free"],
+            id="dead",
+        ),
         pytest.param([replace(d, member="vg") for d in (A, B)], Rule(1), ["lie on 2: 1 too many"], id="count-lowered"),
     ],
-)  # fmt: skip
+)
 def test_refusal(drives: list[Drive], rule: Rule, expected: list[str]) -> None:
     found, refusals = choose(drives, rule)
     assert not found and all(text in refusals[0] for text in expected), refusals
@@ -72,7 +87,11 @@ def test_refusal(drives: list[Drive], rule: Rule, expected: list[str]) -> None:
 @pytest.mark.parametrize("drives", [[], [A], [replace(A, size=1)]], ids=["no drive", "a drive", "a small drive"])
 def test_a_rule_that_cannot_be_read(rule: Rule, expected: list[str], drives: list[Drive]) -> None:
     found, refusals = choose(drives, rule)
-    assert not found and all(text in "; ".join(refusals) for text in expected) and all("select" in text for text in refusals)
+    assert (
+        not found
+        and all(text in "; ".join(refusals) for text in expected)
+        and all("select" in text for text in refusals)
+    )
 
 
 DRIVES = st.builds(

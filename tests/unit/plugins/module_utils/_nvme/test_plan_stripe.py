@@ -7,7 +7,14 @@ from dataclasses import replace
 
 import pytest
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme import plan_stripe as stripe
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.model import MIB, Drive, Layout, Partition, Step, Volume
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.model import (
+    MIB,
+    Drive,
+    Layout,
+    Partition,
+    Step,
+    Volume,
+)
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.plan_stripe import EXTENT, Group, plan_stripe
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -48,8 +55,13 @@ def after(drives: Sequence[Drive], group: Group, plan: Layout) -> tuple[list[Dri
         if step.action == "format":
             place = step.data["placed"]
             name = f"runnerfleet-{place.volume.name}"
-            volumes[name] = replace(volumes[name], name=name, filesystem=place.volume.filesystem, uuid=place.partition.uuid)
-    members = [replace(d, member="vg", found=("signature: LVM2_member",), blocked=("holder: dm-0",), claimed=False) for d in drives]
+            volumes[name] = replace(
+                volumes[name], name=name, filesystem=place.volume.filesystem, uuid=place.partition.uuid
+            )
+    members = [
+        replace(d, member="vg", found=("signature: LVM2_member",), blocked=("holder: dm-0",), claimed=False)
+        for d in drives
+    ]
     return members, Group(uuid="vg", drives=tuple(total), total=total, free=free, volumes=tuple(volumes.values()))
 
 
@@ -67,7 +79,13 @@ def told(plan: Layout) -> list[str]:
 
 def test_fresh_drives_become_one_group_with_volumes_across_all() -> None:
     plan = plan_stripe([drive("a"), drive("b")], Group(), BOTH, "lvm", [])
-    assert told(plan) == ["group runnerfleet", "volume engine", "format runnerfleet", "volume containers", "format runnerfleet"]
+    assert told(plan) == [
+        "group runnerfleet",
+        "volume engine",
+        "format runnerfleet",
+        "volume containers",
+        "format runnerfleet",
+    ]
     assert not plan.refusals and not plan.destructive
     engine, containers = (s.data for s in plan.steps if s.action == "volume")
     assert engine["pieces"] == [(3070, ["/dev/a", "/dev/b"])] and "2 stripes" in plan.steps[1].text
@@ -95,16 +113,24 @@ def test_a_stripe_is_as_wide_as_the_smallest_drive_allows() -> None:
 @pytest.mark.parametrize(
     ("drives", "volumes", "stripe_with", "wipe", "expected"),
     [
-        pytest.param("ab", (Volume("snapshot1"),), "lvm", [], "volume name snapshot1 means something else to LVM", id="reserved"),
+        pytest.param(
+            "ab", (Volume("snapshot1"),), "lvm", [], "volume name snapshot1 means something else to LVM", id="reserved"
+        ),
         pytest.param("a", BOTH, "raid0", [], "raid0 takes two drives at least, found 1", id="raid-of-one"),
         pytest.param("ab", (Volume("a"), Volume("b")), "lvm", [], "only one volume may have size rest", id="two-rests"),
-        pytest.param("ab", (Volume("a", "30GiB"),), "lvm", [], "a needs 30.0 GiB, free are: a 10.0 GiB, b 10.0 GiB", id="too-big"),
-        pytest.param("ab", (Volume("a", "100%"), Volume("b")), "lvm", [], "volume b would get 0 bytes", id="nothing-left"),
+        pytest.param(
+            "ab", (Volume("a", "30GiB"),), "lvm", [], "a needs 30.0 GiB, free are: a 10.0 GiB, b 10.0 GiB", id="too-big"
+        ),
+        pytest.param(
+            "ab", (Volume("a", "100%"), Volume("b")), "lvm", [], "volume b would get 0 bytes", id="nothing-left"
+        ),
         pytest.param("aa", BOTH, "lvm", [], "which is named twice", id="same-drive"),
         pytest.param("", BOTH, "lvm", [], "drives is empty", id="no-drive"),
     ],
 )
-def test_wishes_that_are_refused(drives: str, volumes: tuple[Volume, ...], stripe_with: str, wipe: list[str], expected: str) -> None:
+def test_wishes_that_are_refused(
+    drives: str, volumes: tuple[Volume, ...], stripe_with: str, wipe: list[str], expected: str
+) -> None:
     plan = plan_stripe([drive(name) for name in drives], Group(), volumes, stripe_with, wipe)
     assert expected in "\n".join(plan.refusals)
 
@@ -120,10 +146,20 @@ MARKED = (Partition(1, "runnerfleet-engine", MIB, GIB, "/dev/b1", "xfs", "u", "2
         pytest.param(drive("b", found=FOREIGN), [], 'wipe: ["/dev/disk/by-id/b"]', True, id="foreign"),
         pytest.param(drive("b", found=FOREIGN), ["/dev/disk/by-id/b"], "", True, id="consent"),
         pytest.param(
-            drive("b", found=FOREIGN, blocked=("holder: dm-0",)), ["/dev/disk/by-id/b"], "`wipe` does not cover this", True, id="in-use"
+            drive("b", found=FOREIGN, blocked=("holder: dm-0",)),
+            ["/dev/disk/by-id/b"],
+            "`wipe` does not cover this",
+            True,
+            id="in-use",
         ),
         pytest.param(drive("b", blocked=("boot: /",)), ["/dev/disk/by-id/b"], "boot: /", False, id="boot"),
-        pytest.param(drive("b", partitions=MARKED), [], "is not empty: partitions: runnerfleet-engine", True, id="other-layout-of-ours"),
+        pytest.param(
+            drive("b", partitions=MARKED),
+            [],
+            "is not empty: partitions: runnerfleet-engine",
+            True,
+            id="other-layout-of-ours",
+        ),
         pytest.param(drive("b", claimed=True), [], "", False, id="interrupted"),
     ],
 )
@@ -132,7 +168,10 @@ def test_what_lies_on_a_drive(second: Drive, wipe: list[str], refused: str, wipe
     assert bool(plan.refusals) == bool(refused) and refused in "\n".join(plan.refusals)
     assert bool(plan.destructive) == wiped
     if not refused:
-        assert plan.steps[0].data["wipe"] == ([second.identity] if wiped else []) and ("WIPE" in plan.steps[0].text) == wiped
+        assert (
+            plan.steps[0].data["wipe"] == ([second.identity] if wiped else [])
+            and ("WIPE" in plan.steps[0].text) == wiped
+        )
 
 
 def test_a_converged_group_is_left_alone() -> None:
@@ -156,7 +195,10 @@ def test_a_drive_that_is_added_gives_its_space_to_the_volumes() -> None:
 def test_two_drives_that_are_added_give_two_stripes() -> None:
     drives, group = stood([drive("a"), drive("b")])
     plan = plan_stripe([*drives, drive("c"), drive("d")], group, BOTH, "lvm", [])
-    assert [s.text for s in plan.grow] == ["grow volume engine to 24.0 GiB, 2 stripes", "grow volume containers to 16.0 GiB, 2 stripes"]
+    assert [s.text for s in plan.grow] == [
+        "grow volume engine to 24.0 GiB, 2 stripes",
+        "grow volume containers to 16.0 GiB, 2 stripes",
+    ]
 
 
 def changed(group: Group, **options: object) -> Group:
@@ -166,20 +208,48 @@ def changed(group: Group, **options: object) -> Group:
 STOOD, GROUP = stood([drive("a"), drive("b")])
 INACTIVE = tuple(replace(p, device="", filesystem="") for p in GROUP.volumes)
 SNAPSHOT = Partition(0, "runnerfleet-before", 0, GIB, "/dev/runnerfleet/before")
-NEW_ENGINE = tuple(replace(p, name=p.name + ".new", filesystem="") if p.name.endswith("engine") else p for p in GROUP.volumes)
+NEW_ENGINE = tuple(
+    replace(p, name=p.name + ".new", filesystem="") if p.name.endswith("engine") else p for p in GROUP.volumes
+)
 
 
 @pytest.mark.parametrize(
     ("group", "volumes", "expected"),
     [
-        pytest.param(changed(GROUP, missing=("eui.x",)), BOTH, "lacks eui.x: bring the drive back, or let playbook", id="missing"),
-        pytest.param(changed(GROUP, refusal="not ours: vgrename it"), BOTH, "not ours: vgrename it", id="foreign-group"),
-        pytest.param(changed(GROUP, drives=("a", "b", "x")), BOTH, "lies on x too, which drives does not name", id="one-not-named"),
-        pytest.param(GROUP, (replace(ENGINE, size="1GiB"), CONTAINERS), "volume engine has 12.0 GiB, wished is 1.0 GiB", id="shrink"),
-        pytest.param(GROUP, (replace(ENGINE, filesystem="ext4"), CONTAINERS), "holds xfs, wished is ext4: to give up", id="filesystem"),
-        pytest.param(changed(GROUP, foreign=frozenset({"engine"})), BOTH, "volume engine is thin, which this role neither", id="thin"),
+        pytest.param(
+            changed(GROUP, missing=("eui.x",)), BOTH, "lacks eui.x: bring the drive back, or let playbook", id="missing"
+        ),
+        pytest.param(
+            changed(GROUP, refusal="not ours: vgrename it"), BOTH, "not ours: vgrename it", id="foreign-group"
+        ),
+        pytest.param(
+            changed(GROUP, drives=("a", "b", "x")),
+            BOTH,
+            "lies on x too, which drives does not name",
+            id="one-not-named",
+        ),
+        pytest.param(
+            GROUP,
+            (replace(ENGINE, size="1GiB"), CONTAINERS),
+            "volume engine has 12.0 GiB, wished is 1.0 GiB",
+            id="shrink",
+        ),
+        pytest.param(
+            GROUP,
+            (replace(ENGINE, filesystem="ext4"), CONTAINERS),
+            "holds xfs, wished is ext4: to give up",
+            id="filesystem",
+        ),
+        pytest.param(
+            changed(GROUP, foreign=frozenset({"engine"})),
+            BOTH,
+            "volume engine is thin, which this role neither",
+            id="thin",
+        ),
         pytest.param(GROUP, (*BOTH, Volume("more", "2GiB")), "more needs 2.0 GiB, free are: a 0 bytes", id="no-room"),
-        pytest.param(GROUP, (replace(ENGINE, size="15GiB", mount=""), CONTAINERS), "give it a mount", id="grow-unmounted"),
+        pytest.param(
+            GROUP, (replace(ENGINE, size="15GiB", mount=""), CONTAINERS), "give it a mount", id="grow-unmounted"
+        ),
     ],
 )
 def test_a_group_that_is_refused(group: Group, volumes: tuple[Volume, ...], expected: str) -> None:
@@ -193,7 +263,8 @@ def test_a_group_that_is_refused(group: Group, volumes: tuple[Volume, ...], expe
         pytest.param(changed(GROUP, volumes=NEW_ENGINE), ["format runnerfleet"], id="interrupted-mkfs"),
         pytest.param(changed(GROUP, growing=frozenset({"engine"})), ["grow engine"], id="interrupted-growth"),
         pytest.param(
-            changed(GROUP, volumes=GROUP.volumes[1:], free={"a": 1536, "b": 1536}), ["volume engine", "format runnerfleet"], id="removed"
+            changed(GROUP, volumes=GROUP.volumes[1:], free={"a": 1536, "b": 1536}), ["volume engine", "format "
+                "runnerfleet"], id="removed"
         ),
         pytest.param(changed(GROUP, volumes=INACTIVE), ["activate runnerfleet"], id="inactive"),
         pytest.param(changed(GROUP, volumes=(*GROUP.volumes, SNAPSHOT)), [], id="somebody's snapshot"),
@@ -220,7 +291,10 @@ def test_a_claim_that_was_left_is_cleared() -> None:
 
 
 RAID = [drive(n, member="md", found=("signature: linux_raid_member",), blocked=("holder: md127",)) for n in "abc"]
-TABLE = tuple(Partition(n, f"runnerfleet-{v.name}", MIB, GIB, f"/dev/md127p{n}", "xfs", v.name, f"259:{n}") for n, v in enumerate(BOTH, 1))
+TABLE = tuple(
+    Partition(n, f"runnerfleet-{v.name}", MIB, GIB, f"/dev/md127p{n}", "xfs", v.name, f"259:{n}")
+    for n, v in enumerate(BOTH, 1)
+)
 ARRAY = Drive(stripe.ARRAY, "/dev/md127", 19 * GIB, seed="a+b+c", partitions=TABLE)
 RUNNING = Group("md", "md", drives=("a", "b", "c"), level="raid0", array=ARRAY, holder="md127")
 LOST = changed(RUNNING, drives=("a", "b"), level="raid10", missing=("drive 1",))
@@ -238,7 +312,14 @@ def test_an_array_is_made_and_partitioned(level: str, size: int) -> None:
     [
         pytest.param(RAID, RUNNING, "raid0", [], "", id="converged"),
         pytest.param(RAID, RUNNING, "raid10", [], "is a raid0, wished is raid10", id="other-level"),
-        pytest.param([*RAID, drive("d")], RUNNING, "raid0", [], "an md array does not grow: take /dev/disk/by-id/d out", id="one-more"),
+        pytest.param(
+            [*RAID, drive("d")],
+            RUNNING,
+            "raid0",
+            [],
+            "an md array does not grow: take /dev/disk/by-id/d out",
+            id="one-more",
+        ),
         pytest.param(RAID[:2], RUNNING, "raid0", [], "lies on c too, which drives does not name", id="one-not-named"),
         pytest.param(RAID[:2], changed(LOST, level="raid0", array=None), "raid0", [], "lacks drive 1", id="lost"),
         pytest.param(RAID, changed(RUNNING, array=None, holder=""), "raid0", ["assemble"], "", id="stopped"),
@@ -252,7 +333,9 @@ def test_an_array_is_made_and_partitioned(level: str, size: int) -> None:
             id="interrupted-create",
         ),
         pytest.param([*RAID[:2], drive("d")], LOST, "raid10", ["rebuild"], "", id="replaced"),
-        pytest.param([*RAID[:2], drive("d")], changed(LOST, array=None), "raid10", ["assemble"], "", id="replaced-before-it-runs"),
+        pytest.param(
+            [*RAID[:2], drive("d")], changed(LOST, array=None), "raid10", ["assemble"], "", id="replaced-before-it-runs"
+        ),
         pytest.param(RAID[:2], changed(LOST, array=None), "raid10", [], "lacks drive 1", id="lost-before-it-runs"),
         pytest.param(RAID[:2], LOST, "raid10", [], "name 1 more in drives", id="degraded"),
     ],
@@ -305,7 +388,9 @@ def test_a_plan_writes_to_free_or_consented_drives_only_and_within_them(
         return
     for step in plan.steps:
         if step.action == "group":
-            assert all(not d.blocked and (not (d.found or d.partitions) or d.identity in wipe) for d in step.data["drives"])
+            assert all(
+                not d.blocked and (not (d.found or d.partitions) or d.identity in wipe) for d in step.data["drives"]
+            )
     # `after` asserts that no drive gives more than it has.
     members, group = after(drives, Group(), plan)
     again = plan_stripe(members, group, volumes, "lvm", [])
@@ -315,7 +400,9 @@ def test_a_plan_writes_to_free_or_consented_drives_only_and_within_them(
 
 @settings(max_examples=300, deadline=None)
 @given(fleets(), wishes(), st.integers(2048, 65536))
-def test_growth_ends_where_nothing_is_left_to_do(fleet: tuple[list[Drive], list[str]], volumes: list[Volume], more: int) -> None:
+def test_growth_ends_where_nothing_is_left_to_do(
+    fleet: tuple[list[Drive], list[str]], volumes: list[Volume], more: int
+) -> None:
     drives = [replace(d, found=(), blocked=(), partitions=()) for d in fleet[0]]
     plan = plan_stripe(drives, Group(), volumes, "lvm", [])
     if plan.refusals:
@@ -325,7 +412,9 @@ def test_growth_ends_where_nothing_is_left_to_do(fleet: tuple[list[Drive], list[
     grown = plan_stripe(wider, group, volumes, "lvm", [])
     if grown.refusals:
         return
-    assert all(p.size <= next(q.partition.size for q in grown.placed if q.partition.name == p.name) for p in group.volumes)
+    assert all(
+        p.size <= next(q.partition.size for q in grown.placed if q.partition.name == p.name) for p in group.volumes
+    )
     again = plan_stripe(*after(wider, group, grown), volumes, "lvm", [])
     assert (told(again), again.refusals) == ([], [])
 

@@ -15,7 +15,9 @@ def answers(**programs: tuple[int, str, str]) -> Any:
     return lambda command, **_: programs[command[0]]
 
 
-@pytest.mark.parametrize(("text", "path"), [("/mnt/a", "/mnt/a"), ("/mnt/a\\040b", "/mnt/a b"), ("/mnt/\\134", "/mnt/\\")])
+@pytest.mark.parametrize(
+    ("text", "path"), [("/mnt/a", "/mnt/a"), ("/mnt/a\\040b", "/mnt/a b"), ("/mnt/\\134", "/mnt/\\")]
+)
 def test_mountinfo_is_unescaped(text: str, path: str) -> None:
     assert nvme.unescaped(text) == path
 
@@ -25,7 +27,10 @@ def test_mountinfo_is_unescaped(text: str, path: str) -> None:
     [
         pytest.param((2, "", ""), (0, "", ""), ("", []), id="nothing"),
         pytest.param(
-            (0, "DEVNAME=/dev/x\nUUID=1\nTYPE=xfs\n", ""), (0, json.dumps({"signatures": [{"type": "xfs"}]}), ""), ("", ["xfs"]), id="xfs"
+            (0, "DEVNAME=/dev/x\nUUID=1\nTYPE=xfs\n", ""),
+            (0, json.dumps({"signatures": [{"type": "xfs"}]}), ""),
+            ("", ["xfs"]),
+            id="xfs",
         ),
         pytest.param(
             (0, "PTTYPE=gpt\n", ""),
@@ -35,7 +40,10 @@ def test_mountinfo_is_unescaped(text: str, path: str) -> None:
         ),
         pytest.param((8, "", ""), (0, "", ""), ("", ["more than one"]), id="ambivalent"),
         pytest.param(
-            (2, "", ""), (0, json.dumps({"signatures": [{"type": "zfs_member"}]}), ""), ("", ["zfs_member"]), id="only-wipefs-sees-it"
+            (2, "", ""),
+            (0, json.dumps({"signatures": [{"type": "zfs_member"}]}), ""),
+            ("", ["zfs_member"]),
+            id="only-wipefs-sees-it",
         ),
     ],
 )
@@ -60,7 +68,14 @@ def test_table_reads_any_sector_size_and_the_filesystem_of_ours_only() -> None:
     out = json.dumps({"partitiontable": {"label": "gpt", "sectorsize": 4096, "partitions": entries}})
     drives = nvme.Drives(answers(sfdisk=(0, out, ""), blkid=(0, "TYPE=xfs\nUUID=u\n", "")))
     first, second, third = drives.table("/dev/nvme9n1", Path("/nonexistent"))
-    assert (first.number, first.start, first.size, first.filesystem, first.uuid, first.device) == (1, 1 << 20, 4 << 20, "xfs", "u", "")
+    assert (first.number, first.start, first.size, first.filesystem, first.uuid, first.device) == (
+        1,
+        1 << 20,
+        4 << 20,
+        "xfs",
+        "u",
+        "",
+    )
     assert (second.name, second.filesystem, third.name) == ("home", "", "")
 
 

@@ -6,7 +6,11 @@ from typing import Any
 
 import pytest
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight import hardware
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.hardware import Hardware, HardwareDrive, hardware_from
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.hardware import (
+    Hardware,
+    HardwareDrive,
+    hardware_from,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,9 +22,14 @@ MACHINES = st.builds(Hardware, SIZES, SIZES, st.lists(DRIVES).map(tuple), SIZES,
 
 
 def test_a_machine_in_few_words() -> None:
-    given_drives = [{"name": "a", "size_bytes": "1.92TB"}, {"name": "b", "size_bytes": 10**12, "transport": "SATA", "in_use": "swap"}]
+    given_drives = [
+        {"name": "a", "size_bytes": "1.92TB"},
+        {"name": "b", "size_bytes": 10**12, "transport": "SATA", "in_use": "swap"},
+    ]
     assert hardware_from({**SMALL, "drives": given_drives, "hugepages_bytes": None}) == Hardware(
-        2, 8 * 10**9, (HardwareDrive("a", 1920 * 10**9, transport="nvme"), HardwareDrive("b", 10**12, "", "sata", "swap"))
+        2,
+        8 * 10**9,
+        (HardwareDrive("a", 1920 * 10**9, transport="nvme"), HardwareDrive("b", 10**12, "", "sata", "swap")),
     )
 
 
@@ -48,9 +57,15 @@ def test_what_is_returned_can_be_given_again(machine: Hardware) -> None:
         ({**SMALL, "vcpus": 1.5}, "hardware.vcpus: found 1.5, expected a whole number"),
         ({**SMALL, "memory_bytes": "lots"}, "hardware.memory_bytes: found 'lots', expected a quantity such as 8GB"),
         ({**SMALL, "memory_bytes": -1}, "hardware.memory_bytes: found -1, expected a quantity"),
-        ({**SMALL, "memory": "8GB"}, "hardware.memory: found an unknown key, expected one of vcpus, memory_bytes, drives"),
+        (
+            {**SMALL, "memory": "8GB"},
+            "hardware.memory: found an unknown key, expected one of vcpus, memory_bytes, drives",
+        ),
         ({**SMALL, "drives": "nvme0n1"}, "hardware.drives: found 'nvme0n1', expected a list"),
-        ({**SMALL, "drives": ["nvme0n1"]}, r"hardware.drives\[0\]: found 'nvme0n1', expected a mapping with name, size_bytes"),
+        (
+            {**SMALL, "drives": ["nvme0n1"]},
+            r"hardware.drives\[0\]: found 'nvme0n1', expected a mapping with name, size_bytes",
+        ),
         ({**SMALL, "drives": [{"name": "a"}]}, r"hardware.drives\[0\].size_bytes: found nothing"),
         ({**SMALL, "drives": [{"name": "a", "size_bytes": "big"}]}, r"hardware.drives\[0\].size_bytes: found 'big'"),
         ({**SMALL, "drives": [{"name": "a", "size": 1}]}, r"hardware.drives\[0\].size: found an unknown key"),
@@ -66,7 +81,14 @@ def test_nonsense_is_told_with_its_key(stated: Any, told: str) -> None:
 
 @pytest.mark.parametrize(
     ("quota", "period", "millis"),
-    [("200000", "100000", 2000), ("150000", "100000", 1500), ("max", "100000", 0), ("-1", "100000", 0), ("", "", 0), ("50000", "0", 0)],
+    [
+        ("200000", "100000", 2000),
+        ("150000", "100000", 1500),
+        ("max", "100000", 0),
+        ("-1", "100000", 0),
+        ("", "", 0),
+        ("50000", "0", 0),
+    ],
 )
 def test_cpu_limit_of_a_cgroup(quota: str, period: str, millis: int) -> None:
     assert hardware.cpu_limit_millis(quota, period) == millis
@@ -74,7 +96,14 @@ def test_cpu_limit_of_a_cgroup(quota: str, period: str, millis: int) -> None:
 
 @pytest.mark.parametrize(
     ("limit", "expected"),
-    [("4294967296", 4294967296), ("max", 0), ("", 0), ("9223372036854771712", 0), ("8000000000", 0), ("7999999999", 7999999999)],
+    [
+        ("4294967296", 4294967296),
+        ("max", 0),
+        ("", 0),
+        ("9223372036854771712", 0),
+        ("8000000000", 0),
+        ("7999999999", 7999999999),
+    ],
 )
 def test_memory_limit_of_a_cgroup(limit: str, expected: int) -> None:
     assert hardware.memory_limit_bytes(limit, 8 * 10**9) == expected

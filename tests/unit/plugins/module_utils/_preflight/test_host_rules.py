@@ -25,7 +25,9 @@ GOOD = {
 }
 
 
-def host(name: str = "runner-1", kind: str = "runner", named: tuple[str, ...] = ("/dev/disk/by-id/a",), **survey: Any) -> Host:
+def host(
+    name: str = "runner-1", kind: str = "runner", named: tuple[str, ...] = ("/dev/disk/by-id/a",), **survey: Any
+) -> Host:
     return Host(name, kind, {"survey": {**GOOD, **survey}}, named, grace_seconds=780)
 
 
@@ -95,7 +97,11 @@ def test_a_runner_without_drives_and_a_support_node_without() -> None:
     ("result", "code", "found"),
     [
         ({"unreachable": True, "msg": "refused\nmore"}, "host_unreachable", "refused"),
-        ({"msg": "no json", "module_stderr": "python3: not found\n"}, "host_survey_failed", "no json: python3: not found"),
+        (
+            {"msg": "no json", "module_stderr": "python3: not found\n"},
+            "host_survey_failed",
+            "no json: python3: not found",
+        ),
         ({}, "host_survey_failed", "no answer"),
     ],
 )
@@ -106,7 +112,9 @@ def test_a_silent_host(result: dict[str, Any], code: str, found: str) -> None:
 
 def test_twins_are_told_once_with_their_names() -> None:
     hosts = [host("a"), host("b", hostname="other"), host("c", hostname="third", machine_id="m3")]
-    assert [(finding.code, finding.subject) for finding in host_rules.fleet_findings(hosts)] == [("machine_id_duplicate", "a, b")]
+    assert [(finding.code, finding.subject) for finding in host_rules.fleet_findings(hosts)] == [
+        ("machine_id_duplicate", "a, b")
+    ]
 
 
 PEM = "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n"
@@ -114,7 +122,11 @@ PEM = "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n"
 
 def known(authority: str) -> Cluster | None:
     """The kubeconfig of a cluster whose CA is that; none for an empty one."""
-    return Cluster("https://192.0.2.11:6443", PEM.format(base64.b64encode(authority.encode()).decode())) if authority else None
+    return (
+        Cluster("https://192.0.2.11:6443", PEM.format(base64.b64encode(authority.encode()).decode()))
+        if authority
+        else None
+    )
 
 
 def digest(authority: str) -> str:
@@ -140,16 +152,21 @@ def digest(authority: str) -> str:
 )
 def test_clusters(authorities: dict[str, str], fingerprint: str, expected: list[str]) -> None:
     hosts = [
-        host(name, "control_plane" if name.startswith("cp") else "runner", cluster_ca=digest(value)) for name, value in authorities.items()
+        host(name, "control_plane" if name.startswith("cp") else "runner", cluster_ca=digest(value))
+        for name, value in authorities.items()
     ]
     findings = host_rules.cluster_findings(hosts, "/kubeconfig", known(fingerprint))
     assert codes(findings) == expected
-    assert all("/kubeconfig" in finding.subject + finding.hint or "kubeadm reset" in finding.hint for finding in findings)
+    assert all(
+        "/kubeconfig" in finding.subject + finding.hint or "kubeadm reset" in finding.hint for finding in findings
+    )
 
 
 def test_a_kubeconfig_without_a_ca_is_one_all_the_same() -> None:
     """It names somebody's cluster, and there is none of this fleet yet."""
-    findings = host_rules.cluster_findings([host("cp-1", "control_plane", cluster_ca="")], "/kubeconfig", Cluster("https://192.0.2.9"))
+    findings = host_rules.cluster_findings(
+        [host("cp-1", "control_plane", cluster_ca="")], "/kubeconfig", Cluster("https://192.0.2.9")
+    )
     assert codes(findings) == ["kubeconfig_without_cluster"]
 
 
@@ -167,7 +184,10 @@ def test_access(path: str, cluster: Cluster | None, control_plane: bool, expecte
 
 
 def test_a_control_plane_that_does_not_answer_proves_nothing() -> None:
-    assert host_rules.cluster_findings([Host("cp-1", "control_plane", {"unreachable": True})], "/kubeconfig", known("A")) == []
+    assert (
+        host_rules.cluster_findings([Host("cp-1", "control_plane", {"unreachable": True})], "/kubeconfig", known("A"))
+        == []
+    )
 
 
 def test_drives_that_a_rule_chooses_need_no_names() -> None:
@@ -198,7 +218,10 @@ def test_names_that_a_node_can_have(name: str) -> None:
         ({"cp-1": (1000, 1000, 1000), "runner-1": (1031, 1000, 1000)}, ["runner-1"]),
         ({"cp-1": (1000, 1000, 1000), "runner-1": (900, 1000, 1000)}, ["runner-1"]),
         ({"cp-1": (1100, 1000, 1000), "runner-1": (1100, 1000, 1000), "runner-2": (1000, 1000, 1000)}, ["runner-2"]),
-        ({"runner-1": (1000, 1000, 1000), "runner-2": (1000, 1000, 1000), "runner-3": (1100, 1000, 1000)}, ["runner-3"]),
+        (
+            {"runner-1": (1000, 1000, 1000), "runner-2": (1000, 1000, 1000), "runner-3": (1100, 1000, 1000)},
+            ["runner-3"],
+        ),
         ({"cp-1": (1000, 1000, 1000), "runner-1": (1060, 1000, 1040)}, []),
     ],
     ids=[
@@ -223,5 +246,8 @@ def test_clocks(clocks: dict[str, tuple[float, float, float]], expected: list[st
 
 
 def test_machines_with_one_product_uuid() -> None:
-    hosts = [host("a", hostname="a", machine_id="a", product_uuid="u"), host("b", hostname="b", machine_id="b", product_uuid="u")]
+    hosts = [
+        host("a", hostname="a", machine_id="a", product_uuid="u"),
+        host("b", hostname="b", machine_id="b", product_uuid="u"),
+    ]
     assert codes(host_rules.fleet_findings(hosts)) == ["product_uuid_duplicate"]

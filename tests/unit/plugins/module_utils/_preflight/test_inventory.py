@@ -19,7 +19,11 @@ SPECS: dict[str, Any] = {
     "disk_layout_volumes": {
         "type": "list",
         "elements": "dict",
-        "options": {"name": {"type": "str", "required": True}, "size": {"type": "str"}, "count": {"type": "int", "default": "{{ x }}"}},
+        "options": {
+            "name": {"type": "str", "required": True},
+            "size": {"type": "str"},
+            "count": {"type": "int", "default": "{{ x }}"},
+        },
     },
     "auth_login": {"type": "dict", "options": {"token": {"type": "str"}, "tries": {"type": "int"}}},
     "pools": {"type": "list", "elements": "dict"},
@@ -50,7 +54,9 @@ def test_unknown_variables(name: str, meant: str | None) -> None:
     assert not meant or f"did you mean {meant}?" in findings[0].hint
 
 
-@pytest.mark.parametrize("name", ["disk_layout_drives", "my_own", "ansible_disk_layout_x", "__disk_layout_seen", "disk_layout_mine"])
+@pytest.mark.parametrize(
+    "name", ["disk_layout_drives", "my_own", "ansible_disk_layout_x", "__disk_layout_seen", "disk_layout_mine"]
+)
 def test_variables_that_are_left_alone(name: str) -> None:
     assert inventory.unknown_variables([name], SPECS, ["disk_layout"], ["disk_layout_mine"]) == []
 
@@ -64,7 +70,11 @@ def test_variables_that_are_left_alone(name: str) -> None:
         ("disk_layout_mode", "both", [("variable_invalid", "disk_layout_mode")]),
         ("disk_layout_volumes", [{"name": "a"}], []),
         ("disk_layout_volumes", [{"size": "1G"}], [("variable_invalid", "disk_layout_volumes")]),
-        ("disk_layout_volumes", [{"name": "a"}, {"name": "b", "siez": 1}], [("variable_key_unknown", "disk_layout_volumes[1].siez")]),
+        (
+            "disk_layout_volumes",
+            [{"name": "a"}, {"name": "b", "siez": 1}],
+            [("variable_key_unknown", "disk_layout_volumes[1].siez")],
+        ),
         ("disk_layout_volumes", [{"name": "a", "count": "many"}], [("variable_invalid", "disk_layout_volumes")]),
         ("auth_login", {"tokn": "x"}, [("variable_key_unknown", "auth_login.tokn")]),
         ("disk_layout_cache", [{"on": True}, {"on": {"size": 3}}, {"on": "yes"}, {}], []),
@@ -95,13 +105,17 @@ def test_differences(name: str, values: dict[str, Any], found: list[str]) -> Non
 
 
 def test_values_of_secrets_are_never_told() -> None:
-    findings = inventory.value_findings("auth_login", {"token": "fine", "tries": "hunter2-hunter2"}, SPECS["auth_login"], "auth")
+    findings = inventory.value_findings(
+        "auth_login", {"token": "fine", "tries": "hunter2-hunter2"}, SPECS["auth_login"], "auth"
+    )
     assert codes(findings) == ["variable_invalid"] and "hunter2" not in str(findings)
 
 
 def test_the_same_fault_on_many_hosts_is_told_once() -> None:
     finding = Finding("variable_unknown", "x", "f", "e", "h")
-    assert [item.subject for item in inventory.for_hosts({"a": [finding, finding], "b": [finding], "c": []})] == ["x (a, b)"]
+    assert [item.subject for item in inventory.for_hosts({"a": [finding, finding], "b": [finding], "c": []})] == [
+        "x (a, b)"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -140,7 +154,11 @@ def test_places(played: list[str], limited: bool, expected: list[tuple[str, str]
 
 
 def test_kinds() -> None:
-    assert [inventory.kind_of(host, GROUPS, POOLS, "c") for host in ("c1", "s1", "r1")] == ["control_plane", "support", "runner"]
+    assert [inventory.kind_of(host, GROUPS, POOLS, "c") for host in ("c1", "s1", "r1")] == [
+        "control_plane",
+        "support",
+        "runner",
+    ]
 
 
 @pytest.mark.parametrize(

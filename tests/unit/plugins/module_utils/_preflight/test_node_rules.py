@@ -31,7 +31,11 @@ VOLUMES = [
     ],
 )
 def test_cgroup_v1(version: Any, config: Any, driver: Any, refused: bool) -> None:
-    values = {"kubernetes_host_version": version, "kubernetes_host_kubelet_config": config, "fleet_cgroup_driver": driver}
+    values = {
+        "kubernetes_host_version": version,
+        "kubernetes_host_kubelet_config": config,
+        "fleet_cgroup_driver": driver,
+    }
     findings = rules.cgroup_findings("h", {"cgroup_version": 1}, values)
     systemd = driver != "cgroupfs"
     assert bool(findings) == (refused or systemd)
@@ -43,7 +47,11 @@ def test_cgroup_v1(version: Any, config: Any, driver: Any, refused: bool) -> Non
 
 def test_modules() -> None:
     line = "/etc/modprobe.d/cis.conf: install overlay /bin/false"
-    survey = {"kernel": "6.1", "kernel_modules_missing": ["overlay", "vxlan"], "kernel_modules_forbidden": {"overlay": line}}
+    survey = {
+        "kernel": "6.1",
+        "kernel_modules_missing": ["overlay", "vxlan"],
+        "kernel_modules_forbidden": {"overlay": line},
+    }
     unknown, forbidden = rules.module_findings("h", survey)
     assert unknown.found == "kernel 6.1 has no vxlan" and forbidden.found == f"overlay must not be loaded: {line}"
     assert rules.module_findings("h", {}) == []
@@ -58,7 +66,11 @@ RC = {"name": "/etc/rc.local", "why": "calls swapon", "fixed": True}
     [
         ({"swap_bytes": GIB}, ["swap_on"], "1024 MiB of swap"),
         ({"swap_sources": [ZRAM]}, ["swap_on"], "zramswap.service calls swapon"),
-        ({"swap_bytes": GIB, "swap_sources": [ZRAM, RC]}, ["swap_on", "swap_stays"], "1024 MiB of swap; zramswap.service calls swapon"),
+        (
+            {"swap_bytes": GIB, "swap_sources": [ZRAM, RC]},
+            ["swap_on", "swap_stays"],
+            "1024 MiB of swap; zramswap.service calls swapon",
+        ),
         ({"swap_sources": [RC]}, ["swap_stays"], "/etc/rc.local calls swapon"),
         ({}, [], ""),
     ],
@@ -105,7 +117,10 @@ def test_storage_from_a_list_of_drives(drives: list[Any], options: dict[str, Any
 
 
 def test_storage_as_the_host_answered() -> None:
-    survey = {"storage": ["x is not empty", "gone", "b is /dev/b, which is named twice"], "drives": [{"name": "y", "problem": "gone"}]}
+    survey = {
+        "storage": ["x is not empty", "gone", "b is /dev/b, which is named twice"],
+        "drives": [{"name": "y", "problem": "gone"}],
+    }
     assert [finding.found for finding in rules.storage_findings("h", survey, {})] == ["x is not empty"]
     # The host's own answer goes before any other.
     assert rules.storage_findings("h", {"storage": [], "hardware": {}}, {"nvme_storage_select": {"count": 9}}) == []
@@ -126,7 +141,11 @@ def disk(path: str, free: float, size: float = 100, device: str = "8:1", **more:
 def disks(free: float, images: float | None = None, **more: Any) -> list[dict[str, Any]]:
     """One disk, or one for containers beside it."""
     other = {"free": free} if images is None else {"free": images, "device": "8:2"}
-    return [disk(rules.NODEFS, free, **more), disk(rules.IMAGEFS, **{**other, **more}), disk(rules.PROGRAMS, free, **more)]
+    return [
+        disk(rules.NODEFS, free, **more),
+        disk(rules.IMAGEFS, **{**other, **more}),
+        disk(rules.PROGRAMS, free, **more),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -138,9 +157,21 @@ def disks(free: float, images: float | None = None, **more: Any) -> list[dict[st
         ("support", disks(9), {}, True, ["imagefs.available", "nodefs.available"]),
         ("support", disks(10.2), {}, True, ["imagefs.available"]),
         ("support", disks(10.2), {"kubernetes_host_eviction_hard": {"nodefs.available": "10%"}}, True, []),
-        ("support", disks(10.2), {"kubernetes_host_eviction_hard": {"nodefs.available": "10%"}}, False, ["nodefs.available"]),
+        (
+            "support",
+            disks(10.2),
+            {"kubernetes_host_eviction_hard": {"nodefs.available": "10%"}},
+            False,
+            ["nodefs.available"],
+        ),
         ("support", disks(2), {"kubernetes_host_eviction_hard": {"memory.available": "1Gi"}}, False, []),
-        ("support", disks(2), {"kubernetes_host_eviction_hard": {"nodefs.available": "3Gi"}}, True, ["nodefs.available"]),
+        (
+            "support",
+            disks(2),
+            {"kubernetes_host_eviction_hard": {"nodefs.available": "3Gi"}},
+            True,
+            ["nodefs.available"],
+        ),
         (
             "support",
             disks(2),

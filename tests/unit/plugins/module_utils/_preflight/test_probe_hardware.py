@@ -15,7 +15,9 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.h
 
 from tests.unit.plugins.machines import Machine, samsung
 
-MEMINFO = "MemTotal:        7759462 kB\nHugePages_Total:       4\nHugepagesize:       2048 kB\nHugetlb:            8192 kB\n"
+MEMINFO = (
+    "MemTotal:        7759462 kB\nHugePages_Total:       4\nHugepagesize:       2048 kB\nHugetlb:            8192 kB\n"
+)
 
 
 def never(*_arguments: Any, **_options: Any) -> Any:
@@ -32,7 +34,12 @@ def write(root: Path, **files: str) -> None:
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A machine of four CPUs and no drive."""
-    write(tmp_path, proc__meminfo=MEMINFO, sys__devices__system__cpu__online="0-3\n", sys__devices__system__cpu__present="0-5\n")
+    write(
+        tmp_path,
+        proc__meminfo=MEMINFO,
+        sys__devices__system__cpu__online="0-3\n",
+        sys__devices__system__cpu__present="0-5\n",
+    )
     monkeypatch.setattr(probe_hardware, "ROOT", tmp_path)
     monkeypatch.setattr(probe_drives, "ROOT", tmp_path)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _process: {0, 1, 2, 7})
@@ -59,7 +66,15 @@ def test_cpus_and_memory(root: Path) -> None:
             2000,
             2**31,
         ),
-        ({"cgroup.controllers": "cpu", "user.slice/memory.max": "2147483648\n", "user.slice/cpu.max": "100000 100000\n"}, 0, 0),
+        (
+            {
+                "cgroup.controllers": "cpu",
+                "user.slice/memory.max": "2147483648\n",
+                "user.slice/cpu.max": "100000 100000\n",
+            },
+            0,
+            0,
+        ),
         ({}, 0, 0),
     ],
     ids=["a real machine", "no limits", "a container", "v1", "a container on v1", "a session's slice", "no cgroups"],
@@ -88,7 +103,10 @@ def test_named_drives_are_looked_at_once_and_whatever_they_are(machine: Machine)
     machine.drive("sda", links=("by-id/ata-A",))
     names = ["/dev/disk/by-id/nvme-A", "/dev/disk/by-id/ata-A", "/dev/disk/by-id/nvme-B", "eui.gone"]
     drives = probe_hardware.gather(machine.run, names).drives
-    assert [(found.name, found.transport, found.in_use) for found in drives] == [(names[0], "nvme", ""), (names[1], "", "")]
+    assert [(found.name, found.transport, found.in_use) for found in drives] == [
+        (names[0], "nvme", ""),
+        (names[1], "", ""),
+    ]
     assert probe_hardware.gather(machine.run, ["eui.gone"]).drives == ()
 
 
@@ -100,7 +118,12 @@ def test_one_namespace_on_two_paths_counts_once(machine: Machine) -> None:
     assert len(probe_hardware.gather(machine.run, ["/dev/disk/by-id/nvme-A", "S1"]).drives) == 1
 
 
-PV = {"pv_uuid": "abcdef-abcd-abcd-abcd-abcd-abcd-abcdef", "vg_name": "runnerfleet", "vg_uuid": "vg", "vg_tags": "runnerfleet"}
+PV = {
+    "pv_uuid": "abcdef-abcd-abcd-abcd-abcd-abcd-abcdef",
+    "vg_name": "runnerfleet",
+    "vg_uuid": "vg",
+    "vg_tags": "runnerfleet",
+}
 LVM = {"dm/uuid": f"LVM-{'0123456789abcdef' * 4}", "dm/name": "runnerfleet-engine"}
 
 
@@ -111,8 +134,20 @@ LVM = {"dm/uuid": f"LVM-{'0123456789abcdef' * 4}", "dm/name": "runnerfleet-engin
         pytest.param(("home",), "", {}, "mounted: /srv", id="a stranger's partition"),
         pytest.param((), "dm-0", LVM, "", id="a volume of our group"),
         pytest.param((), "dm-0", {**LVM, "dm/name": "data-engine"}, "holder: dm-0", id="a volume of another group"),
-        pytest.param((), "dm-0", {**LVM, "dm/name": "runnerfleet--old-engine"}, "holder: dm-0", id="a group with a name like ours"),
-        pytest.param((), "dm-0", {"dm/uuid": "CRYPT-1", "dm/name": "runnerfleet-x"}, "holder: dm-0", id="something else called so"),
+        pytest.param(
+            (),
+            "dm-0",
+            {**LVM, "dm/name": "runnerfleet--old-engine"},
+            "holder: dm-0",
+            id="a group with a name like ours",
+        ),
+        pytest.param(
+            (),
+            "dm-0",
+            {"dm/uuid": "CRYPT-1", "dm/name": "runnerfleet-x"},
+            "holder: dm-0",
+            id="something else called so",
+        ),
         pytest.param((), "md127", {"md/level": "raid0"}, "holder: md127", id="a stranger's array"),
         pytest.param((), "bcache0", {}, "holder: bcache0", id="a cache"),
     ],
@@ -144,7 +179,15 @@ def test_what_is_ours_is_free_and_what_is_not_is_in_use(
         ("TYPE=linux_raid_member\nLABEL=host:data\nUUID=1\n", {}, "holder: dm-0"),
         ("TYPE=btrfs\nLABEL=runnerfleet\nUUID=1\n", {}, "holder: dm-0"),
     ],
-    ids=["tagged", "without the tag", "another group", "not listed by LVM", "our array", "another array", "btrfs of our name"],
+    ids=[
+        "tagged",
+        "without the tag",
+        "another group",
+        "not listed by LVM",
+        "our array",
+        "another array",
+        "btrfs of our name",
+    ],
 )
 def test_members_of_stripes(machine: Machine, probed: str, row: dict[str, str], in_use: str) -> None:
     machine.drive("nvme0n1", **samsung())
@@ -169,7 +212,9 @@ def test_members_of_stripes(machine: Machine, probed: str, row: dict[str, str], 
         ("", False),
     ],
 )
-def test_an_array_is_ours_by_its_superblock_whatever_the_kernel_calls_it(machine: Machine, holder: str, label: str, mine: bool) -> None:
+def test_an_array_is_ours_by_its_superblock_whatever_the_kernel_calls_it(
+    machine: Machine, holder: str, label: str, mine: bool
+) -> None:
     machine.drive("nvme0n1", links=("by-id/nvme-A",), **samsung())
     machine.holder(holder, "nvme0n1", **{"md/level": "raid0"})
     machine.answers["blkid"] = (0, f"TYPE=linux_raid_member\nLABEL={label}\nUUID=1\n", "")

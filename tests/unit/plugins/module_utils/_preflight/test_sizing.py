@@ -35,7 +35,9 @@ PLAN = Plan(
 )
 
 
-def judge(machine: Hardware, role: str = "runner", plan: Plan | None = None, named: tuple[str, ...] = (), **floors: Floor) -> list[Finding]:
+def judge(
+    machine: Hardware, role: str = "runner", plan: Plan | None = None, named: tuple[str, ...] = (), **floors: Floor
+) -> list[Finding]:
     minimum, recommended = floors.get("minimum", MINIMUM[role]), floors.get("recommended", RECOMMENDED[role])
     return sizing.sizing_findings("host", role, machine, minimum, recommended, plan, named)
 
@@ -58,33 +60,88 @@ def nvme(*sizes: int) -> tuple[HardwareDrive, ...]:
         pytest.param(replace(GOOD, vcpus=3), "runner", ["vcpus_below_recommended"], id="between the floors"),
         pytest.param(replace(GOOD, memory_bytes=14720000000), "runner", [], id="memory 8 % under what is recommended"),
         pytest.param(replace(GOOD, memory_bytes=14719999999), "runner", ["memory_below_recommended"], id="a byte less"),
-        pytest.param(replace(GOOD, memory_bytes=8 * GB), "runner", ["memory_below_recommended"], id="memory exactly at the floor"),
-        pytest.param(replace(GOOD, memory_bytes=7759462 * 1024), "runner", ["memory_below_recommended"], id="sold as 8 GB, in kB"),
-        pytest.param(replace(GOOD, memory_bytes=7360000000), "runner", ["memory_below_recommended"], id="the last byte of the tolerance"),
-        pytest.param(replace(GOOD, memory_bytes=7359999999), "runner", ["memory_below_minimum"], id="a byte under the tolerance"),
-        pytest.param(replace(GOOD, drives=nvme(400 * GB - 1)), "runner", ["nvme_below_recommended"], id="a byte under what is recommended"),
-        pytest.param(replace(GOOD, drives=nvme(100 * GB)), "runner", ["nvme_below_recommended"], id="NVMe exactly at the floor"),
-        pytest.param(replace(GOOD, drives=nvme(100 * GB - 1)), "runner", ["nvme_below_minimum"], id="NVMe a byte under"),
+        pytest.param(
+            replace(GOOD, memory_bytes=8 * GB), "runner", ["memory_below_recommended"], id="memory exactly at the floor"
+        ),
+        pytest.param(
+            replace(GOOD, memory_bytes=7759462 * 1024), "runner", ["memory_below_recommended"], id="sold as 8 GB, in kB"
+        ),
+        pytest.param(
+            replace(GOOD, memory_bytes=7360000000),
+            "runner",
+            ["memory_below_recommended"],
+            id="the last byte of the tolerance",
+        ),
+        pytest.param(
+            replace(GOOD, memory_bytes=7359999999), "runner", ["memory_below_minimum"], id="a byte under the tolerance"
+        ),
+        pytest.param(
+            replace(GOOD, drives=nvme(400 * GB - 1)),
+            "runner",
+            ["nvme_below_recommended"],
+            id="a byte under what is recommended",
+        ),
+        pytest.param(
+            replace(GOOD, drives=nvme(100 * GB)), "runner", ["nvme_below_recommended"], id="NVMe exactly at the floor"
+        ),
+        pytest.param(
+            replace(GOOD, drives=nvme(100 * GB - 1)), "runner", ["nvme_below_minimum"], id="NVMe a byte under"
+        ),
         pytest.param(replace(GOOD, drives=nvme(200 * GB, 200 * GB)), "runner", [], id="two drives count together"),
         pytest.param(replace(GOOD, drives=()), "runner", ["nvme_missing"], id="no drive"),
         pytest.param(replace(GOOD, drives=(BOOT,)), "runner", ["nvme_missing"], id="only a boot drive"),
         pytest.param(replace(GOOD, drives=(replace(NVME, in_use="swap"),)), "runner", ["nvme_missing"], id="in use"),
-        pytest.param(replace(GOOD, drives=(replace(NVME, transport="sata"),)), "runner", ["nvme_missing"], id="no NVMe"),
-        pytest.param(Hardware(1, 2 * GB), "support", ["vcpus_below_recommended", "memory_below_recommended"], id="a small support node"),
-        pytest.param(Hardware(2, 4 * GB), "support", [], id="support needs no NVMe"),
-        pytest.param(Hardware(1, 1839999999), "support", ["vcpus_below_recommended", "memory_below_minimum"], id="support, a byte under"),
-        pytest.param(Hardware(1, 4 * GB), "control_plane", ["vcpus_below_minimum"], id="a control plane has a floor of its own"),
-        pytest.param(Hardware(2, 4 * GB), "control_plane", [], id="control plane"),
-        pytest.param(Hardware(0, 0), "runner", ["vcpus_below_minimum", "memory_below_minimum", "nvme_missing"], id="nothing at all"),
-        pytest.param(replace(GOOD, vcpus_offline=4), "runner", ["cpus_offline"], id="offline CPUs"),
-        pytest.param(replace(GOOD, vcpus=2, vcpus_offline=2), "runner", ["vcpus_below_recommended", "cpus_offline"], id="half offline"),
-        pytest.param(replace(GOOD, hugepages_bytes=GIB), "runner", ["hugepages_reserved"], id="huge pages"),
-        pytest.param(replace(GOOD, cpu_limit_millis=4000, memory_limit_bytes=16 * GB), "runner", [], id="limits that limit nothing"),
         pytest.param(
-            replace(GOOD, cpu_limit_millis=1999), "runner", ["vcpus_below_minimum", "cgroup_limited"], id="a cgroup just under 2 CPUs"
+            replace(GOOD, drives=(replace(NVME, transport="sata"),)), "runner", ["nvme_missing"], id="no NVMe"
         ),
         pytest.param(
-            replace(GOOD, memory_limit_bytes=7359999999), "runner", ["memory_below_minimum", "cgroup_limited"], id="a cgroup's memory"
+            Hardware(1, 2 * GB),
+            "support",
+            ["vcpus_below_recommended", "memory_below_recommended"],
+            id="a small support node",
+        ),
+        pytest.param(Hardware(2, 4 * GB), "support", [], id="support needs no NVMe"),
+        pytest.param(
+            Hardware(1, 1839999999),
+            "support",
+            ["vcpus_below_recommended", "memory_below_minimum"],
+            id="support, a byte under",
+        ),
+        pytest.param(
+            Hardware(1, 4 * GB), "control_plane", ["vcpus_below_minimum"], id="a control plane has a floor of its own"
+        ),
+        pytest.param(Hardware(2, 4 * GB), "control_plane", [], id="control plane"),
+        pytest.param(
+            Hardware(0, 0),
+            "runner",
+            ["vcpus_below_minimum", "memory_below_minimum", "nvme_missing"],
+            id="nothing at all",
+        ),
+        pytest.param(replace(GOOD, vcpus_offline=4), "runner", ["cpus_offline"], id="offline CPUs"),
+        pytest.param(
+            replace(GOOD, vcpus=2, vcpus_offline=2),
+            "runner",
+            ["vcpus_below_recommended", "cpus_offline"],
+            id="half offline",
+        ),
+        pytest.param(replace(GOOD, hugepages_bytes=GIB), "runner", ["hugepages_reserved"], id="huge pages"),
+        pytest.param(
+            replace(GOOD, cpu_limit_millis=4000, memory_limit_bytes=16 * GB),
+            "runner",
+            [],
+            id="limits that limit nothing",
+        ),
+        pytest.param(
+            replace(GOOD, cpu_limit_millis=1999),
+            "runner",
+            ["vcpus_below_minimum", "cgroup_limited"],
+            id="a cgroup just under 2 CPUs",
+        ),
+        pytest.param(
+            replace(GOOD, memory_limit_bytes=7359999999),
+            "runner",
+            ["memory_below_minimum", "cgroup_limited"],
+            id="a cgroup's memory",
         ),
     ],
 )
@@ -100,9 +157,17 @@ def test_floors(machine: Hardware, role: str, expected: list[str]) -> None:
         pytest.param((), ("gone",), ["nvme_missing"], id="a named drive that is not there"),
         pytest.param((replace(NVME, transport="virtio"),), ("nvme1n1",), ["drive_not_nvme"], id="named, and no NVMe"),
         pytest.param((BOOT,), ("nvme0n1",), ["nvme_missing"], id="the boot drive, even if it is named"),
-        pytest.param((replace(NVME, size_bytes=50 * GB), replace(NVME, name="b")), ("nvme1n1",), ["nvme_below_minimum"], id="one of two"),
         pytest.param(
-            (replace(NVME, transport="", size_bytes=50 * GB),), ("nvme1n1",), ["drive_not_nvme", "nvme_below_minimum"], id="slow and small"
+            (replace(NVME, size_bytes=50 * GB), replace(NVME, name="b")),
+            ("nvme1n1",),
+            ["nvme_below_minimum"],
+            id="one of two",
+        ),
+        pytest.param(
+            (replace(NVME, transport="", size_bytes=50 * GB),),
+            ("nvme1n1",),
+            ["drive_not_nvme", "nvme_below_minimum"],
+            id="slow and small",
         ),
     ],
 )
@@ -169,7 +234,10 @@ def test_a_floor_that_is_none(stated: Any, told: str) -> None:
 def test_a_plan_is_read() -> None:
     stated = {
         "engine": {"cpu": 4, "memory": "16Gi"},
-        "runners": [{"name": "small", "cpu": "1000m", "memory": "2Gi", "max": 4}, {"name": "large", "cpu": "4", "memory": 16 * GIB}],
+        "runners": [
+            {"name": "small", "cpu": "1000m", "memory": "2Gi", "max": 4},
+            {"name": "large", "cpu": "4", "memory": 16 * GIB},
+        ],
         "reserved": {"cpu": "500m", "memory": "1Gi"},
         "eviction": {"memory": "500Mi"},
     }
@@ -198,7 +266,10 @@ RUNNER = {"name": "a", "cpu": 1, "memory": "1Gi"}
 @pytest.mark.parametrize(
     ("stated", "told"),
     [
-        ({"engine": {"memory": "lots"}}, "plan.engine.memory: found 'lots', expected a quantity such as 8GB, 7.5Gi or 1500m"),
+        (
+            {"engine": {"memory": "lots"}},
+            "plan.engine.memory: found 'lots', expected a quantity such as 8GB, 7.5Gi or 1500m",
+        ),
         ({"engine": {"cpu": "2GB"}}, "plan.engine.cpu: found '2GB', expected a number of CPUs such as 2 or 1500m"),
         ({"reserved": {"disk": 1}}, "plan.reserved.disk: found an unknown key, expected one of cpu, memory"),
         ({"engine": 5}, "plan.engine: found 5, expected a mapping"),
@@ -224,14 +295,27 @@ def test_a_plan_that_is_none(stated: Any, told: str) -> None:
     [
         pytest.param(BIG, None, Resources(16000, 64 * GIB - 100 * MIB, 110), id="no plan"),
         pytest.param(BIG, PLAN, Resources(15500, 63 * GIB - 500 * MIB, 110), id="reservations"),
-        pytest.param(replace(BIG, hugepages_bytes=4 * GIB), PLAN, Resources(15500, 59 * GIB - 500 * MIB, 110), id="huge pages"),
         pytest.param(
-            replace(BIG, cpu_limit_millis=6000, memory_limit_bytes=8 * GIB), PLAN, Resources(5500, 7 * GIB - 500 * MIB, 110), id="cgroup"
+            replace(BIG, hugepages_bytes=4 * GIB), PLAN, Resources(15500, 59 * GIB - 500 * MIB, 110), id="huge pages"
         ),
         pytest.param(
-            Hardware(1, 1000), Plan(eviction_bytes=0, eviction_share=Fraction(1, 3), max_pods=9), Resources(1000, 667, 9), id="a share"
+            replace(BIG, cpu_limit_millis=6000, memory_limit_bytes=8 * GIB),
+            PLAN,
+            Resources(5500, 7 * GIB - 500 * MIB, 110),
+            id="cgroup",
         ),
-        pytest.param(Hardware(1, GIB), Plan(reserved=Resources(2000, 2 * GIB)), Resources(0, 0, 110), id="more reserved than there is"),
+        pytest.param(
+            Hardware(1, 1000),
+            Plan(eviction_bytes=0, eviction_share=Fraction(1, 3), max_pods=9),
+            Resources(1000, 667, 9),
+            id="a share",
+        ),
+        pytest.param(
+            Hardware(1, GIB),
+            Plan(reserved=Resources(2000, 2 * GIB)),
+            Resources(0, 0, 110),
+            id="more reserved than there is",
+        ),
     ],
 )
 def test_allocatable(machine: Hardware, plan: Plan | None, expected: Resources) -> None:
@@ -281,23 +365,47 @@ SMALL = Plan(runners=(Runner("a", Resources(1000, GIB), 3),), eviction_bytes=0)
         pytest.param(Hardware(3, 3 * GIB), SMALL, [], id="exactly"),
         pytest.param(Hardware(2, 3 * GIB), SMALL, ["plan_cpu_exceeded"], id="a CPU short"),
         pytest.param(Hardware(3, 3 * GIB - 1), SMALL, ["plan_memory_exceeded"], id="a byte short"),
-        pytest.param(Hardware(3, 3 * GIB, hugepages_bytes=1), SMALL, ["plan_memory_exceeded"], id="a byte of huge pages"),
+        pytest.param(
+            Hardware(3, 3 * GIB, hugepages_bytes=1), SMALL, ["plan_memory_exceeded"], id="a byte of huge pages"
+        ),
         pytest.param(Hardware(3, 3 * GIB, cpu_limit_millis=2999), SMALL, ["plan_cpu_exceeded"], id="a cgroup"),
         pytest.param(Hardware(3, 3 * GIB), replace(SMALL, eviction_bytes=1), ["plan_memory_exceeded"], id="eviction"),
-        pytest.param(Hardware(3, 3 * GIB), replace(SMALL, reserved=Resources(1, 0)), ["plan_cpu_exceeded"], id="reserved"),
-        pytest.param(Hardware(3, 3 * GIB), replace(SMALL, max_pods=NODE_PODS + 3), [], id="as many pods as there may be"),
-        pytest.param(Hardware(3, 3 * GIB), replace(SMALL, max_pods=NODE_PODS + 2), ["plan_pods_exceeded"], id="a pod too many"),
         pytest.param(
-            Hardware(2, GIB - 1), SMALL, ["plan_runner_does_not_fit", "plan_cpu_exceeded", "plan_memory_exceeded"], id="not even one"
+            Hardware(3, 3 * GIB), replace(SMALL, reserved=Resources(1, 0)), ["plan_cpu_exceeded"], id="reserved"
         ),
         pytest.param(
-            Hardware(3, 3 * GIB), replace(SMALL, max_pods=2), ["plan_runner_does_not_fit", "plan_pods_exceeded"], id="no room for a pod"
+            Hardware(3, 3 * GIB), replace(SMALL, max_pods=NODE_PODS + 3), [], id="as many pods as there may be"
         ),
         pytest.param(
-            Hardware(3, 3 * GIB), replace(SMALL, runners=(*SMALL.runners, Runner("off", Resources(9000, 9 * GIB), 0))), [], id="none of it"
+            Hardware(3, 3 * GIB), replace(SMALL, max_pods=NODE_PODS + 2), ["plan_pods_exceeded"], id="a pod too many"
         ),
-        pytest.param(Hardware(3, 3 * GIB), replace(SMALL, engine=Resources(3001, 0)), ["engine_does_not_fit"], id="engine: CPU"),
-        pytest.param(Hardware(3, 3 * GIB), replace(SMALL, engine=Resources(0, 3 * GIB + 1)), ["engine_does_not_fit"], id="engine: memory"),
+        pytest.param(
+            Hardware(2, GIB - 1),
+            SMALL,
+            ["plan_runner_does_not_fit", "plan_cpu_exceeded", "plan_memory_exceeded"],
+            id="not even one",
+        ),
+        pytest.param(
+            Hardware(3, 3 * GIB),
+            replace(SMALL, max_pods=2),
+            ["plan_runner_does_not_fit", "plan_pods_exceeded"],
+            id="no room for a pod",
+        ),
+        pytest.param(
+            Hardware(3, 3 * GIB),
+            replace(SMALL, runners=(*SMALL.runners, Runner("off", Resources(9000, 9 * GIB), 0))),
+            [],
+            id="none of it",
+        ),
+        pytest.param(
+            Hardware(3, 3 * GIB), replace(SMALL, engine=Resources(3001, 0)), ["engine_does_not_fit"], id="engine: CPU"
+        ),
+        pytest.param(
+            Hardware(3, 3 * GIB),
+            replace(SMALL, engine=Resources(0, 3 * GIB + 1)),
+            ["engine_does_not_fit"],
+            id="engine: memory",
+        ),
         pytest.param(
             Hardware(3, 3 * GIB),
             replace(SMALL, engine=Resources(3000, 3 * GIB)),
@@ -328,7 +436,9 @@ def test_a_plan_that_does_not_fit_is_told_in_numbers() -> None:
 
 CPUS, SIZES = st.integers(0, 20000), st.integers(0, 64 * GIB)
 RESOURCES = st.builds(Resources, CPUS, SIZES)
-RUNNERS = st.lists(st.builds(Runner, st.sampled_from("abc"), RESOURCES, st.integers(0, 9)), max_size=3, unique_by=lambda one: one.name)
+RUNNERS = st.lists(
+    st.builds(Runner, st.sampled_from("abc"), RESOURCES, st.integers(0, 9)), max_size=3, unique_by=lambda one: one.name
+)
 SHARES = st.fractions(0, Fraction(99, 100), max_denominator=100)
 PLANS = st.builds(Plan, RESOURCES, RUNNERS.map(tuple), RESOURCES, st.integers(0, 250), SIZES, SHARES)
 MACHINES = st.builds(Hardware, st.integers(0, 512), st.integers(0, 2**41), st.just(()), st.just(0), SIZES, CPUS, SIZES)
@@ -338,12 +448,20 @@ def exceeds(machine: Hardware, plan: Plan) -> bool:
     """Whether a plan cannot run, summed up the long way."""
     node = sizing.allocatable(machine, plan)
     cpu = plan.engine.cpu_millis + sum(runner.size.cpu_millis for runner in plan.runners for _each in range(runner.max))
-    memory = plan.engine.memory_bytes + sum(runner.size.memory_bytes for runner in plan.runners for _each in range(runner.max))
-    return cpu > node.cpu_millis or memory > node.memory_bytes or sum(runner.max for runner in plan.runners) + NODE_PODS > node.pods
+    memory = plan.engine.memory_bytes + sum(
+        runner.size.memory_bytes for runner in plan.runners for _each in range(runner.max)
+    )
+    return (
+        cpu > node.cpu_millis
+        or memory > node.memory_bytes
+        or sum(runner.max for runner in plan.runners) + NODE_PODS > node.pods
+    )
 
 
 def test_nothing_fits_beside_an_engine_that_does_not_fit_not_even_what_asks_for_no_memory() -> None:
-    (told,) = sizing.capacity(Hardware(4, 0), Plan(engine=Resources(0, 1), runners=(Runner("a", Resources(1, 0)),)))["runners"]
+    (told,) = sizing.capacity(Hardware(4, 0), Plan(engine=Resources(0, 1), runners=(Runner("a", Resources(1, 0)),)))[
+        "runners"
+    ]
     assert (told["fits"], told["limited_by"]) == (0, "memory")
 
 
@@ -358,7 +476,10 @@ def test_what_fits_fits_and_one_more_does_not(machine: Hardware, plan: Plan) -> 
 @given(MACHINES, PLANS)
 def test_a_plan_is_refused_exactly_when_something_is_short(machine: Hardware, plan: Plan) -> None:
     floor = Floor(0, 0, 0)
-    found = set(codes(judge(machine, "support", plan, minimum=floor, recommended=floor))) - {"cgroup_limited", "hugepages_reserved"}
+    found = set(codes(judge(machine, "support", plan, minimum=floor, recommended=floor))) - {
+        "cgroup_limited",
+        "hugepages_reserved",
+    }
     left = sizing.capacity(machine, plan)["left"]
     assert bool(found) == exceeds(machine, plan) == (min(left.values()) < 0)
 
@@ -366,7 +487,9 @@ def test_a_plan_is_refused_exactly_when_something_is_short(machine: Hardware, pl
 @given(MACHINES, PLANS)
 def test_the_bottleneck_is_what_one_more_mix_breaks_first(machine: Hardware, plan: Plan) -> None:
     found = sizing.capacity(machine, plan)
-    need = dict(zip(("cpu", "memory", "pods"), (plan.mix.cpu_millis, plan.mix.memory_bytes, plan.mix.pods), strict=True))
+    need = dict(
+        zip(("cpu", "memory", "pods"), (plan.mix.cpu_millis, plan.mix.memory_bytes, plan.mix.pods), strict=True)
+    )
     left = dict(zip(("cpu", "memory", "pods"), found["left"].values(), strict=True))
     if found["bottleneck"] is None:
         assert need["pods"] == 0

@@ -21,7 +21,8 @@ fe800000000000000000000000000007 02 40 20 80     eth0
 
 
 @pytest.mark.parametrize(
-    ("text", "cpus"), [("0-3", {0, 1, 2, 3}), ("0,2-3\n", {0, 2, 3}), ("0", {0}), ("", set()), ("0-511", set(range(512)))]
+    ("text", "cpus"),
+    [("0-3", {0, 1, 2, 3}), ("0,2-3\n", {0, 2, 3}), ("0", {0}), ("", set()), ("0-511", set(range(512)))],
 )
 def test_cpu_list(text: str, cpus: set[int]) -> None:
     assert survey.parse_cpu_list(text) == cpus
@@ -75,7 +76,8 @@ def test_version_of_an_image(manifest: str, version: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("30", 30), ("5min 20s", 320), ("500ms", 0.5), ("1h", 3600), ("infinity", float("inf")), ("2 min", 120)]
+    ("text", "seconds"),
+    [("30", 30), ("5min 20s", 320), ("500ms", 0.5), ("1h", 3600), ("infinity", float("inf")), ("2 min", 120)],
 )
 def test_span(text: str, seconds: float) -> None:
     assert survey.parse_span(text) == seconds
@@ -106,8 +108,18 @@ def test_which_file_decides_how_long_a_shutdown_waits(delays: dict[str, str], se
 @pytest.mark.parametrize(
     ("system", "like", "family"),
     [
-        *(("debian", "", "Debian"), ("ubuntu", "debian", "Debian"), ("linuxmint", "ubuntu debian", "Debian"), ("rhel", "", "RedHat")),
-        *(("ol", "fedora", "RedHat"), ("sles", "", "Suse"), ("opensuse-leap", "suse opensuse", "Suse"), ("arch", "", "Archlinux")),
+        *(
+            ("debian", "", "Debian"),
+            ("ubuntu", "debian", "Debian"),
+            ("linuxmint", "ubuntu debian", "Debian"),
+            ("rhel", "", "RedHat"),
+        ),
+        *(
+            ("ol", "fedora", "RedHat"),
+            ("sles", "", "Suse"),
+            ("opensuse-leap", "suse opensuse", "Suse"),
+            ("arch", "", "Archlinux"),
+        ),
         *(("flatcar", "coreos", "Flatcar"), ("nixos", "", "Nixos"), ("mine", "debian", "Debian"), ("", "", "")),
     ],
 )
