@@ -274,7 +274,7 @@ CONTROL_PLANE: tuple[Item, ...] = (
         "by a provider that encrypts",
         API,
         PROVIDERS,
-        lambda found: str(found).split(",")[0] in ("aescbc", "kms", "secretbox"),
+        lambda found: str(found).partition(",")[0] in ("aescbc", "kms", "secretbox"),
         "aescbc, kms or secretbox first",
     ),
     Item("1.2.29", "ciphers with forward secrecy", API, "tls-cipher-suites", _strong, "ECDHE with GCM or CHACHA20"),
