@@ -126,8 +126,8 @@ def shortages(disks: Mapping[str, tuple[int, int]], memory: int) -> list[str]:
         if free < least:
             found.append(
                 f"{place}: found {free / GIB:.1f} of {size / GIB:.1f} GiB free, expected {least / GIB:.1f}: below "
-                f"{EVICTION_PERCENT} % the "
-                f"kubelets of the nodes evict every pod, and a fleet writes about {ROOM / GIB:.0f} GiB. Free some of it"
+                f"{EVICTION_PERCENT} % the kubelets of the nodes evict every pod, and a fleet writes about "
+                f"{ROOM / GIB:.0f} GiB. Free some of it"
             )
     if memory < MEMORY:
         found.append(

@@ -102,8 +102,8 @@ _QUEUE = (
 )
 _LABEL = (
     "\t\t\t&expr.Ct{Register: 0x1, Key: expr.CtKeyLABELS},\n"
-    "\t\t\t&expr.Bitwise{SourceRegister: 0x1, DestRegister: 0x1, Len: 16, "
-    "Mask: generateLabelMask(c.config.CTLabelAccept), Xor: make([]byte, 16)},\n"
+    "\t\t\t&expr.Bitwise{SourceRegister: 0x1, DestRegister: 0x1, Len: 16, Mask: "
+    "generateLabelMask(c.config.CTLabelAccept), Xor: make([]byte, 16)},\n"
     "\t\t\t&expr.Cmp{Op: expr.CmpOpNeq, Register: 0x1, Data: make([]byte, 16)},\n"
 )
 _DATAPLANE = "pkg/dataplane/controller.go"

@@ -87,8 +87,7 @@ def table(found: Mapping[tuple[str, int], Rounds]) -> str:
     """The part of docs/benchmarks.md: medians, and builds as ratios within a round."""
     lines = [
         "| the engine's cache on | files | build with many small files | against xfs in the same round | checkpoint | "
-        "restore |"
-        " the dirty state deleted |",
+        "restore | the dirty state deleted |",
         "|---|---|---|---|---|---|---|",
     ]
     for (kind, files), rounds in found.items():

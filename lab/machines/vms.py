@@ -398,8 +398,8 @@ def shut_down(vm: Vm) -> None:
     while number is not None and not _ended(number):
         if time.monotonic() > deadline:
             raise LabError(
-                f"{vm.name} did not shut down within {PATIENCE:.0f} s: see {vm.console}, or run "
-                f"`python -m lab.machines.vms power-cut {vm.name}`"
+                f"{vm.name} did not shut down within {PATIENCE:.0f} s: see {vm.console}, or run `python -m "
+                f"lab.machines.vms power-cut {vm.name}`"
             )
         time.sleep(0.2)
 

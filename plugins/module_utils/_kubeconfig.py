@@ -31,8 +31,7 @@ except ImportError:
 
 NOT_SET = (
     "fleet_kubeconfig: found nothing, expected the path of a kubeconfig on the controller. No cluster is guessed from "
-    "~/.kube/config or "
-    "the environment. Set fleet_kubeconfig for all hosts of the inventory"
+    "~/.kube/config or the environment. Set fleet_kubeconfig for all hosts of the inventory"
 )
 
 

@@ -48,6 +48,5 @@ def fetch(address: str, file: str, timeout: int) -> str:
     except Exception as error:
         raise SumError(
             f"the sha256 that is published at {address} cannot be used: {error}. Set the sum of {file} in "
-            "fleet_mirror.checksums, "
-            "ask for a version that is pinned, or let this host reach the address"
+            "fleet_mirror.checksums, ask for a version that is pinned, or let this host reach the address"
         ) from error

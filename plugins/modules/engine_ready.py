@@ -200,9 +200,8 @@ def main() -> None:
     if result["outdated"]:
         module.warn(
             f"The engines of {', '.join(result['outdated'])} still run as they were started before the last change. "
-            "They are not "
-            "restarted under running jobs: runnerfleet.baremetal.engine_upgrade (playbooks/engine_upgrade.yml) rolls "
-            "them node by node."
+            "They are not restarted under running jobs: runnerfleet.baremetal.engine_upgrade "
+            "(playbooks/engine_upgrade.yml) rolls them node by node."
         )
     module.exit_json(**result)
 

@@ -87,8 +87,7 @@ def run(cluster: Requests, names: list[str], check_mode: bool) -> dict[str, Any]
     if changed is None:
         raise CredentialError(
             "the cluster has no ValidatingAdmissionPolicy (admissionregistration.k8s.io/v1): found an API without that "
-            "kind, expected "
-            "Kubernetes 1.30 or newer. Nothing was done"
+            "kind, expected Kubernetes 1.30 or newer. Nothing was done"
         )
     gone = sorted(there)
     if not check_mode:

@@ -136,16 +136,14 @@ def main() -> None:
     except (OSError, ValueError) as error:
         module.fail_json(
             msg=f"The chart {clean(chart)} cannot be used: {clean(error, 1600)}. Look at its address and at its "
-            "version, "
-            "and at fleet_mirror where there is one. Nothing was deployed."
+            "version, and at fleet_mirror where there is one. Nothing was deployed."
         )
     sha256 = hashlib.sha256(content).hexdigest()
     for one in known:
         if one.sha256 != sha256:
             module.fail_json(
                 msg=f"The chart {name} {version} from {clean(source)} has the sha256 {sha256}, expected {one.sha256} "
-                f"({one.origin}). "
-                "Nothing was deployed. Replace it by upstream's; if it was packaged anew on purpose, "
+                f"({one.origin}). Nothing was deployed. Replace it by upstream's; if it was packaged anew on purpose, "
                 f"set fleet_mirror.checksums['{clean(helm_charts.key(chart, version))}'] to its sum."
             )
     if not known:

@@ -93,9 +93,8 @@ TIMEOUT = 30
 PATIENCE_OF_A_LOOK = 1  # The client tries four times.
 NOT_HELD = (
     "The pod network takes network policies and does not hold them: a pod was reached that a policy puts out of reach. "
-    "So runners, and "
-    "machines with a route to the pods, reach what they must not, as the webhook of the runner controller, which gives "
-    "out registrations. "
+    "So runners, and machines with a route to the pods, reach what they must not, as the webhook of the runner "
+    "controller, which gives out registrations. "
 )
 WITH_OURS = (
     "Expected kube-network-policies to hold them (DaemonSet kube-flannel/kube-network-policies): read the "
@@ -177,8 +176,7 @@ def main() -> None:
     elif found != HELD:
         told = (
             f"Whether network policies are held is not known: the pod {params['namespace']}/{params['pod']} did not "
-            "answer the API server "
-            f"within {params['timeout']} seconds, expected its port {params['open_port']} "
+            f"answer the API server within {params['timeout']} seconds, expected its port {params['open_port']} "
             f"to.\n{explain(api, [params['namespace']])}"
         )
     if told and params["required"]:

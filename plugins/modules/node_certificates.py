@@ -158,14 +158,13 @@ def main() -> None:
     for line in result["left"][:10]:
         module.warn(
             f"{line}. Its request to serve logs, exec and metrics was left undecided. If that address is the node's, "
-            "add it to "
-            "node_join_addresses of the host; otherwise see who asks"
+            "add it to node_join_addresses of the host; otherwise see who asks"
         )
     if result["silent"]:
         module.warn(
             f"new nodes have not asked for a certificate to serve with within {params['wait']} s: "
-            f"{', '.join(result['silent'][:10])}. They "
-            "answer neither logs nor exec until a later run of join.yml approves it. See `journalctl -u kubelet` there"
+            f"{', '.join(result['silent'][:10])}. They answer neither logs nor exec until a later run of join.yml "
+            "approves it. See `journalctl -u kubelet` there"
         )
     module.exit_json(**result)
 

@@ -222,8 +222,7 @@ def run(params: dict[str, Any], check_mode: bool, cluster: Cluster) -> dict[str,
     if missing and not (params["allow_missing"] or check_mode):
         msg = (
             f"not in the cluster: {', '.join(missing)}. Found {len(present)} nodes, expected every host of a pool to "
-            "have joined. "
-            "Join them (the play join), take them out of the inventory, or allow missing nodes"
+            "have joined. Join them (the play join), take them out of the inventory, or allow missing nodes"
         )
         return {"msg": msg, "missing": missing}
     plans = [plan_node(present[name], wanted[name]) for name in sorted(set(wanted) & set(present))]

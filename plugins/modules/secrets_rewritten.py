@@ -69,10 +69,8 @@ _USED = re.compile(
 )
 _LATE = (
     "the API server did not read its keys again within {timeout} s: found that it uses {used}, expected {keys} (sha256 "
-    "of the file). "
-    "Secrets are as they were, and both keys stay in the file. See whether it is of Kubernetes 1.34 or newer and runs "
-    "with "
-    "--encryption-provider-config-automatic-reload=true, and run again"
+    "of the file). Secrets are as they were, and both keys stay in the file. See whether it is of Kubernetes 1.34 or "
+    "newer and runs with --encryption-provider-config-automatic-reload=true, and run again"
 )
 
 

@@ -59,8 +59,7 @@ def differing(told: Mapping[Question, Reply | None], digests: Mapping[str, str])
         if reply and not registries.is_silent(reply) and reply.digest != expected:
             hint = (
                 f"see who moved the tag, and put the image of {VARIABLE} there; where upstream moved it and you looked "
-                "at what is new, "
-                f"correct {VARIABLE}. kubeadm pulls by tag, so this is compared before it does"
+                f"at what is new, correct {VARIABLE}. kubeadm pulls by tag, so this is compared before it does"
             )
             found = _behind(question, reply)
             findings.append(

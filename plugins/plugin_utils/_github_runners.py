@@ -131,8 +131,7 @@ def judge_repository(path: str, reply: Reply) -> list[Finding]:
     found = "a public repository, in which anybody may open a pull request whose jobs run on this fleet"
     hint = (
         "say forks: true for its entry and give it a pool of nodes of its own; or let GitHub run workflows of forks "
-        "only when somebody "
-        "has approved them. See docs/security.md"
+        "only when somebody has approved them. See docs/security.md"
     )
     return [
         Finding("repository_public", f"runner_pools_pools: {path}", found, "a private repository, or forks: true", hint)

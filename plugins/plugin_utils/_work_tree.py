@@ -29,11 +29,9 @@ def kubeconfig_findings(path: str) -> list[Finding]:
         problem, tree = exposure(place)
         if tree:
             hint = (
-                "set fleet_kubeconfig to a place outside of it, such as ~/.kube/runnerfleet-{{ fleet_name }}, or "
-                "add "
+                "set fleet_kubeconfig to a place outside of it, such as ~/.kube/runnerfleet-{{ fleet_name }}, or add "
                 f"/{place.relative_to(tree)} to {tree}/.gitignore. It opens the whole cluster: if it was committed, it "
-                "is known to all who "
-                "have the repository"
+                "is known to all who have the repository"
             )
             found, expected = f"in the git work tree {tree}, {problem}", "a file that no commit takes"
             return [Finding("kubeconfig_in_work_tree", f"fleet_kubeconfig {path}", found, expected, hint)]

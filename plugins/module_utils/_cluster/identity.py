@@ -44,8 +44,8 @@ def mismatch(config_map: Mapping[str, Any] | None, ours: Identity, adopt: bool) 
             if adopt
             else (
                 f"the cluster (CA {shown(ours.authority)}) does not say that it is a fleet: found no ConfigMap "
-                f"{NAMESPACE}/{NAME}, "
-                f"expected that of fleet {ours.fleet}. Correct fleet_kubeconfig, or run site.yml first, which writes it"
+                f"{NAMESPACE}/{NAME}, expected that of fleet {ours.fleet}. Correct fleet_kubeconfig, or run site.yml "
+                "first, which writes it"
             )
         )
     data = config_map.get("data") or {}
@@ -53,16 +53,13 @@ def mismatch(config_map: Mapping[str, Any] | None, ours: Identity, adopt: bool) 
     if fleet != ours.fleet:
         return (
             f"the cluster belongs to another fleet: found {fleet[:100]!r} in ConfigMap {NAMESPACE}/{NAME}, expected "
-            f"{ours.fleet!r}. "
-            "Correct fleet_kubeconfig or fleet_name"
+            f"{ours.fleet!r}. Correct fleet_kubeconfig or fleet_name"
         )
     if authority != ours.authority:
         return (
             f"the cluster's CA is not the one that fleet {fleet} began with: found {shown(ours.authority)} in the "
-            "kubeconfig, expected "
-            f"{shown(authority)}, which ConfigMap {NAMESPACE}/{NAME} says. Correct fleet_kubeconfig; where the fleet's "
-            "CA was replaced on "
-            "purpose, delete that ConfigMap and run site.yml"
+            f"kubeconfig, expected {shown(authority)}, which ConfigMap {NAMESPACE}/{NAME} says. Correct "
+            "fleet_kubeconfig; where the fleet's CA was replaced on purpose, delete that ConfigMap and run site.yml"
         )
     return ""
 

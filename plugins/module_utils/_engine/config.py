@@ -179,8 +179,7 @@ def _without_effect(overrides: Mapping[str, Any], gc: Mapping[str, Any]) -> None
     if lone and gc.get("policies"):
         raise ValueError(
             f"engine.json.gc: found {', '.join(lone)} beside policies, and where there are policies an engine reads "
-            "only these. Set it "
-            "there, or give the profile's up with policies: [], or choose the profile engine"
+            "only these. Set it there, or give the profile's up with policies: [], or choose the profile engine"
         )
     asked = overrides.get("gc") or {}
     idle = [key for key in (*SPACES, "policies") if asked.get(key)]

@@ -209,10 +209,8 @@ class NodeRoll:
                 if ending or not limits.end_jobs:
                     raise RolloutError(
                         f"still in use after {limits.drain} seconds, its engines run on: runner pods "
-                        f"{', '.join(names) or 'none'}; "
-                        f"{'; '.join(busy) or 'no clients'}. Expected its jobs to end. Run again later, wait longer "
-                        "(drain_timeout), "
-                        "or have the jobs ended (end_jobs)"
+                        f"{', '.join(names) or 'none'}; {'; '.join(busy) or 'no clients'}. Expected its jobs to end. "
+                        "Run again later, wait longer (drain_timeout), or have the jobs ended (end_jobs)"
                     )
                 ending, deadline = True, time.monotonic() + max(120, limits.interval)
                 for pod in runners:
@@ -282,8 +280,8 @@ class NodeRoll:
                 names = ", ".join(pod["metadata"]["name"] for pod in found) or "none"
                 raise RolloutError(
                     f"the engine of {daemonset} does not answer {self.limits.start} seconds after it was started anew "
-                    f"(pods: {names}). "
-                    "Its node keeps runners away. See the pod's events and log, mend what they name, and run again"
+                    f"(pods: {names}). Its node keeps runners away. See the pod's events and log, mend what they name, "
+                    "and run again"
                 )
             time.sleep(self.limits.interval)
 

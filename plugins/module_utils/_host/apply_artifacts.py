@@ -137,10 +137,8 @@ def download(want: Wanted, timeout: int) -> str:
         os.unlink(part)
         raise ArtifactError(
             f"{want.name} {want.version}: {want.url} has the wrong content: expected sha256 {want.sha256} "
-            f"({want.sum_from}), "
-            f"found {total.hexdigest()}. Nothing was installed. Repair the file on the mirror, or, where the mirror "
-            "repackages it "
-            f"on purpose, set fleet_mirror.checksums['{want.upstream}']"
+            f"({want.sum_from}), found {total.hexdigest()}. Nothing was installed. Repair the file on the mirror, or, "
+            f"where the mirror repackages it on purpose, set fleet_mirror.checksums['{want.upstream}']"
         )
     return part
 

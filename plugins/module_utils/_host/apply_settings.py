@@ -33,10 +33,8 @@ class HostConfig(Host):
             named = ", ".join(f"{name} ({why})" if why else name for name, why in lacking.items())
             raise HostError(
                 f"this kernel ({os.uname().release}) has no {named}: neither loaded, built in, nor known to modprobe "
-                "and allowed to load. "
-                "Install the kernel's full module package (for example linux-modules-extra or kernel-modules), boot "
-                "another kernel, "
-                "or take out the line that forbids it"
+                "and allowed to load. Install the kernel's full module package (for example linux-modules-extra or "
+                "kernel-modules), boot another kernel, or take out the line that forbids it"
             )
         if required or optional:
             self.file(
@@ -79,8 +77,8 @@ class HostConfig(Host):
                 parameter.write(wanted)
         except OSError as error:
             raise HostError(
-                f"cannot set {key} to {wanted}: {error.strerror} ({path}). "
-                f"The kernel lacks it, its module is not loaded, or /proc/sys is read-only"
+                f"cannot set {key} to {wanted}: {error.strerror} ({path}). The kernel lacks it, its module is not "
+                "loaded, or /proc/sys is read-only"
             ) from error
         found = pure.sysctl_value(read(path) or "")
         if found != wanted:

@@ -91,15 +91,15 @@ def _worker(found: Evidence, host: str, cluster: str, now: datetime) -> tuple[st
             "foreign",
             "refuse",
             f"the host belongs to another cluster: found {host} in /etc/kubernetes/pki/ca.crt, expected {cluster} "
-            "(fleet_kubeconfig). "
-            "Take it out of that cluster (drain it there, `kubeadm reset` here), or correct fleet_kubeconfig",
+            "(fleet_kubeconfig). Take it out of that cluster (drain it there, `kubeadm reset` here), or correct "
+            "fleet_kubeconfig",
         )
     if found.admin_conf or found.manifests or found.etcd_data:
         return (
             "foreign",
             "refuse",
-            f"found a control plane ({', '.join(found.traces)}), expected a machine to join as a node. "
-            "Put the host into the group of control planes, or run `kubeadm reset` on it if that control plane may go",
+            f"found a control plane ({', '.join(found.traces)}), expected a machine to join as a node. Put the host "
+            "into the group of control planes, or run `kubeadm reset` on it if that control plane may go",
         )
     valid = found.kubelet_conf and found.client_expires is not None and found.client_expires > now
     # What is to be tidied up must be known to be ours.
@@ -112,8 +112,7 @@ def _worker(found: Evidence, host: str, cluster: str, now: datetime) -> tuple[st
             "foreign",
             "refuse",
             f"found {', '.join(found.traces)} without a CA to tell whose they are, expected none of them or a whole "
-            "membership. "
-            "Run `kubeadm reset` on the host if they may go",
+            "membership. Run `kubeadm reset` on the host if they may go",
         )
     if valid:
         return "stale", "join", "the host holds a membership whose Node object is gone"
@@ -127,8 +126,7 @@ def _control_plane(found: Evidence, host: str, cluster: str, now: datetime) -> t
             "foreign",
             "refuse",
             f"this control plane is not the one of fleet_kubeconfig: found {host} in /etc/kubernetes/pki/ca.crt, "
-            f"expected {cluster}. "
-            "Point fleet_kubeconfig at another file, or the inventory at the right host",
+            f"expected {cluster}. Point fleet_kubeconfig at another file, or the inventory at the right host",
         )
     if found.begun:
         return "half", "init", "an earlier kubeadm init did not end"
@@ -138,9 +136,8 @@ def _control_plane(found: Evidence, host: str, cluster: str, now: datetime) -> t
                 "absent",
                 "refuse",
                 f"found a kubeconfig of a cluster (CA {cluster}) at fleet_kubeconfig, expected none, as this one is "
-                "not made yet. "
-                "Move that file away, or correct fleet_kubeconfig, or leave the group of control planes empty to use "
-                "that cluster",
+                "not made yet. Move that file away, or correct fleet_kubeconfig, or leave the group of control planes "
+                "empty to use that cluster",
             )
         return "absent", "init", "the control plane is not initialised"
     if host and found.admin_conf and "kube-apiserver.yaml" in found.manifests:
@@ -148,8 +145,8 @@ def _control_plane(found: Evidence, host: str, cluster: str, now: datetime) -> t
     return (
         "foreign",
         "refuse",
-        f"found {', '.join(found.traces)}, expected a whole control plane or an empty machine. "
-        "Something else has installed Kubernetes here: run `kubeadm reset` on the host if that may go",
+        f"found {', '.join(found.traces)}, expected a whole control plane or an empty machine. Something else has "
+        "installed Kubernetes here: run `kubeadm reset` on the host if that may go",
     )
 
 
@@ -157,10 +154,8 @@ def still_registered(node: str) -> str:
     """Why a host without a usable membership must not take over a Node object that exists."""
     return (
         f"the cluster already has a node {node}, and this host cannot prove to be it: found a Node object, expected "
-        "none. "
-        f"If the machine was reinstalled, or its membership broke, run `kubectl delete node {node}` and then this play "
-        "again; "
-        "if another machine has that name, rename this host in the inventory"
+        f"none. If the machine was reinstalled, or its membership broke, run `kubectl delete node {node}` and then "
+        "this play again; if another machine has that name, rename this host in the inventory"
     )
 
 

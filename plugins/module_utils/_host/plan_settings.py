@@ -72,8 +72,7 @@ def sysctl_path(key: str) -> str:
     if len(parts) < 2 or not all(re.fullmatch(r"[A-Za-z0-9_:@][A-Za-z0-9_.:@+~-]*", part) for part in parts):
         raise ValueError(
             f"sysctls: {key!r} is not the name of a kernel parameter; expected a form like net.ipv4.ip_forward, or "
-            "with a dot inside "
-            "a name net/ipv4/conf/bond0.101/rp_filter"
+            "with a dot inside a name net/ipv4/conf/bond0.101/rp_filter"
         )
     return "/proc/sys/" + path
 

@@ -123,13 +123,10 @@ def taken(node: Object) -> str:
     name, since = meta["name"], clean(meta.get("creationTimestamp") or "an unknown time", 30)
     return (
         f"the cluster has a node {name} (since {since}), and this host says that it has not joined: found a Node "
-        "object, expected none. "
-        "The host's word is not taken, and it was sent no token. If the machine was reinstalled, or its membership "
-        "broke, run "
-        f"`kubectl delete node {name}` and then this play again; where its drive was replaced, replace_drive.yml with "
-        f"-e replace_drive_rejoin={name}. If another machine has that name, rename this host in the inventory. If none "
-        "of these is so, "
-        "take the machine for stolen"
+        "object, expected none. The host's word is not taken, and it was sent no token. If the machine was "
+        f"reinstalled, or its membership broke, run `kubectl delete node {name}` and then this play again; where its "
+        f"drive was replaced, replace_drive.yml with -e replace_drive_rejoin={name}. If another machine has that name, "
+        "rename this host in the inventory. If none of these is so, take the machine for stolen"
     )
 
 
@@ -235,8 +232,8 @@ def _names_refusal(extensions: Mapping[Any, Any], expected: Expected) -> str:
     ]
     if strange:
         return (
-            f"found alternative names {_shown(strange)}, expected "
-            f"{', '.join([expected.node, *sorted(map(str, own))])} and no other"
+            f"found alternative names {_shown(strange)}, expected {', '.join([expected.node, *sorted(map(str, own))])} "
+            "and no other"
         )
     return "" if names else "found no alternative names, expected the node's name or address"
 

@@ -127,10 +127,8 @@ def refusal(name: str) -> str:
     """Why a host of this name is not joined, nor left alone."""
     return (
         f"the name {name} is expelled: found it in fleet_expelled_nodes, or in ValidatingAdmissionPolicy {EXPELLED}, "
-        "expected a host that "
-        "may be a node. Take it out of the inventory. Where the machine is set up anew and may come back, take its "
-        "name out of "
-        "fleet_expelled_nodes and run expel_node.yml, which lifts it"
+        "expected a host that may be a node. Take it out of the inventory. Where the machine is set up anew and may "
+        "come back, take its name out of fleet_expelled_nodes and run expel_node.yml, which lifts it"
     )
 
 

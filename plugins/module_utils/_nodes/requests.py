@@ -90,13 +90,10 @@ class Requests:
             if time.monotonic() > deadline:
                 raise CredentialError(
                     f"the cluster approves every certificate that a joining machine asks for: found, {RBAC_SECONDS} s "
-                    "after "
-                    f"ClusterRoleBinding {credentials.AUTOMATIC_BINDING} was deleted, that {credentials.JOIN_GROUP} "
-                    "may still create "
-                    "certificatesigningrequests/nodeclient, expected not. Any of these machines could become any node. "
-                    "Delete the "
-                    "ClusterRoleBinding that gives it (`kubectl get clusterrolebindings -o wide | grep nodeclient`) "
-                    "and run again"
+                    f"after ClusterRoleBinding {credentials.AUTOMATIC_BINDING} was deleted, that "
+                    f"{credentials.JOIN_GROUP} may still create certificatesigningrequests/nodeclient, expected not. "
+                    "Any of these machines could become any node. Delete the ClusterRoleBinding that gives it "
+                    "(`kubectl get clusterrolebindings -o wide | grep nodeclient`) and run again"
                 )
             time.sleep(POLL_SECONDS)
         return True
@@ -181,10 +178,9 @@ class Requests:
                 if time.monotonic() > deadline:
                     raise CredentialError(
                         f"{name} may still write: found, {RULE_SECONDS} s after ValidatingAdmissionPolicy "
-                        f"{policies.EXPELLED} was written, "
-                        "that the API server lets it make a Node, expected that it denies that. Its Node was not "
-                        "deleted, since it would "
-                        "be made again. See the policy's status, and run again"
+                        f"{policies.EXPELLED} was written, that the API server lets it make a Node, expected that it "
+                        "denies that. Its Node was not deleted, since it would be made again. See the policy's status, "
+                        "and run again"
                     )
                 time.sleep(POLL_SECONDS)
 

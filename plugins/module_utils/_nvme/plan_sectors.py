@@ -75,8 +75,7 @@ def plan_sectors(layout: Layout, sector_size: int, offers: Mapping[str, Offer]) 
             continue
         layout.refusals.append(
             f"{drive.identity} ({drive.node}) has sectors of {drive.sector} bytes, wished are {sector_size}, but "
-            f"{reason}. "
-            "Nothing was written. To use it as it is: sector_size: 0"
+            f"{reason}. Nothing was written. To use it as it is: sector_size: 0"
         )
     if chosen and not layout.refusals:
         names = ", ".join(drive.identity for drive, _lbaf in chosen)

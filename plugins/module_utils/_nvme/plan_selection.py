@@ -88,8 +88,8 @@ def choose(drives: Sequence[Drive], rule: Rule) -> tuple[list[Drive], list[str]]
         verb = "missing: one has failed or was taken out" if len(chosen) < rule.count else "too many"
         text = (
             f"select wants {rule.count} drives, and the volumes of this host lie on {len(chosen)}: "
-            f"{abs(rule.count - len(chosen))} {verb}. "
-            "None is taken or left out on its own: correct count, or name the drives one by one in drives"
+            f"{abs(rule.count - len(chosen))} {verb}. None is taken or left out on its own: correct count, or name the "
+            "drives one by one in drives"
         )
     else:
         text = (

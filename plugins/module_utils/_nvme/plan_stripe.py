@@ -96,8 +96,7 @@ def plan_stripe(
         left = ", ".join(f'"{d.identity}"' for d in present)
         plan.refusals.append(
             f"{GROUP} lacks {', '.join(group.missing)}: bring the drive back, or let playbook "
-            "runnerfleet.baremetal.replace_drive rebuild "
-            f"the volumes, or give up what is left: wipe: [{left}]"
+            f"runnerfleet.baremetal.replace_drive rebuild the volumes, or give up what is left: wipe: [{left}]"
         )
     elif absent := [seed for seed in group.drives if seed not in known]:
         plan.refusals.append(

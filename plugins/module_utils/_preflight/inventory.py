@@ -26,8 +26,7 @@ MOST_CONTROL_PLANES = 1
 AUTH_FORMS = ({"secret"}, {"token"}, {"app_id", "installation_id", "private_key"})
 AUTH_HINT = (
     "set runner_controller_github_auth to {secret: name of an existing Secret}, {token: ...} or {app_id: ..., "
-    "installation_id: ..., "
-    "private_key: ...}, the last two from a vault"
+    "installation_id: ..., private_key: ...}, the last two from a vault"
 )
 # A name this close to a known one is a slip, even where it lacks a role's prefix.
 SLIP = 0.9

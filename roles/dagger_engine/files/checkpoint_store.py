@@ -111,8 +111,7 @@ class Store:
         if kind is None:
             raise StateError(
                 f"{self.node}: found nothing mounted at {cache}, expected the cache filesystem: its drive is missing "
-                "or not mounted. "
-                "Mount it (role nvme_storage); the engine starts by itself then"
+                "or not mounted. Mount it (role nvme_storage); the engine starts by itself then"
             )
         self._btrfs = kind == "btrfs"
         self.checkpoints.mkdir(parents=True, exist_ok=True)
@@ -490,8 +489,7 @@ class Store:
             if files > limit:
                 raise NoSnapshot(
                     f"the state has more than {limit} files, and here each has to be cloned by itself: use btrfs for "
-                    "the cache filesystem, "
-                    "or raise dagger_engine_checkpoint_max_files"
+                    "the cache filesystem, or raise dagger_engine_checkpoint_max_files"
                 )
         return files
 

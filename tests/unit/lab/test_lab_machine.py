@@ -13,8 +13,8 @@ from lab.mirror.source import choose
 from lab.settings import Fleet, current_fleet
 
 HYBRID = (
-    "tmpfs /sys/fs/cgroup tmpfs rw 0 0\ncgroup /sys/fs/cgroup/cpu cgroup rw,cpu 0 0\ncgroup2 "
-    "/sys/fs/cgroup/unified cgroup2 rw 0 0\n"
+    "tmpfs /sys/fs/cgroup tmpfs rw 0 0\ncgroup /sys/fs/cgroup/cpu cgroup rw,cpu 0 0\ncgroup2 /sys/fs/cgroup/unified "
+    "cgroup2 rw 0 0\n"
 )
 UNIFIED = "sysfs /sys sysfs rw 0 0\ncgroup2 /sys/fs/cgroup cgroup2 rw,nosuid 0 0\n"
 

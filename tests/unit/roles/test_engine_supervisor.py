@@ -364,8 +364,7 @@ def starting(program: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             ) as database:
                 database.executescript(
                     "PRAGMA journal_mode=WAL; CREATE TABLE results (id INTEGER); CREATE TABLE meta (key TEXT, value "
-                    "TEXT);"
-                    f"INSERT INTO meta VALUES ('clean_shutdown', '{mark}')"
+                    f"TEXT);INSERT INTO meta VALUES ('clean_shutdown', '{mark}')"
                 )
         engine.answers.clear()
         engine.had_cache, engine.dropping = had_cache, dropping

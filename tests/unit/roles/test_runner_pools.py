@@ -139,8 +139,7 @@ def test_runners_of_an_engine_that_their_pool_does_not_have_are_refused(reposito
     }
     assert rendered(repository, "runner_pools", "__runner_pools_problems", given) == [
         "runner_pools_pools[0].engine_version: found '1.2.3' for old, whose runners run in pool large, expected a "
-        "version of that pool's "
-        "engines: 1.3.0",
+        "version of that pool's engines: 1.3.0",
         "runner_pools_pools[1].pool: found 'support', expected one of the pools with engines: large",
     ]
 

@@ -133,8 +133,7 @@ def test_the_example_of_the_refused_pair() -> None:
     assert finding.found == "no release before 1.22 supports Kubernetes 1.37; upstream's list ends at 1.36"
     assert finding.hint == (
         "Kubernetes 1.33 to 1.36 works with cert-manager 1.21.1; no cert-manager is known to work with Kubernetes "
-        "1.37.0. "
-        "See https://cert-manager.io/docs/releases/"
+        "1.37.0. See https://cert-manager.io/docs/releases/"
     )
 
 

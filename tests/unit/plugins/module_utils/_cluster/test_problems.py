@@ -156,8 +156,8 @@ CASES: dict[str, tuple[Found, list[str]]] = {
             ]
         },
         [
-            "pod cert-manager/p: container main: CrashLoopBackOff, image quay.io/jetstack/x:v1: "
-            "back-off 5m0s restarting failed container; it ended with exit code 137 (OOMKilled)"
+            "pod cert-manager/p: container main: CrashLoopBackOff, image quay.io/jetstack/x:v1: back-off 5m0s "
+            "restarting failed container; it ended with exit code 137 (OOMKilled)"
         ],
     ),
     "a program that its liveness probe ends": (
