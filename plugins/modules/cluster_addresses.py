@@ -54,7 +54,6 @@ nodes:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kubernetes.core.plugins.module_utils.k8s.core import AnsibleK8SModule
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.client import CLUSTER_ARGS, api_client
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.network_policies import (
     api_endpoints,
@@ -69,7 +68,7 @@ SLICES = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices"
 
 def main() -> None:
     """Look, and say."""
-    module = AnsibleK8SModule(module_class=AnsibleModule, argument_spec=dict(CLUSTER_ARGS), supports_check_mode=True)
+    module = AnsibleModule(argument_spec=dict(CLUSTER_ARGS), supports_check_mode=True)
     look = Look(api_client(module))
     nodes = look.nodes()
     slices = look.items(SLICES, "EndpointSlice", labelSelector="kubernetes.io/service-name=kubernetes")

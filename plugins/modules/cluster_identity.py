@@ -62,11 +62,16 @@ ca:
 
 import json
 import os
-from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _kubeconfig
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.client import CLUSTER_ARGS, api_client
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.client import (
+    CLUSTER_ARGS,
+    NOT_FOUND,
+    Cluster,
+    api_client,
+    api_errors,
+)
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.identity import (
     NAME,
     NAMESPACE,
@@ -76,27 +81,6 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.ide
 )
 
 PATH = f"/api/v1/namespaces/{NAMESPACE}/configmaps"
-TIMEOUT = 30
-
-
-def request(api: Any, method: str, path: str, body: Any = None) -> Any:
-    """One call; None for what is not there."""
-    try:
-        answer = api.call_api(
-            path,
-            method,
-            body=body,
-            header_params={"Accept": "application/json", "Content-Type": "application/json"},
-            auth_settings=["BearerToken"],
-            _preload_content=False,
-            _return_http_data_only=True,
-            _request_timeout=TIMEOUT,
-        )
-    except Exception as error:
-        if getattr(error, "status", None) == 404:
-            return None
-        raise
-    return json.loads(answer.data)
 
 
 def main() -> None:
@@ -116,20 +100,15 @@ def main() -> None:
         ours = Identity(module.params["fleet"], _kubeconfig.read(path).fingerprint)
     except (_kubeconfig.KubeconfigError, OSError) as error:
         module.fail_json(msg=f"kubeconfig {path}: found {error}, expected a kubeconfig. Correct fleet_kubeconfig")
-    api = api_client(module)
-    try:
-        found = request(api, "GET", f"{PATH}/{NAME}")
-        problem = mismatch(found, ours, module.params["adopt"])
-        if problem:
-            module.fail_json(msg=problem, mismatch=True)
-        if found is None and not module.check_mode:
-            request(api, "POST", PATH, ours.to_object())
-    except Exception as error:  # whatever its transport throws
-        reason = getattr(error, "reason", None) or error
-        module.fail_json(
-            msg=f"the cluster of {path} did not answer: {type(error).__name__}: {str(reason)[:300]}. Is it up, and "
-            "reached from here?"
-        )
+    with api_errors(module):
+        cluster = Cluster(api_client(module))
+        found = cluster.get(f"{PATH}/{NAME}", passed=(NOT_FOUND,)) or None
+    problem = mismatch(found, ours, module.params["adopt"])
+    if problem:
+        module.fail_json(msg=problem, mismatch=True)
+    if found is None and not module.check_mode:
+        with api_errors(module):
+            cluster.create(PATH, ours.to_object())
     written = json.dumps(ours.to_object()["data"], indent=2, sort_keys=True) + "\n" if found is None else ""
     diff = {
         "before": "",

@@ -77,8 +77,11 @@ msg:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kubernetes.core.plugins.module_utils.k8s.core import AnsibleK8SModule
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.client import CLUSTER_ARGS, api_client
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.client import (
+    CLUSTER_ARGS,
+    api_client,
+    api_errors,
+)
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.objects import Look
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.problems import (
     clean,
@@ -114,17 +117,10 @@ def main() -> None:
         "require_room": {"type": "bool", "default": False},
         "node_selector": {"type": "dict", "default": {}},
     }
-    module = AnsibleK8SModule(module_class=AnsibleModule, argument_spec=spec, supports_check_mode=True)
+    module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     failed = str(module.params["failed_wait"] or "")[:MAX_ERROR]
-    try:
+    with api_errors(module, before=failed, problems=[]):
         look = Look(api_client(module))
-    except Exception as error:
-        # The client raises whatever its transport does. The first failure is what a reader needs; this one comes after
-        # it.
-        module.fail_json(
-            msg=f"{failed}\nThe cluster's API did not answer: {type(error).__name__}: {clean(error)}".strip(),
-            problems=[],
-        )
     if module.params["require_room"] and not module.check_mode:
         lines = no_room(look, module.params["node_selector"] or {})
         if lines:

@@ -95,8 +95,11 @@ import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kubernetes.core.plugins.module_utils.k8s.core import AnsibleK8SModule
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.client import CLUSTER_ARGS, api_client
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.client import (
+    CLUSTER_ARGS,
+    api_client,
+    api_errors,
+)
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.objects import explain
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.api import POOL_LABEL, EngineCluster
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.readiness import (
@@ -111,14 +114,12 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._names impor
 INTERVAL = 3
 
 
-def connect(module: AnsibleK8SModule) -> EngineCluster:
+def connect(module: AnsibleModule) -> EngineCluster:
     """The cluster that the module's arguments, or the environment, name."""
     return EngineCluster(api_client(module), sorted(module.params["versions"]), module.params["namespace"])
 
 
-def let_in(
-    module: AnsibleK8SModule, cluster: EngineCluster
-) -> tuple[list[NodeVerdict], list[str], list[dict[str, Any]]]:
+def let_in(module: AnsibleModule, cluster: EngineCluster) -> tuple[list[NodeVerdict], list[str], list[dict[str, Any]]]:
     """Look, lift, and look again until every node answers or the time is over."""
     deadline = time.monotonic() + module.params["timeout"]
     lifted: list[str] = []
@@ -157,16 +158,11 @@ def main() -> None:
         "namespace": {"type": "str", "default": "dagger"},
         "timeout": {"type": "int", "default": 600},
     }
-    module = AnsibleK8SModule(module_class=AnsibleModule, argument_spec=spec, supports_check_mode=True)
-    try:
+    module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
+    with api_errors(module):
         cluster = connect(module)
         verdicts, lifted, pods = let_in(module, cluster)
         barred = [] if module.check_mode else keep_out(cluster, verdicts)
-    except Exception as error:
-        # The client raises whatever its transport does; a person needs to know that it is the API that did not answer.
-        module.fail_json(
-            msg=f"engine_ready could not speak to the cluster's API: {type(error).__name__}: {str(error)[:500]}"
-        )
     waiting = [verdict for verdict in verdicts if verdict.awaited]
     result: dict[str, Any] = {
         "changed": bool(lifted or barred),

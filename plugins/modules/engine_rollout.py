@@ -156,8 +156,11 @@ silent:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kubernetes.core.plugins.module_utils.k8s.core import AnsibleK8SModule
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.client import CLUSTER_ARGS, api_client
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.client import (
+    CLUSTER_ARGS,
+    api_client,
+    api_errors,
+)
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine import rollout_plan as rollout
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.api import EngineCluster
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.rollout_run import (
@@ -174,13 +177,13 @@ LIMITS = {name: name for name in ("end_jobs", "min_kept_percent", "request", "ch
 LIMITS.update({name: f"{name}_timeout" for name in ("drain", "start", "proof")})
 
 
-def connect(module: AnsibleK8SModule) -> EngineCluster:
+def connect(module: AnsibleModule) -> EngineCluster:
     """The cluster that the module's arguments, or the environment, name."""
     params = module.params
     return EngineCluster(api_client(module), params["pools"], params["namespace"], params["runner_namespace"])
 
 
-def run(module: AnsibleK8SModule, cluster: EngineCluster) -> dict[str, Any]:
+def run(module: AnsibleModule, cluster: EngineCluster) -> dict[str, Any]:
     """Plan and roll; a `msg` in the result means that it failed."""
     params = module.params
     limits = Limits(**{name: params[option] for name, option in LIMITS.items()}, interval=INTERVAL)
@@ -244,16 +247,9 @@ def main() -> None:
         "checkpoint": {"type": "str", "default": ""},
         "accept_cache_loss": {"type": "list", "elements": "str", "default": []},
     }
-    module = AnsibleK8SModule(module_class=AnsibleModule, argument_spec=spec, supports_check_mode=True)
-    try:
+    module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
+    with api_errors(module, ValueError, rollout.RolloutError):
         result = run(module, connect(module))
-    except (ValueError, rollout.RolloutError) as error:
-        result = {"msg": f"{error}"}
-    except Exception as error:
-        # The client raises whatever its transport does; a person needs to know that it is the API that did not answer.
-        result = {
-            "msg": f"the API of the cluster did not answer as expected: {type(error).__name__}: {str(error)[:500]}"
-        }
     if "msg" in result:
         module.fail_json(**result)
     if result["silent"]:

@@ -113,8 +113,12 @@ monitoring_kinds:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kubernetes.core.plugins.module_utils.k8s.core import AnsibleK8SModule
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.client import CLUSTER_ARGS, api_client
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.client import (
+    CLUSTER_ARGS,
+    ClusterError,
+    api_client,
+    api_errors,
+)
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.api import EngineCluster
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.memory import (
     MIB,
@@ -126,14 +130,18 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._names impor
 
 
 def look(cluster: EngineCluster, params: dict[str, Any]) -> dict[str, Any]:
-    """What the module returns. Raises ValueError for an amount of memory that is none."""
+    """What the module returns. Raises ClusterError for an amount of memory that is none."""
     nodes, daemonsets = cluster.nodes(), cluster.daemonsets()
     memory = {}
     for pool, versions in params["versions"].items():
         own = [node for node in nodes if node["metadata"]["labels"][POOL_LABEL] == pool]
         first = next(iter(params["versions"]))
         hosts, now = int(params["hosts"].get(pool, len(own))), memory_now(daemonsets, pool)
-        size = engine_memory(pool, own, hosts, len(versions), params["runners"], params["runner_resources"], first, now)
+        runners, resources = params["runners"], params["runner_resources"]
+        try:
+            size = engine_memory(pool, own, hosts, len(versions), runners, resources, first, now)
+        except ValueError as error:
+            raise ClusterError(f"runners: {error}") from error
         memory[pool] = f"{size // MIB}Mi"
     wanted = {(pool, str(version)) for pool, versions in params["versions"].items() for version in versions}
     return {
@@ -158,20 +166,13 @@ def main() -> None:
         "secrets": {"type": "list", "elements": "str", "default": [], "no_log": False},
         "runner_namespace": {"type": "str", "default": "arc-runners"},
     }
-    module = AnsibleK8SModule(module_class=AnsibleModule, argument_spec=spec, supports_check_mode=True)
+    module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     params = module.params
-    try:
+    with api_errors(module):
         cluster = EngineCluster(
             api_client(module), sorted(params["versions"]), params["namespace"], params["runner_namespace"]
         )
         found = look(cluster, params)
-    except ValueError as error:
-        module.fail_json(msg=f"runners: {error}")
-    except Exception as error:
-        # The client raises whatever its transport does; a person needs to know that it is the API that did not answer.
-        module.fail_json(
-            msg=f"the API of the cluster did not answer as expected: {type(error).__name__}: {str(error)[:500]}"
-        )
     module.exit_json(changed=False, **found)
 
 

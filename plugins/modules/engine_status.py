@@ -79,8 +79,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kubernetes.core.plugins.module_utils.k8s.core import AnsibleK8SModule
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.client import CLUSTER_ARGS, api_client
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.client import (
+    CLUSTER_ARGS,
+    api_client,
+    api_errors,
+)
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.api import EngineCluster
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.rollout_plan import (
     RolloutError,
@@ -89,7 +92,7 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.roll
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.status import checkpoints, engines, table
 
 
-def connect(module: AnsibleK8SModule) -> EngineCluster:
+def connect(module: AnsibleModule) -> EngineCluster:
     """The cluster that the module's arguments name."""
     return EngineCluster(api_client(module), module.params["pools"], module.params["namespace"])
 
@@ -113,16 +116,9 @@ def main() -> None:
         "nodes": {"type": "list", "elements": "str", "default": []},
         "threads": {"type": "int", "default": 20},
     }
-    module = AnsibleK8SModule(module_class=AnsibleModule, argument_spec=spec, supports_check_mode=True)
-    try:
+    module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
+    with api_errors(module, RolloutError):
         found = look(connect(module), module.params["threads"])
-    except RolloutError as error:
-        module.fail_json(msg=f"{error}. Run again in a moment")
-    except Exception as error:
-        # The client raises whatever its transport does; a person needs to know that it is the API that did not answer.
-        module.fail_json(
-            msg=f"the API of the cluster did not answer as expected: {type(error).__name__}: {str(error)[:500]}"
-        )
     wanted = module.params["nodes"]
     if wanted:
         there = sorted({entry["node"] for entry in found})

@@ -71,10 +71,15 @@ knew:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.client import CLUSTER_ARGS, api_client
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.client import (
+    CLUSTER_ARGS,
+    ClusterError,
+    api_client,
+    api_errors,
+)
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host.plan_membership import check_node_name
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nodes import policies
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nodes.requests import CredentialError, Requests
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nodes.requests import Requests
 
 
 def run(cluster: Requests, names: list[str], check_mode: bool) -> dict[str, Any]:
@@ -83,9 +88,9 @@ def run(cluster: Requests, names: list[str], check_mode: bool) -> dict[str, Any]
         check_node_name(name)
     before, there = cluster.expelled(), cluster.nodes(names)
     knew = {name: policies.knowledge(cluster.pods(name)) for name in sorted(there)}
-    changed = cluster.apply(policies.expelled(names), dry=check_mode) if names or before else False
+    changed = cluster.apply_all(policies.expelled(names), dry=check_mode) if names or before else False
     if changed is None:
-        raise CredentialError(
+        raise ClusterError(
             "the cluster has no ValidatingAdmissionPolicy (admissionregistration.k8s.io/v1): found an API without that "
             "kind, expected Kubernetes 1.30 or newer. Nothing was done"
         )
@@ -108,17 +113,8 @@ def main() -> None:
     """Run the module."""
     spec = {**CLUSTER_ARGS, "names": {"type": "list", "elements": "str", "required": True}}
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
-    try:
+    with api_errors(module, ValueError):
         result = run(Requests(api_client(module)), sorted(set(module.params["names"])), module.check_mode)
-    except (CredentialError, ValueError) as error:
-        module.fail_json(msg=str(error))
-    except (
-        Exception
-    ) as error:  # whatever the client's transport throws: a person needs to know that it is the API that did not answer
-        reason = getattr(error, "reason", None) or error
-        module.fail_json(
-            msg=f"the API of the cluster did not answer as expected: {type(error).__name__}: {str(reason)[:500]}"
-        )
     module.exit_json(**result)
 
 

@@ -60,33 +60,17 @@ msg:
   sample: 4 of 4 nodes, 2 of 2 engines and 2 of 2 runners are ready
 """
 
-from typing import Any
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kubernetes.core.plugins.module_utils.k8s.core import AnsibleK8SModule
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.client import CLUSTER_ARGS, api_client
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.client import (
+    CLUSTER_ARGS,
+    NOT_FOUND,
+    Cluster,
+    api_client,
+    api_errors,
+)
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._fleet import report as fleet_report
 
 ARC = "/apis/actions.summerwind.dev/v1alpha1/namespaces"
-
-
-def listed(client: Any, path: str) -> list[dict[str, Any]]:
-    """The items of a list, on plain dicts; none where the cluster has no such kind."""
-    try:
-        answer = client.call_api(
-            path,
-            "GET",
-            header_params={"Accept": "application/json"},
-            response_type="object",
-            auth_settings=["BearerToken"],
-            _return_http_data_only=True,
-            _request_timeout=60,
-        )
-    except Exception as error:
-        if getattr(error, "status", None) == 404:
-            return []
-        raise
-    return list(answer.get("items") or [])
 
 
 def main() -> None:
@@ -96,21 +80,16 @@ def main() -> None:
         "engine_namespace": {"type": "str", "default": "dagger"},
         "runner_namespace": {"type": "str", "default": "arc-runners"},
     }
-    module = AnsibleK8SModule(module_class=AnsibleModule, argument_spec=spec, supports_check_mode=True)
+    module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     engines, runners = module.params["engine_namespace"], module.params["runner_namespace"]
-    try:
-        client = api_client(module)
+    with api_errors(module):
+        cluster = Cluster(api_client(module))
         fleet = fleet_report.fleet(
-            nodes=listed(client, "/api/v1/nodes"),
-            engines=listed(client, f"/api/v1/namespaces/{engines}/pods"),
-            deployments=listed(client, f"{ARC}/{runners}/runnerdeployments"),
-            runners=listed(client, f"{ARC}/{runners}/runners"),
-            runner_pods=listed(client, f"/api/v1/namespaces/{runners}/pods"),
-        )
-    except Exception as error:
-        # The client raises whatever its transport does; a person needs to know that it is the API that did not answer.
-        module.fail_json(
-            msg=f"the API of the cluster did not answer as expected: {type(error).__name__}: {str(error)[:500]}"
+            nodes=cluster.items("/api/v1/nodes", passed=(NOT_FOUND,)),
+            engines=cluster.items(f"/api/v1/namespaces/{engines}/pods", passed=(NOT_FOUND,)),
+            deployments=cluster.items(f"{ARC}/{runners}/runnerdeployments", passed=(NOT_FOUND,)),
+            runners=cluster.items(f"{ARC}/{runners}/runners", passed=(NOT_FOUND,)),
+            runner_pods=cluster.items(f"/api/v1/namespaces/{runners}/pods", passed=(NOT_FOUND,)),
         )
     module.exit_json(changed=False, fleet=fleet, msg=fleet_report.line(fleet))
 

@@ -97,68 +97,28 @@ survey:
 import glob
 import os
 import platform
-import socket
 import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.facts.system.distribution import Distribution
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host import probe_kernel, probe_swap
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host.files import read
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._kubeconfig import KubeconfigError, fingerprint
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme import layout as nvme_layout
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.probe_drives import Drives
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight import survey as preflight_survey
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.probe_hardware import gather
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.probe_host import (
+    KUBERNETES,
+    addresses,
+    cluster_ca,
+    filesystem,
+    inhibit_delays,
+    member,
+    text,
+)
 
-KUBERNETES = "/etc/kubernetes"
 KUBELET = "/usr/local/bin/kubelet"
 ENGINES = "/var/lib/runnerfleet/engine"
-LOGIND = ("/usr/lib/systemd", "/run/systemd", "/etc/systemd")
-
-
-def text(path: str) -> str:
-    """A small file's text, empty where it cannot be read."""
-    try:
-        return read(path) or ""
-    except OSError:
-        return ""
-
-
-def addresses() -> list[str]:
-    """The host's address toward elsewhere, of each family. Connecting a datagram socket chooses it and sends
-    nothing.
-    """
-    found = []
-    for family, elsewhere in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
-        try:
-            with socket.socket(family, socket.SOCK_DGRAM) as probe:
-                probe.connect((elsewhere, 9))
-                found.append(probe.getsockname()[0])
-        except OSError:
-            continue
-    return found
-
-
-def cluster_ca() -> str:
-    """The sha256 of the cluster's CA certificate that the host holds; empty for none."""
-    try:
-        return fingerprint(text(KUBERNETES + "/pki/ca.crt"))
-    except KubeconfigError:
-        return "not-a-certificate"
-
-
-def member() -> bool:
-    """Whether a cluster was begun or joined here, even by a run that was interrupted: its ports are then its own."""
-    names = (
-        "kubelet.conf",
-        "bootstrap-kubelet.conf",
-        "admin.conf",
-        "pki/ca.crt",
-        "manifests/etcd.yaml",
-        "manifests/kube-apiserver.yaml",
-    )
-    return any(os.path.exists(os.path.join(KUBERNETES, name)) for name in names)
 
 
 def drive(name: str, module: AnsibleModule) -> dict[str, str]:
@@ -167,22 +127,6 @@ def drive(name: str, module: AnsibleModule) -> dict[str, str]:
         return {"name": name, "device": f"/dev/{Drives(module.run_command).resolve(name).name}", "problem": ""}
     except ValueError as error:
         return {"name": name, "device": "", "problem": str(error)}
-
-
-def filesystem(path: str) -> dict[str, Any]:
-    """The filesystem that a path lies on, or will lie on."""
-    place = path
-    while not os.path.exists(place):
-        place = os.path.dirname(place)
-    found, device = os.statvfs(place), os.stat(place).st_dev
-    return {
-        "path": path,
-        "device": f"{os.major(device)}:{os.minor(device)}",
-        "size": found.f_blocks * found.f_frsize,
-        "available": found.f_bavail * found.f_frsize,
-        "inodes": found.f_files,
-        "inodes_free": found.f_favail,
-    }
 
 
 def storage(module: AnsibleModule) -> list[str] | None:
@@ -197,15 +141,6 @@ def kubelet(module: AnsibleModule) -> str:
         return ""
     status, out, _error = module.run_command([KUBELET, "--version"])
     return out.strip().rpartition(" v")[2] if not status else ""
-
-
-def inhibit_delays() -> dict[str, str]:
-    """InhibitDelayMaxSec as each file of logind's configuration sets it, by path."""
-    paths = [
-        path for folder in LOGIND for path in (f"{folder}/logind.conf", *glob.glob(f"{folder}/logind.conf.d/*.conf"))
-    ]
-    found = {path: preflight_survey.parse_key_values(text(path)).get("InhibitDelayMaxSec", "") for path in paths}
-    return {path: value for path, value in found.items() if value}
 
 
 def survey(module: AnsibleModule) -> dict[str, Any]:

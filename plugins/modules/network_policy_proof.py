@@ -73,13 +73,19 @@ verdict:
   sample: held
 """
 
-import json
 import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kubernetes.core.plugins.module_utils.k8s.core import AnsibleK8SModule
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.client import CLUSTER_ARGS, api_client
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.client import (
+    CLUSTER_ARGS,
+    FORBIDDEN,
+    UNAUTHORIZED,
+    Cluster,
+    api_client,
+    api_errors,
+    status,
+)
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.network_policies import (
     HELD,
     OPEN,
@@ -89,7 +95,7 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.net
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.objects import explain
 
 INTERVAL = 1
-TIMEOUT = 30
+ANY = {"Accept": "application/json, */*"}
 PATIENCE_OF_A_LOOK = 1  # The client tries four times.
 NOT_HELD = (
     "The pod network takes network policies and does not hold them: a pod was reached that a policy puts out of reach. "
@@ -103,44 +109,35 @@ WITH_OURS = (
 WITH_THEIRS = "Use a pod network that holds them, or set pod_network_policies to false to have this said no more."
 
 
-def get(api: Any, path: str, timeout: float) -> Any:
-    """What the API answers to a GET."""
-    options = {
-        "auth_settings": ["BearerToken"],
-        "_preload_content": False,
-        "_return_http_data_only": True,
-        "_request_timeout": timeout,
-    }
-    return api.call_api(path, "GET", header_params={"Accept": "application/json, */*"}, **options)
-
-
-def answers(api: Any, pod: str, port: int, path: str) -> bool:
+def answers(cluster: Cluster, pod: str, port: int, path: str) -> bool:
     """Whether the port of a pod, by its path in the API, answers to the API server with 200."""
     try:
-        return bool(get(api, f"{pod}:{port}/proxy/{path}", PATIENCE_OF_A_LOOK).status == 200)
+        return bool(
+            cluster.request("GET", f"{pod}:{port}/proxy/{path}", headers=ANY, timeout=PATIENCE_OF_A_LOOK).status == 200
+        )
     except Exception as error:  # whatever the way there throws is no answer, except that we may not ask
-        if getattr(error, "status", None) in (401, 403):
+        if status(error) in (UNAUTHORIZED, FORBIDDEN):
             raise
         return False
 
 
-def look(api: Any, params: dict[str, Any], started: float) -> Look:
+def look(cluster: Cluster, params: dict[str, Any], started: float) -> Look:
     """One look at a pod that is ready. The open port comes first and last: it answers while the other does not."""
     pod = f"/api/v1/namespaces/{params['namespace']}/pods/{params['pod']}"
-    told = json.loads(bytes(get(api, pod, TIMEOUT).data)).get("status", {}).get("conditions") or []
+    told = cluster.get(pod).get("status", {}).get("conditions") or []
     ready = any(condition["type"] == "Ready" and condition["status"] == "True" for condition in told)
-    reached = ready and answers(api, pod, params["open_port"], "ready")
-    closed = reached and answers(api, pod, params["closed_port"], "health")
+    reached = ready and answers(cluster, pod, params["open_port"], "ready")
+    closed = reached and answers(cluster, pod, params["closed_port"], "health")
     if reached and not closed:
-        reached = answers(api, pod, params["open_port"], "ready")
+        reached = answers(cluster, pod, params["open_port"], "ready")
     return Look(time.monotonic() - started, reached, closed)
 
 
-def prove(api: Any, params: dict[str, Any]) -> str:
+def prove(cluster: Cluster, params: dict[str, Any]) -> str:
     """Look until there is a verdict, or the time is over."""
     started, looks = time.monotonic(), []
     while True:
-        looks.append(look(api, params, started))
+        looks.append(look(cluster, params, started))
         found = verdict(looks, params["patience"])
         answered = any(one.open_port for one in looks)
         if found in (HELD, OPEN) or (not answered and looks[-1].seconds >= params["timeout"]):
@@ -160,16 +157,11 @@ def main() -> None:
         "patience": {"type": "int", "default": 20},
         "timeout": {"type": "int", "default": 120},
     }
-    module = AnsibleK8SModule(module_class=AnsibleModule, argument_spec=spec, supports_check_mode=True)
+    module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     params = module.params
-    api = api_client(module)
-    try:
-        found = prove(api, params)
-    except Exception as error:
-        # The client raises whatever its transport does; a person needs to know that it is the API that did not answer.
-        module.fail_json(
-            msg=f"network_policy_proof could not speak to the cluster's API: {type(error).__name__}: {str(error)[:500]}"
-        )
+    cluster = Cluster(api_client(module))
+    with api_errors(module):
+        found = prove(cluster, params)
     told = ""
     if found == OPEN:
         told = NOT_HELD + (WITH_OURS if params["required"] else WITH_THEIRS)
@@ -177,7 +169,7 @@ def main() -> None:
         told = (
             f"Whether network policies are held is not known: the pod {params['namespace']}/{params['pod']} did not "
             f"answer the API server within {params['timeout']} seconds, expected its port {params['open_port']} "
-            f"to.\n{explain(api, [params['namespace']])}"
+            f"to.\n{explain(cluster.api, [params['namespace']])}"
         )
     if told and params["required"]:
         module.fail_json(msg=told, verdict=found)

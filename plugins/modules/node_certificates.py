@@ -85,7 +85,11 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.client import CLUSTER_ARGS, api_client
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.client import (
+    CLUSTER_ARGS,
+    api_client,
+    api_errors,
+)
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nodes import credentials, policies
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nodes.requests import Requests
 
@@ -107,7 +111,7 @@ def resolved(name: str) -> set[str]:
 def run(cluster: Requests, given: dict[str, Any], seconds: int, wait: int, check_mode: bool) -> dict[str, Any]:
     """The policy, and then one look at requests, or as many as new nodes need."""
     known = {str(name): set().union(*map(resolved, map(str, names or ()))) for name, names in given.items()}
-    limited = cluster.apply(policies.certificate_life(seconds), dry=check_mode)
+    limited = cluster.apply_all(policies.certificate_life(seconds), dry=check_mode)
     if check_mode:
         return {"changed": bool(limited), "approved": [], "left": [], "silent": [], "limited": limited is not None}
     approved, left = cluster.approve_serving(known)
@@ -140,20 +144,13 @@ def main() -> None:
         module.fail_json(
             msg=f"client_seconds: found {params['client_seconds']}, expected at least 600, the least that the API takes"
         )
-    try:
+    with api_errors(module):
         result = run(
             Requests(api_client(module)),
             params["addresses"],
             params["client_seconds"],
             params["wait"],
             module.check_mode,
-        )
-    except (
-        Exception
-    ) as error:  # whatever the client's transport throws: a person needs to know that it is the API that did not answer
-        reason = getattr(error, "reason", None) or error
-        module.fail_json(
-            msg=f"the API of the cluster did not answer as expected: {type(error).__name__}: {str(reason)[:500]}"
         )
     for line in result["left"][:10]:
         module.warn(

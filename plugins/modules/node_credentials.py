@@ -100,11 +100,14 @@ refused:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.client import CLUSTER_ARGS, api_client
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.client import (
+    CLUSTER_ARGS,
+    api_client,
+    api_errors,
+)
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host.plan_membership import check_node_name
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nodes import credentials, policies
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nodes.requests import (
-    CredentialError,
     Requests,
     approve_until,
 )
@@ -171,17 +174,8 @@ def main() -> None:
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     if credentials.CRYPTOGRAPHY_ERROR:
         module.fail_json(msg=missing_required_lib("cryptography"), exception=credentials.CRYPTOGRAPHY_ERROR)
-    try:
+    with api_errors(module, ValueError):
         result = run(module, Requests(api_client(module)))
-    except (CredentialError, ValueError) as error:
-        result = {"msg": str(error)}
-    except (
-        Exception
-    ) as error:  # whatever the client's transport throws: a person needs to know that it is the API that did not answer
-        reason = getattr(error, "reason", None) or error
-        result = {
-            "msg": f"the API of the cluster did not answer as expected: {type(error).__name__}: {str(reason)[:500]}"
-        }
     if "msg" in result:
         module.fail_json(**{key: value for key, value in result.items() if key != "tokens"})
     module.exit_json(**result)

@@ -110,8 +110,15 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kubernetes.core.plugins.module_utils.k8s.core import AnsibleK8SModule
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.client import CLUSTER_ARGS, api_client
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.client import (
+    CLUSTER_ARGS,
+    CONFLICT,
+    Cluster,
+    api_client,
+    api_errors,
+    reason,
+    status,
+)
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nodes.plan_pools import (
     CLAIMS,
     FIELD_MANAGER,
@@ -122,6 +129,7 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nodes.plan_
 )
 
 TRIES = 5
+NODES = "/api/v1/nodes"
 TAINT_SPEC = {
     "key": {"type": "str", "required": True, "no_log": False},
     "value": {"type": "str", "default": ""},
@@ -136,64 +144,22 @@ POOL_SPEC = {
 }
 
 
-class Cluster:
-    """The few requests that are needed, on plain dicts: models of a thousand nodes would cost seconds."""
-
-    def __init__(self, client: Any) -> None:
-        self.client = client
-
-    def nodes(self) -> list[dict[str, Any]]:
-        """Every node, with its managed fields."""
-        return list(self._call("GET", "").get("items") or [])
-
-    def node(self, name: str) -> dict[str, Any]:
-        """One node as it is now."""
-        return self._call("GET", f"/{name}")
+class Nodes(Cluster):
+    """Nodes, their labels and their taints."""
 
     def apply_labels(self, plan: Plan) -> None:
         """Own exactly these labels. The uid keeps the request from creating a node that was deleted meanwhile."""
         meta = {"name": plan.node, "uid": plan.uid, "labels": plan.labels}
-        body = {"apiVersion": "v1", "kind": "Node", "metadata": meta}
-        self._call(
-            "PATCH",
-            f"/{plan.node}",
-            body,
-            "application/apply-patch+yaml",
-            [("fieldManager", FIELD_MANAGER), ("force", "true")],
-        )
+        self.apply(f"{NODES}/{plan.node}", {"apiVersion": "v1", "kind": "Node", "metadata": meta}, FIELD_MANAGER)
 
     def set_taints(self, plan: Plan) -> None:
-        """Replace the list of taints and the note of those that are ours, if nobody has written to the node
-        meanwhile.
-        """
+        """Replace the list of taints and the note of those that are ours, if nobody has written meanwhile."""
         meta = {"resourceVersion": plan.resource_version, "annotations": {CLAIMS: plan.claims or None}}
         body = {"metadata": meta, "spec": {"taints": plan.taints or None}}
-        self._call(
-            "PATCH",
-            f"/{plan.node}",
-            body,
-            "application/merge-patch+json",
-            [("fieldManager", f"{FIELD_MANAGER}-taints")],
-        )
-
-    def _call(
-        self, method: str, path: str, body: Any = None, kind: str = "application/json", query: Any = ()
-    ) -> dict[str, Any]:
-        answer = self.client.call_api(
-            f"/api/v1/nodes{path}",
-            method,
-            query_params=list(query),
-            header_params={"Accept": "application/json", "Content-Type": kind},
-            body=body,
-            response_type="object",
-            auth_settings=["BearerToken"],
-            _return_http_data_only=True,
-            _request_timeout=60,
-        )
-        return dict(answer)
+        self.patch(f"{NODES}/{plan.node}", body, {"fieldManager": f"{FIELD_MANAGER}-taints"})
 
 
-def converge(cluster: Cluster, plan: Plan, wanted: Wanted) -> str | None:
+def converge(cluster: Nodes, plan: Plan, wanted: Wanted) -> str | None:
     """Carry out the plan of one node; returns why it could not be done. A write by others in between means to look
     again.
     """
@@ -205,19 +171,18 @@ def converge(cluster: Cluster, plan: Plan, wanted: Wanted) -> str | None:
                 cluster.apply_labels(plan)
             return None
         except Exception as error:
-            if getattr(error, "status", None) != 409:
-                reason, body = getattr(error, "reason", None) or error, getattr(error, "body", None) or ""
-                return f"{plan.node}: {reason}: {body}".rstrip(": ")[:500]
-        plan = plan_node(cluster.node(plan.node), wanted)
+            if status(error) != CONFLICT:
+                return f"{plan.node}: {reason(error)}: {getattr(error, 'body', None) or ''}".rstrip(": ")[:500]
+        plan = plan_node(cluster.get(f"{NODES}/{plan.node}"), wanted)
         if plan.empty:
             return None
     return f"{plan.node}: written to by others {TRIES} times in a row, expected a quiet moment. Run the play again"
 
 
-def run(params: dict[str, Any], check_mode: bool, cluster: Cluster) -> dict[str, Any]:
+def run(params: dict[str, Any], check_mode: bool, cluster: Nodes) -> dict[str, Any]:
     """Plan for all nodes, then write to those that differ. A `msg` in the result means that it failed."""
     wanted = wanted_nodes(params["pools"])
-    present = {node["metadata"]["name"]: node for node in cluster.nodes()}
+    present = {node["metadata"]["name"]: node for node in cluster.items(NODES)}
     missing = sorted(set(wanted) - set(present))
     if missing and not (params["allow_missing"] or check_mode):
         msg = (
@@ -256,16 +221,9 @@ def main() -> None:
         "allow_missing": {"type": "bool", "default": False},
         "threads": {"type": "int", "default": 20},
     }
-    module = AnsibleK8SModule(module_class=AnsibleModule, argument_spec=spec, supports_check_mode=True)
-    try:
-        result = run(module.params, module.check_mode, Cluster(api_client(module)))
-    except ValueError as error:
-        result = {"msg": str(error)}
-    except Exception as error:
-        # The client raises whatever its transport does; a person needs to know that it is the API that did not answer.
-        result = {
-            "msg": f"the API of the cluster did not answer as expected: {type(error).__name__}: {str(error)[:500]}"
-        }
+    module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
+    with api_errors(module, ValueError):
+        result = run(module.params, module.check_mode, Nodes(api_client(module)))
     if "msg" in result:
         module.fail_json(**result)
     if result["missing"] and module.check_mode:

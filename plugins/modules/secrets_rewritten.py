@@ -57,8 +57,14 @@ import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.client import CLUSTER_ARGS, api_client
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nodes.requests import Requests
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.client import (
+    CLUSTER_ARGS,
+    CONFLICT,
+    NOT_FOUND,
+    Cluster,
+    api_client,
+    api_errors,
+)
 
 SECRETS = "/api/v1/secrets"
 POLL_SECONDS = 2
@@ -78,21 +84,12 @@ class Rewriter:
     """The Secrets of a cluster."""
 
     def __init__(self, module: AnsibleModule) -> None:
-        self.api = api_client(module)
-        self.cluster = Requests(self.api)
+        self.cluster = Cluster(api_client(module))
         self.timeout = module.params["timeout"]
 
     def metrics(self) -> str:
         """What the API server says of itself."""
-        answer = self.api.call_api(
-            "/metrics",
-            "GET",
-            auth_settings=["BearerToken"],
-            _preload_content=False,
-            _return_http_data_only=True,
-            _request_timeout=30,
-        )
-        return bytes(answer.data).decode(errors="replace")
+        return self.cluster.text("/metrics")
 
     def wait(self, keys: str) -> str:
         """Until these keys are in use; why not, or nothing."""
@@ -105,12 +102,12 @@ class Rewriter:
 
     def rewrite(self, dry: bool) -> int:
         """Write each Secret as it is; one that somebody changes or deletes meanwhile is theirs."""
-        items = self.cluster.call("GET", SECRETS).get("items") or []
+        items = self.cluster.items(SECRETS)
         for item in items:
             meta = item["metadata"]
             path = f"/api/v1/namespaces/{meta['namespace']}/secrets/{meta['name']}"
             body = {**item, "apiVersion": "v1", "kind": "Secret"}
-            self.cluster.call("PUT", path, {"dryRun": "All"} if dry else None, body, passed=(404, 409))
+            self.cluster.replace(path, body, {"dryRun": "All"} if dry else None, passed=(NOT_FOUND, CONFLICT))
         return len(items)
 
 
@@ -123,13 +120,10 @@ def main() -> None:
     }
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     late, written = "", 0
-    try:
+    with api_errors(module):
         rewriter = Rewriter(module)
         late = "" if module.check_mode else rewriter.wait(module.params["keys"])
         written = 0 if late else rewriter.rewrite(module.check_mode)
-    except Exception as error:  # whatever the client's transport throws, but never the body of a Secret
-        reason = str(getattr(error, "reason", ""))[:300]
-        module.fail_json(msg=f"the API of the cluster did not answer as expected: {type(error).__name__}: {reason}")
     if late:
         module.fail_json(msg=late)
     module.exit_json(changed=written > 0, written=written)

@@ -107,7 +107,7 @@ def test_a_task_file_fits_on_a_page(path: Path) -> None:
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: path.stem)
 def test_a_module_is_thin_and_tested(module: Path) -> None:
     """Its logic is in module_utils."""
-    assert lines_of_code(module) <= 160
+    assert lines_of_code(module) <= 150
     assert (ROOT / f"tests/unit/plugins/modules/test_{module.stem}.py").is_file()
 
 

@@ -6,15 +6,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import quote
 
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.client import (
+    NOT_FOUND,
+    Cluster,
+    reason,
+    status,
+)
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.problems import Objects, problems
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._text import clean
 
-TIMEOUT = 30
 # What is read of each namespace: part of Objects, path below the API, kind.
 _KINDS = (
     ("pods", "/api/v1", "pods", "Pod"),
@@ -34,7 +37,7 @@ class Look:
     """
 
     def __init__(self, api: Any) -> None:
-        self.api = api
+        self.cluster = Cluster(api)
         self.unread: list[str] = []
 
     def objects(self, namespaces: Sequence[str]) -> Objects:
@@ -73,27 +76,12 @@ class Look:
     def items(self, path: str, kind: str, **query: str) -> list[dict[str, Any]]:
         """A list, with the kind that the API leaves out of its items; empty where it cannot be read."""
         try:
-            answer = self.api.call_api(
-                quote(path, safe="/:"),
-                "GET",
-                query_params=list(query.items()),
-                header_params={"Accept": "application/json"},
-                auth_settings=["BearerToken"],
-                _preload_content=False,
-                _return_http_data_only=True,
-                _request_timeout=TIMEOUT,
-            )
-            listed = json.loads(bytes(answer.data).decode(errors="replace"))
+            listed = self.cluster.items(path, query)
         except Exception as error:  # whatever its transport throws: the rest of the look is worth having
-            if getattr(error, "status", None) != 404:
-                self.unread.append(f"could not read {path}: {clean(_reason(error), 200)}")
+            if status(error) != NOT_FOUND:
+                self.unread.append(f"could not read {path}: {clean(reason(error), 200)}")
             return []
-        return [{**item, "kind": kind} for item in listed.get("items") or []]
-
-
-def _reason(error: Exception) -> str:
-    status = getattr(error, "status", None)
-    return f"HTTP {status} {getattr(error, 'reason', '')}" if status else f"{type(error).__name__}: {error}"
+        return [{**item, "kind": kind} for item in listed]
 
 
 def explain(api: Any, namespaces: Sequence[str]) -> str:

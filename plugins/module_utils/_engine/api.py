@@ -10,8 +10,14 @@ import hashlib
 import json
 import time
 from typing import Any
-from urllib.parse import quote
 
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.client import (
+    CONFLICT,
+    FORBIDDEN,
+    NOT_FOUND,
+    Cluster,
+    status,
+)
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.readiness import (
     stuck_container,
     with_taint,
@@ -33,39 +39,36 @@ ENGINE_SELECTOR = "app.kubernetes.io/name=dagger-engine"
 FORMER_ACCOUNT = "dagger-engine"
 METRICS_PORTS = (9090, 9091)  # of the engine, and of what watches its state
 TRIES = 10
-TIMEOUT = 60
+GONE = (NOT_FOUND, CONFLICT)  # or another one of the same name
 MAX_ANSWER = 4 << 20  # characters of what a pod answers
 
 
-class EngineCluster:
-    """A cluster with engines in one namespace, and runners in another. `api` is the client library's ApiClient."""
+class EngineCluster(Cluster):
+    """A cluster with engines in one namespace, and runners in another."""
 
     def __init__(self, api: Any, pools: list[str], namespace: str, runner_namespace: str = "") -> None:
-        self.api = api
+        super().__init__(api)
         self.pools = pools
         self.namespace = namespace
         self.runner_namespace = runner_namespace
 
     def nodes(self) -> list[dict[str, Any]]:
         """The nodes that carry engines."""
-        return self._list("/api/v1/nodes", labelSelector=f"{POOL_LABEL} in ({','.join(self.pools)})")
+        return self.items("/api/v1/nodes", {"labelSelector": f"{POOL_LABEL} in ({','.join(self.pools)})"})
 
     def daemonsets(self) -> list[dict[str, Any]]:
         """One for each pool and version."""
-        return self._list(f"/apis/apps/v1/namespaces/{self.namespace}/daemonsets", labelSelector=ENGINE_SELECTOR)
+        return self.items(f"/apis/apps/v1/namespaces/{self.namespace}/daemonsets", {"labelSelector": ENGINE_SELECTOR})
 
     def namespaces(self) -> list[str]:
         """Names of all namespaces."""
-        return [str(item["metadata"]["name"]) for item in self._list("/api/v1/namespaces")]
+        return [str(item["metadata"]["name"]) for item in self.items("/api/v1/namespaces")]
 
     def secret_digest(self, name: str) -> str:
         """A checksum of what a Secret of the engines' namespace holds, empty where there is none of that name."""
-        try:
-            found = self._json("GET", f"/api/v1/namespaces/{self.namespace}/secrets/{name}")
-        except Exception as error:
-            if getattr(error, "status", None) == 404:
-                return ""
-            raise
+        found = self.get(f"/api/v1/namespaces/{self.namespace}/secrets/{name}", passed=(NOT_FOUND,))
+        if not found:
+            return ""
         # With the object's own identity, so that equal secrets of two fleets have different sums.
         held = json.dumps([found["metadata"]["uid"], found.get("data") or {}], sort_keys=True)
         return hashlib.sha256(held.encode()).hexdigest()[:16]
@@ -74,21 +77,16 @@ class EngineCluster:
         """What earlier releases made for the engines' pods, where it is there and no pod or DaemonSet uses it: the
         account comes last.
         """
-        try:
-            account = self._json("GET", f"/api/v1/namespaces/{self.namespace}/serviceaccounts/{FORMER_ACCOUNT}")
-        except Exception as error:
-            if getattr(error, "status", None) == 404:
-                return []
-            raise
+        place = f"/api/v1/namespaces/{self.namespace}"
+        account = self.get(f"{place}/serviceaccounts/{FORMER_ACCOUNT}", passed=(NOT_FOUND,))
+        if not account:
+            return []
         ours = (account["metadata"].get("labels") or {}).get("app.kubernetes.io/managed-by") == "runnerfleet"
-        path, wanted = (
-            f"/api/v1/namespaces/{self.namespace}/pods",
-            {"fieldSelector": f"spec.serviceAccountName={FORMER_ACCOUNT}"},
-        )
+        user = f"spec.serviceAccountName={FORMER_ACCOUNT}"
         used = any(
             item["spec"]["template"]["spec"].get("serviceAccountName") == FORMER_ACCOUNT for item in self.daemonsets()
         )
-        if not ours or used or self._list(path, **wanted, limit="1"):
+        if not ours or used or self.items(f"{place}/pods", {"fieldSelector": user, "limit": "1"}):
             return []
         rbac, found = "rbac.authorization.k8s.io/v1", []
         for suffix in ("Binding", ""):
@@ -106,41 +104,36 @@ class EngineCluster:
 
     def kinds(self, group: str) -> list[str]:
         """Kinds of a group of the API with its version; none where the cluster does not have it."""
-        try:
-            found = self._json("GET", f"/apis/{group}").get("resources") or []
-        except Exception as error:
-            if getattr(error, "status", None) == 404:
-                return []
-            raise
+        found = self.get(f"/apis/{group}", passed=(NOT_FOUND,)).get("resources") or []
         return sorted({str(item["kind"]) for item in found if "/" not in item["name"]})
 
     def revisions(self) -> list[dict[str, Any]]:
         """The templates that the DaemonSets had, as far as the cluster remembers."""
-        return self._list(
-            f"/apis/apps/v1/namespaces/{self.namespace}/controllerrevisions", labelSelector=ENGINE_SELECTOR
+        return self.items(
+            f"/apis/apps/v1/namespaces/{self.namespace}/controllerrevisions", {"labelSelector": ENGINE_SELECTOR}
         )
 
     def engine_pods(self, node: str = "") -> list[dict[str, Any]]:
         """Engine pods of one node, or all of them."""
         place = {"fieldSelector": f"spec.nodeName={node}"} if node else {}
-        return self._list(f"/api/v1/namespaces/{self.namespace}/pods", labelSelector=ENGINE_SELECTOR, **place)
+        return self.items(f"/api/v1/namespaces/{self.namespace}/pods", {"labelSelector": ENGINE_SELECTOR, **place})
 
     def runner_pods(self, node: str) -> list[dict[str, Any]]:
         """Pods in the runners' namespace on a node."""
-        return self._list(f"/api/v1/namespaces/{self.runner_namespace}/pods", fieldSelector=f"spec.nodeName={node}")
+        return self.items(
+            f"/api/v1/namespaces/{self.runner_namespace}/pods", {"fieldSelector": f"spec.nodeName={node}"}
+        )
 
     def gauges(self, pod: str) -> dict[str, float]:
         """What the engine and its state say of themselves; empty when they do not answer."""
         found: dict[str, float] = {}
         for port in METRICS_PORTS:
             try:
-                text = self._text(
-                    "GET", f"/api/v1/namespaces/{self.namespace}/pods/{pod}:{port}/proxy/metrics", timeout=15
-                )
+                text = self.text(self._proxy(pod, port, "metrics"), timeout=15)
             except Exception as error:
                 # Whatever the way through the API server throws: the pod is starting, stopping, or does not serve this
                 # port.
-                if getattr(error, "status", None) == 403:
+                if status(error) == FORBIDDEN:
                     raise
                 continue
             found.update(read_gauges(text[:MAX_ANSWER]))
@@ -149,13 +142,9 @@ class EngineCluster:
     def state(self, pod: str) -> dict[str, Any]:
         """What the node says of an engine's state, see read_state. Empty when it does not answer."""
         try:
-            return read_state(
-                self._text("GET", f"/api/v1/namespaces/{self.namespace}/pods/{pod}:{METRICS_PORTS[1]}/proxy/state")[
-                    :MAX_ANSWER
-                ]
-            )
+            return read_state(self.text(self._proxy(pod, METRICS_PORTS[1], "state"))[:MAX_ANSWER])
         except Exception as error:
-            if getattr(error, "status", None) == 403:
+            if status(error) == FORBIDDEN:
                 raise
             return {}
 
@@ -164,7 +153,7 @@ class EngineCluster:
         not yet.
         """
         for _try in range(TRIES):
-            now = self._json("GET", f"/api/v1/nodes/{node}")
+            now = self.get(f"/api/v1/nodes/{node}")
             meta = {
                 "resourceVersion": now["metadata"]["resourceVersion"],
                 "annotations": notes(read_progress(now), progress),
@@ -187,11 +176,8 @@ class EngineCluster:
         query = {"tailLines": "1", "container": stuck_container(pod)}
         for previous in ("false", "true"):
             try:
-                found = self._text(
-                    "GET",
-                    f"{self._path(pod, '/api/v1', 'pods')}/log",
-                    query={**query, "previous": previous},
-                    timeout=10,
+                found = self.text(
+                    f"{self._path(pod, '/api/v1', 'pods')}/log", {**query, "previous": previous}, timeout=10
                 )
             except Exception:  # whatever its transport throws: what is wrong is told without it
                 continue
@@ -202,29 +188,24 @@ class EngineCluster:
     def unregister(self, pod: dict[str, Any]) -> None:
         """Ask the legacy controller to take a runner off the service's list once it has no job."""
         note = {"metadata": {"annotations": {UNREGISTER: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}}}
-        self._gone_is_fine("PATCH", self._path(pod, "/api/v1", "pods"), note)
+        self.patch(self._path(pod, "/api/v1", "pods"), note, passed=GONE)
 
     def release(self, pod: dict[str, Any]) -> None:
         """Ask the scale-set controller to let a runner go once it has no job: it has the name of its pod."""
-        self._gone_is_fine("DELETE", self._path(pod, "/apis/actions.github.com/v1alpha1", "ephemeralrunners"))
+        self.delete(self._path(pod, "/apis/actions.github.com/v1alpha1", "ephemeralrunners"), passed=GONE)
 
     def remove(self, pod: dict[str, Any]) -> None:
         """Ask a pod to stop, with all the time that it was given, and no other pod of that name."""
         body = {"preconditions": {"uid": pod["metadata"]["uid"]}}
-        self._gone_is_fine("DELETE", self._path(pod, "/api/v1", "pods"), body)
+        self.delete(self._path(pod, "/api/v1", "pods"), body, passed=GONE)
 
     def stopped(self, pod: str, uid: str, container: str, timeout: float) -> tuple[bool, int | None]:
         """Wait until a pod is gone; returns whether it is, and the exit code of its container if that was seen."""
         path, code = f"/api/v1/namespaces/{self.namespace}/pods", None
         deadline = time.monotonic() + timeout
         while True:
-            try:
-                found = self._json("GET", f"{path}/{pod}")
-            except Exception as error:
-                if getattr(error, "status", None) == 404:
-                    return True, code
-                raise
-            if found["metadata"]["uid"] != uid:
+            found = self.get(f"{path}/{pod}", passed=(NOT_FOUND,))
+            if not found or found["metadata"]["uid"] != uid:
                 return True, code
             code = _exit_code(found, container, code)
             left = deadline - time.monotonic()
@@ -239,7 +220,7 @@ class EngineCluster:
                 "resourceVersion": found["metadata"]["resourceVersion"],
                 "timeoutSeconds": str(seconds),
             }
-            for line in self._request("GET", path, query=query, timeout=seconds + 15):
+            for line in self.request("GET", path, query, timeout=seconds + 15):
                 event = json.loads(line) if line.strip() else {}
                 if (event.get("object") or {}).get("kind") == "Pod":
                     code = _exit_code(event["object"], container, code)
@@ -248,49 +229,18 @@ class EngineCluster:
 
     def _patch_node(self, node: str, body: dict[str, Any]) -> bool:
         try:
-            self._json("PATCH", f"/api/v1/nodes/{node}", body)
+            self.patch(f"/api/v1/nodes/{node}", body)
         except Exception as error:
-            if getattr(error, "status", None) != 409:
+            if status(error) != CONFLICT:
                 raise
             return False
         return True
 
+    def _proxy(self, pod: str, port: int, path: str) -> str:
+        return f"/api/v1/namespaces/{self.namespace}/pods/{pod}:{port}/proxy/{path}"
+
     def _path(self, item: dict[str, Any], group: str, kind: str) -> str:
         return f"{group}/namespaces/{item['metadata']['namespace']}/{kind}/{item['metadata']['name']}"
-
-    def _gone_is_fine(self, method: str, path: str, body: Any = None) -> None:
-        try:
-            self._json(method, path, body)
-        except Exception as error:
-            if getattr(error, "status", None) not in (404, 409):  # gone, or another one of the same name
-                raise
-
-    def _list(self, path: str, **query: str) -> list[dict[str, Any]]:
-        return list(self._json("GET", path, query=query).get("items") or [])
-
-    def _json(self, method: str, path: str, body: Any = None, query: dict[str, str] | None = None) -> dict[str, Any]:
-        return dict(json.loads(self._text(method, path, body, query)))
-
-    def _text(
-        self, method: str, path: str, body: Any = None, query: dict[str, str] | None = None, timeout: int = TIMEOUT
-    ) -> str:
-        return bytes(self._request(method, path, body, query, timeout).data).decode(errors="replace")
-
-    def _request(
-        self, method: str, path: str, body: Any = None, query: dict[str, str] | None = None, timeout: int = TIMEOUT
-    ) -> Any:
-        kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
-        return self.api.call_api(
-            quote(path, safe="/:"),
-            method,
-            query_params=list((query or {}).items()),
-            header_params={"Accept": "application/json, */*", "Content-Type": kind},
-            body=body,
-            auth_settings=["BearerToken"],
-            _preload_content=False,
-            _return_http_data_only=True,
-            _request_timeout=timeout,
-        )
 
 
 def _exit_code(pod: dict[str, Any], container: str, known: int | None) -> int | None:

@@ -6,17 +6,23 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 from typing import Any
 
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.client import (
+    CONFLICT,
+    FORBIDDEN,
+    METADATA,
+    NOT_FOUND,
+    Cluster,
+    ClusterError,
+    status,
+)
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nodes import credentials, policies
 
-JSON = "application/json"
-TIMEOUT = 30
 THREADS = 20
 POLL_SECONDS = 1
 RBAC_SECONDS = 20
@@ -27,33 +33,26 @@ _REQUESTS = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
 _BINDINGS = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings"
 _REVIEWS = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
 _KUBELET_CONFIG = "/api/v1/namespaces/kube-system/configmaps/kubelet-config"
-_METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 
-class CredentialError(Exception):
-    """Why no credential was given; the text is for people."""
-
-
-class Requests:
-    """A cluster's nodes and who may become one. `api` is the client library's ApiClient."""
-
-    def __init__(self, api: Any) -> None:
-        self.api = api
+class Requests(Cluster):
+    """A cluster's nodes and who may become one."""
 
     def nodes(self, names: Collection[str]) -> dict[str, dict[str, Any]]:
         """The Nodes of these names, each with its metadata. One request for all of them."""
-        listed = self.call("GET", "/api/v1/nodes", accept=_METADATA).get("items") or []
+        listed = self.items("/api/v1/nodes", accept=METADATA)
         return {item["metadata"]["name"]: item for item in listed if item["metadata"]["name"] in names}
 
     def tokens(self, names: Collection[str]) -> dict[str, str]:
         """Node by id, of the tokens that were made here for these names."""
         label = "app.kubernetes.io/managed-by=runnerfleet"
-        query = {"fieldSelector": f"type={credentials.TOKEN_TYPE}", "labelSelector": label}
-        return credentials.tokens_of(self.call("GET", _SECRETS, query, accept=_METADATA).get("items") or [], names)
+        kind = f"type={credentials.TOKEN_TYPE}"
+        found = self.items(_SECRETS, {"fieldSelector": kind, "labelSelector": label}, accept=METADATA)
+        return credentials.tokens_of(found, names)
 
     def requests(self, signer: str) -> list[dict[str, Any]]:
         """CertificateSigningRequests for a signer."""
-        return list(self.call("GET", _REQUESTS, {"fieldSelector": f"spec.signerName={signer}"}).get("items") or [])
+        return self.items(_REQUESTS, {"fieldSelector": f"spec.signerName={signer}"})
 
     def create_tokens(self, names: Sequence[str], seconds: int) -> dict[str, str]:
         """A token for each name, in place of those that an earlier run left behind."""
@@ -63,32 +62,31 @@ class Requests:
             made[name] = credentials.new_token(name, {token.id for token in made.values()})
         now = datetime.now(timezone.utc)
         with ThreadPoolExecutor(THREADS) as pool:
-            list(pool.map(lambda token: self.call("POST", _SECRETS, body=token.to_object(now, seconds)), made.values()))
+            list(pool.map(lambda token: self.create(_SECRETS, token.to_object(now, seconds)), made.values()))
         return {name: token.value for name, token in made.items()}
 
     def delete_tokens(self, names: Collection[str]) -> dict[str, str]:
         """Delete the tokens of these names; returns them, node by id."""
         found = self.tokens(names)
         with ThreadPoolExecutor(THREADS) as pool:
-            list(
-                pool.map(lambda ident: self.call("DELETE", f"{_SECRETS}/bootstrap-token-{ident}", passed=(404,)), found)
-            )
+            paths = [f"{_SECRETS}/bootstrap-token-{ident}" for ident in found]
+            list(pool.map(lambda path: self.delete(path, passed=(NOT_FOUND,)), paths))
         return found
 
     def automatic(self) -> bool:
         """Whether the cluster would approve what a joining machine asks for by itself."""
-        answer = self.call("POST", _REVIEWS, body=credentials.automatic_question())
+        answer = self.create(_REVIEWS, credentials.automatic_question())
         return bool((answer.get("status") or {}).get("allowed"))
 
     def end_automatic(self) -> bool:
         """See that nothing is approved but by name; returns whether kubeadm's binding had to go."""
         if not self.automatic():
             return False
-        self.call("DELETE", f"{_BINDINGS}/{credentials.AUTOMATIC_BINDING}", passed=(404,))
+        self.delete(f"{_BINDINGS}/{credentials.AUTOMATIC_BINDING}", passed=(NOT_FOUND,))
         deadline = time.monotonic() + RBAC_SECONDS
         while self.automatic():
             if time.monotonic() > deadline:
-                raise CredentialError(
+                raise ClusterError(
                     f"the cluster approves every certificate that a joining machine asks for: found, {RBAC_SECONDS} s "
                     f"after ClusterRoleBinding {credentials.AUTOMATIC_BINDING} was deleted, that "
                     f"{credentials.JOIN_GROUP} may still create certificatesigningrequests/nodeclient, expected not. "
@@ -106,8 +104,12 @@ class Requests:
         )
         if not reason or deny:
             body = credentials.decided(request, kind, message, datetime.now(timezone.utc))
-            self.call("PUT", f"{_REQUESTS}/{request['metadata']['name']}/approval", body=body, passed=(404, 409))
+            self._answer(request, body)
         return reason
+
+    def _answer(self, request: dict[str, Any], body: Any) -> None:
+        """Write the decision about a request, unless it is gone or was decided meanwhile."""
+        self.replace(f"{_REQUESTS}/{request['metadata']['name']}/approval", body, passed=(NOT_FOUND, CONFLICT))
 
     def approve_joins(self, names: Collection[str]) -> list[str] | None:
         """One look: approve what the tokens of these names ask for, each for its own. None once there are no such
@@ -139,7 +141,7 @@ class Requests:
 
     def unserved(self, names: Collection[str], now: datetime) -> set[str]:
         """New nodes that will ask for a certificate to serve with, and have not asked."""
-        config = self.call("GET", _KUBELET_CONFIG, passed=(404,)).get("data") or {}
+        config = self.get(_KUBELET_CONFIG, passed=(NOT_FOUND,)).get("data") or {}
         if not any("serverTLSBootstrap: true" in str(text) for text in config.values()):
             return set()
         new = {name for name, node in self.nodes(names).items() if credentials.age(node, now) < NEW_SECONDS}
@@ -150,23 +152,22 @@ class Requests:
         )
         return {name for name in new if f"{credentials.NODE_USER}{name}" not in users}
 
-    def apply(self, objects: Sequence[Mapping[str, Any]], dry: bool = False) -> bool | None:
+    def apply_all(self, objects: Sequence[Mapping[str, Any]], dry: bool = False) -> bool | None:
         """Have these objects as they are here; whether they were not. None where the API does not know their kind."""
         changed = False
         for item in objects:
             path = policies.path(item)
-            if not self.call("GET", path.rpartition("/")[0], accept=_METADATA, passed=(404,)):
+            if not self.get(path.rpartition("/")[0], passed=(NOT_FOUND,), accept=METADATA):
                 return None
-            before = self.call("GET", path, passed=(404,))
-            query = {"fieldManager": "runnerfleet", "force": "true", **({"dryRun": "All"} if dry else {})}
-            after = self.call("PATCH", path, query, item, content="application/apply-patch+yaml")
+            before = self.get(path, passed=(NOT_FOUND,))
+            after = self.apply(path, item, "runnerfleet", dry)
             changed |= _without_record(before) != _without_record(after)
         return changed
 
     def expelled(self) -> set[str]:
         """Names that the cluster's policy puts out."""
         policy = policies.path({"kind": "ValidatingAdmissionPolicy", "metadata": {"name": policies.EXPELLED}})
-        return policies.expelled_names(self.call("GET", policy, passed=(404,)))
+        return policies.expelled_names(self.get(policy, passed=(NOT_FOUND,)))
 
     def await_expelled(self, names: Sequence[str]) -> None:
         """Wait until the API server holds to the policy, which takes it a moment: tried in each one's name, without
@@ -176,7 +177,7 @@ class Requests:
         for name in names:
             while not self._denied(name):
                 if time.monotonic() > deadline:
-                    raise CredentialError(
+                    raise ClusterError(
                         f"{name} may still write: found, {RULE_SECONDS} s after ValidatingAdmissionPolicy "
                         f"{policies.EXPELLED} was written, that the API server lets it make a Node, expected that it "
                         "denies that. Its Node was not deleted, since it would be made again. See the policy's status, "
@@ -190,15 +191,15 @@ class Requests:
         try:
             self.call("POST", "/api/v1/nodes", {"dryRun": "All"}, body, headers=who)
         except Exception as error:
-            if getattr(error, "status", None) == 403 and policies.DENIED in str(getattr(error, "body", "")):
+            if status(error) == FORBIDDEN and policies.DENIED in str(getattr(error, "body", "")):
                 return True
-            if getattr(error, "status", None) != 409:  # 409: it is there, and might have been made
+            if status(error) != CONFLICT:  # it is there, and might have been made
                 raise
         return False
 
     def pods(self, node: str) -> list[dict[str, Any]]:
         """Pods on a node, of all namespaces."""
-        return list(self.call("GET", "/api/v1/pods", {"fieldSelector": f"spec.nodeName={node}"}).get("items") or [])
+        return self.items("/api/v1/pods", {"fieldSelector": f"spec.nodeName={node}"})
 
     def deny_pending(self, names: Collection[str]) -> list[str]:
         """Deny what these nodes ask for now; returns the requests' names."""
@@ -208,48 +209,17 @@ class Requests:
         ):
             if request["spec"].get("username") in users:
                 body = credentials.decided(request, "Denied", "the node is expelled", datetime.now(timezone.utc))
-                name = request["metadata"]["name"]
-                self.call("PUT", f"{_REQUESTS}/{name}/approval", body=body, passed=(404, 409))
-                denied.append(str(name))
+                self._answer(request, body)
+                denied.append(str(request["metadata"]["name"]))
         return denied
 
     def delete_node(self, name: str) -> bool:
         """Delete a Node; whether there was one."""
-        return bool(self.call("DELETE", f"/api/v1/nodes/{name}", passed=(404,)))
+        return bool(self.delete(f"/api/v1/nodes/{name}", passed=(NOT_FOUND,)))
 
     def refused(self, tokens: dict[str, str]) -> list[str]:
         """What hosts with these tokens asked for and were denied, a line each."""
         return credentials.refused(self.requests(credentials.CLIENT_SIGNER), tokens) if tokens else []
-
-    def call(
-        self,
-        method: str,
-        path: str,
-        query: Mapping[str, str] | None = None,
-        body: Any = None,
-        accept: str = JSON,
-        content: str = JSON,
-        passed: Sequence[int] = (),
-        headers: Mapping[str, str] | None = None,
-    ) -> dict[str, Any]:
-        """One call; nothing for an answer whose status is `passed` over."""
-        try:
-            answer = self.api.call_api(
-                path,
-                method,
-                query_params=list((query or {}).items()),
-                body=body,
-                header_params={"Accept": accept, "Content-Type": content, **(headers or {})},
-                auth_settings=["BearerToken"],
-                _preload_content=False,
-                _return_http_data_only=True,
-                _request_timeout=TIMEOUT,
-            )
-        except Exception as error:
-            if getattr(error, "status", None) in passed:
-                return {}
-            raise
-        return dict(json.loads(bytes(answer.data)))
 
 
 def _without_record(item: Mapping[str, Any]) -> dict[str, Any]:

@@ -124,9 +124,14 @@ def plan_layout(drives: Sequence[Drive], volumes: Sequence[Volume], layout: str,
             continue
         wiped = any(d["drive"] == drive.identity for d in plan.destructive)
         names = ", ".join(f"{p.name.removesuffix(NEW)} {show_bytes(p.size)}" for p in table)
-        fresh.append(Step("partition", drive.identity, f"{'WIPE and partition' if wiped else 'partition'} as GPT: "
-            f"{names}",
-                          {"drive": drive, "partitions": table, "wipe": wiped}))  # fmt: skip
+        fresh.append(
+            Step(
+                "partition",
+                drive.identity,
+                f"{'WIPE and partition' if wiped else 'partition'} as GPT: {names}",
+                {"drive": drive, "partitions": table, "wipe": wiped},
+            )
+        )
     plan.steps = fresh
     # Consent for a drive that nothing is written to destroys nothing.
     written = [step.target for step in fresh]

@@ -91,7 +91,9 @@ def test_an_api_that_does_not_answer_and_a_kubeconfig_that_is_none(
         raise OSError("connection refused")
 
     monkeypatch.setattr(cluster_identity, "api_client", lambda _module: SimpleNamespace(call_api=refuse))
-    assert "did not answer: OSError: connection refused" in run_module(cluster_identity.main, arguments)["msg"]
+    assert (
+        "did not answer as expected: OSError: connection refused" in run_module(cluster_identity.main, arguments)["msg"]
+    )
     Path(arguments["kubeconfig"]).write_text("token: S3CRET: x")
     told = run_module(cluster_identity.main, arguments)["msg"]
     assert "found mapping values are not allowed here in line 1" in told and "S3CRET" not in told

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,12 +22,12 @@ class Api:
         self.lists = lists
         self.asked: list[str] = []
 
-    def call_api(self, path: str, method: str, **_rest: Any) -> dict[str, Any]:
+    def call_api(self, path: str, method: str, **_rest: Any) -> SimpleNamespace:
         assert method == "GET"
         self.asked.append(path)
         if path not in self.lists:
             raise NotFound(path)
-        return {"items": self.lists[path]}
+        return SimpleNamespace(data=json.dumps({"items": self.lists[path]}).encode())
 
 
 def test_five_requests_and_no_crds(run_module: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight import probe_host
 from ansible_collections.runnerfleet.baremetal.plugins.modules import host_survey
 
 PEM = "-----BEGIN CERTIFICATE-----\naGVsbG8=\n-----END CERTIFICATE-----\n"
@@ -46,8 +47,8 @@ def test_membership(
     for name, text in content.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
-    monkeypatch.setattr(host_survey, "KUBERNETES", str(tmp_path))
-    assert (host_survey.member(), host_survey.cluster_ca()) == (member, authority)
+    monkeypatch.setattr(probe_host, "KUBERNETES", str(tmp_path))
+    assert (probe_host.member(), probe_host.cluster_ca()) == (member, authority)
 
 
 def test_what_every_file_of_logind_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,8 +60,8 @@ def test_what_every_file_of_logind_says(tmp_path: Path, monkeypatch: pytest.Monk
     }.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
-    monkeypatch.setattr(host_survey, "LOGIND", tuple(str(tmp_path / folder) for folder in ("usr", "run", "etc")))
-    assert host_survey.inhibit_delays() == {
+    monkeypatch.setattr(probe_host, "LOGIND", tuple(str(tmp_path / folder) for folder in ("usr", "run", "etc")))
+    assert probe_host.inhibit_delays() == {
         str(tmp_path / "usr/logind.conf.d/distribution.conf"): "30",
         str(tmp_path / "etc/logind.conf.d/zz-runnerfleet.conf"): "810",
     }

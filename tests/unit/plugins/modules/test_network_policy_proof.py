@@ -87,4 +87,4 @@ def test_a_pod_that_nobody_reaches_proves_nothing(
 def test_who_may_not_ask_is_told(run_module: RunModule, pod: Callable[..., None]) -> None:
     pod(closed=403)
     result = run_module(network_policy_proof.main, ARGUMENTS)
-    assert result["failed"] and "could not speak to the cluster's API: RefusedError: HTTP 403" in result["msg"]
+    assert result["failed"] and "did not answer as expected: HTTP 403" in result["msg"]

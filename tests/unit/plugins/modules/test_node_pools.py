@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +21,11 @@ class ApiError(Exception):
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
         self.status, self.reason, self.body = status, reason, ""
+
+
+def answer(body: Any) -> SimpleNamespace:
+    """As the client gives it."""
+    return SimpleNamespace(data=json.dumps(body).encode())
 
 
 class Api:
@@ -49,7 +55,7 @@ class Api:
         with self.lock:
             name = path.removeprefix("/api/v1/nodes").removeprefix("/")
             if method == "GET":
-                return json.loads(json.dumps(self.nodes[name] if name else {"items": list(self.nodes.values())}))
+                return answer(self.nodes[name] if name else {"items": list(self.nodes.values())})
             if name in self.forbidden:
                 raise ApiError(403, "Forbidden")
             self.writes += 1
@@ -74,7 +80,7 @@ class Api:
                     {"manager": dict(request["query_params"])["fieldManager"], "operation": "Apply", "fieldsV1": fields}
                 ]
             meta["resourceVersion"] = str(int(meta["resourceVersion"]) + 1)
-            return node
+            return answer(node)
 
 
 @pytest.fixture
@@ -105,8 +111,11 @@ def test_check_then_real_then_nothing(api: Api, run_module: Run) -> None:
     assert (real["changed"], real["diff"]) == (True, foretold["diff"])
     assert real["changed_nodes"] == ["runner-1", "support-1"]
     assert api.nodes["runner-1"]["metadata"]["labels"] == {
-        "arch": "amd64", "size": "large", pools.POOL_LABEL: "runner", "node-role.kubernetes.io/runner": "",
-    }  # fmt: skip
+        "arch": "amd64",
+        "size": "large",
+        pools.POOL_LABEL: "runner",
+        "node-role.kubernetes.io/runner": "",
+    }
     assert api.nodes["runner-1"]["metadata"]["annotations"] == {pools.CLAIMS: '["gpu:NoExecute"]'}
     assert [taint["key"] for taint in api.nodes["runner-1"]["spec"]["taints"]] == ["gpu", pools.POOL_TAINT]
     assert api.nodes["cp-1"]["metadata"]["labels"] == {"arch": "amd64"}
@@ -162,7 +171,7 @@ def test_an_error_of_one_node_names_it(api: Api, run_module: Run) -> None:
     result = run_module(node_pools.main, {"kubeconfig": "/k", "pools": POOLS})
     assert result["failed"]
     assert "1 of 2 nodes" in result["msg"]
-    assert "runner-1: Forbidden" in result["msg"]
+    assert "runner-1: HTTP 403 Forbidden" in result["msg"]
     assert pools.POOL_LABEL in api.nodes["support-1"]["metadata"]["labels"]
 
 

@@ -263,13 +263,14 @@ def test_a_group_that_is_refused(group: Group, volumes: tuple[Volume, ...], expe
         pytest.param(changed(GROUP, volumes=NEW_ENGINE), ["format runnerfleet"], id="interrupted-mkfs"),
         pytest.param(changed(GROUP, growing=frozenset({"engine"})), ["grow engine"], id="interrupted-growth"),
         pytest.param(
-            changed(GROUP, volumes=GROUP.volumes[1:], free={"a": 1536, "b": 1536}), ["volume engine", "format "
-                "runnerfleet"], id="removed"
+            changed(GROUP, volumes=GROUP.volumes[1:], free={"a": 1536, "b": 1536}),
+            ["volume engine", "format runnerfleet"],
+            id="removed",
         ),
         pytest.param(changed(GROUP, volumes=INACTIVE), ["activate runnerfleet"], id="inactive"),
         pytest.param(changed(GROUP, volumes=(*GROUP.volumes, SNAPSHOT)), [], id="somebody's snapshot"),
     ],
-)  # fmt: skip
+)
 def test_what_is_unfinished_is_finished(group: Group, actions: list[str]) -> None:
     plan = plan_stripe(STOOD, group, BOTH, "lvm", [])
     assert (told(plan), plan.refusals) == (actions, [])
