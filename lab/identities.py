@@ -308,7 +308,7 @@ def runner_pods(cluster: Cluster, report: Report, nodes: Sequence[str]) -> None:
         return lambda spec: spec["containers"][0].update(securityContext=what)
 
     cases: list[tuple[str, Callable[[Any], Any], str]] = [
-        ("as the controller made it", lambda spec: None, ""),
+        ("as the controller made it", lambda _spec: None, ""),
         ("with sudo", context(), ""),
         ("with the root of its node", path("/"), "socket directories"),
         ("with the sockets of all versions", path("/run/runnerfleet/engine"), "socket directories"),

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import functools
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ PLUGINS = {
 class _Any(dict[str, Any]):
     """Knows a filter or a test of every name: templates are parsed here, not rendered."""
 
-    def get(self, key: str, default: Any = None) -> Any:
+    def get(self, *_name: Any) -> Any:
         return lambda value: value
 
     def __contains__(self, key: object) -> bool:
@@ -110,31 +110,57 @@ def _walk(playbook: Playbook, value: Any, folder: Path, bare: bool = False) -> N
             _walk(playbook, item, folder, bare)
     elif isinstance(value, str):
         playbook.texts += _templates(value, bare)
-    if isinstance(value, dict) and TASKS & value.keys():
-        playbook.handed |= set(value.get("vars", ()))
-    for key, inner in value.items() if isinstance(value, dict) else ():
-        if key == "vars":
-            _define(playbook, inner)
-        elif key in ("register", "loop_var", "index_var"):
-            playbook.defined[inner] += []
-        elif key == "ansible.builtin.set_fact":
-            _define(playbook, inner)
-            _walk(playbook, inner, folder)
-        elif key in TASKS:
-            _walk(playbook, inner, folder)
-            name = inner["file"] if isinstance(inner, dict) else inner
-            _walk(playbook, yaml.safe_load((folder / name).read_text(encoding="utf-8")), folder)
-        elif key in ("ansible.builtin.import_role", "ansible.builtin.include_role"):
-            playbook.roles.append(inner["name"].removeprefix(NAMESPACE))
-        elif key == "roles":
-            for role in inner:
-                name = role["role"].removeprefix(NAMESPACE)
-                playbook.roles.append(name)
-                playbook.given |= {option for option in role if option.startswith(f"{name}_")}
-                _walk(playbook, role, folder)
-        else:
-            playbook.texts += [f"{{{{ {name} }}}}" for name in PLUGINS.get(key, ())]
-            _walk(playbook, inner, folder, key in BARE)
+    elif isinstance(value, dict):
+        if TASKS & value.keys():
+            playbook.handed |= set(value.get("vars", ()))
+        for key, inner in value.items():
+            READERS.get(key, _keyword)(playbook, key, inner, folder)
+
+
+def _variables(playbook: Playbook, _key: str, given: Any, _folder: Path) -> None:
+    _define(playbook, given)
+
+
+def _register(playbook: Playbook, _key: str, name: str, _folder: Path) -> None:
+    playbook.defined[name] += []
+
+
+def _set_fact(playbook: Playbook, _key: str, given: Any, folder: Path) -> None:
+    _define(playbook, given)
+    _walk(playbook, given, folder)
+
+
+def _tasks(playbook: Playbook, _key: str, given: Any, folder: Path) -> None:
+    _walk(playbook, given, folder)
+    name = given["file"] if isinstance(given, dict) else given
+    _walk(playbook, yaml.safe_load((folder / name).read_text(encoding="utf-8")), folder)
+
+
+def _role(playbook: Playbook, _key: str, given: Any, _folder: Path) -> None:
+    playbook.roles.append(given["name"].removeprefix(NAMESPACE))
+
+
+def _roles(playbook: Playbook, _key: str, given: Any, folder: Path) -> None:
+    for role in given:
+        name = role["role"].removeprefix(NAMESPACE)
+        playbook.roles.append(name)
+        playbook.given |= {option for option in role if option.startswith(f"{name}_")}
+        _walk(playbook, role, folder)
+
+
+def _keyword(playbook: Playbook, key: str, given: Any, folder: Path) -> None:
+    playbook.texts += [f"{{{{ {name} }}}}" for name in PLUGINS.get(key, ())]
+    _walk(playbook, given, folder, key in BARE)
+
+
+READERS: dict[str, Callable[[Playbook, str, Any, Path], None]] = {
+    "vars": _variables,
+    **dict.fromkeys(("register", "loop_var", "index_var"), _register),
+    "ansible.builtin.set_fact": _set_fact,
+    **dict.fromkeys(TASKS, _tasks),
+    **dict.fromkeys(("ansible.builtin.import_role", "ansible.builtin.include_role"), _role),
+    "roles": _roles,
+}
 
 
 def _define(playbook: Playbook, given: dict[str, Any]) -> None:

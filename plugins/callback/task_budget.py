@@ -83,7 +83,7 @@ class CallbackModule(CallbackBase):
         """A task was not wanted after all; one that the host would have run for all is no cost of its own."""
         self._hosts[result.host.get_name()]["skipped"] += not result.task.run_once
 
-    def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
+    def v2_runner_on_failed(self, result: Any, **_given: Any) -> None:
         """A task failed, rescued or not."""
         self._hosts[result.host.get_name()]["failed"] += 1
 
@@ -91,7 +91,7 @@ class CallbackModule(CallbackBase):
         """A host did not answer."""
         self._hosts[result.host.get_name()]["unreachable"] += 1
 
-    def v2_playbook_on_stats(self, stats: Any) -> None:
+    def v2_playbook_on_stats(self, _stats: Any) -> None:
         """Write the line."""
         path = self.get_option("path")
         if not path:

@@ -118,15 +118,6 @@ options:
             description: Where it appears.
             type: path
             required: true
-  sector_size:
-    description:
-      - Sector size in bytes that a drive gets before it is first written, with C(nvme format), as V(4096) for a drive
-        that was delivered with 512. V(0) leaves every drive as it is.
-      - Only for a drive that is proven empty, even if O(wipe) names it, and never for one that carries our volumes
-        already. Where a controller formats all of its namespaces at once it must have only one.
-    type: int
-    choices: [0, 512, 4096]
-    default: 0
   wipe:
     description: Drives, each by a name that O(drives) accepts and that means it alone, whose content may be destroyed.
       Never covers a drive in use, and never one that carries the wished volumes already.

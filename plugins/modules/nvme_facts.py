@@ -94,7 +94,6 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme import probe_controller
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.apply_stripe import Stripes
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.model import (
     MARK,
     OTHER_PATH,
@@ -104,6 +103,7 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.model 
 )
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.plan_selection import reasons
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.probe_drives import BAD_ANSWER, Drives
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.probe_stripe import Stripes
 
 
 def shown(drive: Drive, carried: list[str]) -> dict[str, Any]:

@@ -94,7 +94,7 @@ volumes:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.apply_mounts import Host
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.apply import apply
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.diff import describe
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.layout import (
     OPTIONS,
@@ -114,7 +114,7 @@ def main() -> None:
     lacking = missing_tools(params, module.get_bin_path)
     if lacking:
         module.fail_json(msg="; ".join(lacking), plan=[], destructive=[])
-    host = Host(Drives(module.run_command))
+    host = Drives(module.run_command)
     try:
         plan = make_plan(host, params, volumes)
         shown = [{"action": s.action, "target": s.target, "text": s.text} for s in plan.steps]
@@ -129,7 +129,7 @@ def main() -> None:
         if plan.steps and not module.check_mode:
             # A stripe that has to be started first is planned on in a second round, as is a drive that was formatted.
             for _round in range(4):
-                done = host.apply(plan.steps)
+                done = apply(host, plan.steps, plan.consented)
                 plan = make_plan(host, params, volumes)
                 if done or plan.refusals:
                     break

@@ -63,33 +63,6 @@ def test_the_boot_drive_is_refused(vm: Machine) -> None:
     assert serial in refused["msg"] and "boot" in refused["msg"], refused["msg"]
 
 
-def test_another_sector_size_for_blank_drives_only(vm: Machine) -> None:
-    vm.fresh()
-    blank, used = vm.serials[:2]
-    wish: dict[str, Any] = {"drives": [blank], "sector_size": 4096, "volumes": [{"name": "engine", "mount": MOUNTS[0]}]}
-    before = _nodes(vm)
-    hashed = f"head -c 256M /dev/{before[used]} | sha256sum"
-    vm.sh(f"mkfs.ext4 -q /dev/{before[used]}; sync")
-    sums = vm.sh(hashed)
-    refused = vm.module(LAYOUT, **{**wish, "drives": [used], "wipe": [used]})
-    assert refused["failed"] and not refused["changed"] and "it is not empty (signature: ext4; " in refused["msg"], (
-        refused
-    )
-    assert vm.sh(hashed) == sums
-
-    plan = vm.module(LAYOUT, check=True, **wish)
-    made = vm.module(LAYOUT, **wish)
-    assert made["changed"] and not made["failed"] and made["plan"] == plan["plan"], made
-    assert plan["plan"][0]["action"] == "sectors" and plan["destructive"] == []
-    sizes = vm.sh(
-        f"lsblk --nodeps --noheadings --output LOG-SEC /dev/{_nodes(vm)[blank]}; findmnt -no FSTYPE {MOUNTS[0]}"
-    )
-    assert sizes.split() == ["4096", "xfs"]
-    for size in (4096, 512, 0):  # of a drive that carries our volumes it is never changed
-        again = vm.module(LAYOUT, **{**wish, "sector_size": size})
-        assert not again["failed"] and not again["changed"], again
-
-
 def test_a_reinstalled_host_adopts_its_drives(vm: Machine) -> None:
     """What a run left on the system drive is gone; what lies on the others is as it was."""
     vm.fresh()

@@ -107,7 +107,7 @@ def _ci(disk: Disk) -> dict[str, Any]:
     }
 
 
-def _engine(disk: Disk) -> dict[str, Any]:
+def _engine(_disk: Disk) -> dict[str, Any]:
     """The engine's own defaults, for a disk that is shared with something else, but for one that makes jobs root of
     their node.
     """
@@ -269,34 +269,34 @@ def _refuse(path: str, value: Any, expected: str) -> None:
     raise ValueError(f"{path}: found {value!r}, expected {expected}")
 
 
-def _boolean(path: str, value: Any, version: Version) -> None:
+def _boolean(path: str, value: Any, _version: Version) -> None:
     if not isinstance(value, bool):
         _refuse(path, value, "true or false")
 
 
-def _strings(path: str, value: Any, version: Version) -> None:
+def _strings(path: str, value: Any, _version: Version) -> None:
     if not isinstance(value, (list, tuple)) or not all(isinstance(entry, str) for entry in value):
         _refuse(path, value, "a list of strings")
 
 
-def _count(path: str, value: Any, version: Version) -> None:
+def _count(path: str, value: Any, _version: Version) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         _refuse(path, value, "a whole number of bytes")
 
 
-def _size(path: str, value: Any, version: Version) -> None:
+def _size(path: str, value: Any, _version: Version) -> None:
     whole = isinstance(value, int) and not isinstance(value, bool) and value >= 0
     if not whole and not (isinstance(value, str) and _SIZE.match(value)):
         _refuse(path, value, "a number of bytes, a size such as 200GB, or a percentage such as 20%")
 
 
-def _duration(path: str, value: Any, version: Version) -> None:
+def _duration(path: str, value: Any, _version: Version) -> None:
     whole = isinstance(value, int) and not isinstance(value, bool) and value >= 0
     if not whole and not (isinstance(value, str) and _DURATION.match(value)):
         _refuse(path, value, "a duration such as 336h, or a number of seconds")
 
 
-def _log_level(path: str, value: Any, version: Version) -> None:
+def _log_level(path: str, value: Any, _version: Version) -> None:
     if str(value).lower() not in LOG_LEVELS:
         _refuse(path, value, f"one of {', '.join(LOG_LEVELS)}")
 

@@ -443,7 +443,7 @@ def is_ready(pod: Mapping[str, Any]) -> bool:
     return answers and not pod["metadata"].get("deletionTimestamp")
 
 
-def farewell(pod: Mapping[str, Any]) -> str:
+def deregistration_step(pod: Mapping[str, Any]) -> str:
     """How a runner pod is made to leave without harm to a job: only the service knows whether it has one, so the
     controller has to ask it.
 

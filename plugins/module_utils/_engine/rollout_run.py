@@ -26,8 +26,8 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.roll
     Progress,
     RolloutError,
     Stale,
+    deregistration_step,
     ended,
-    farewell,
     is_ready,
     judge_cache,
     judge_restore,
@@ -192,34 +192,51 @@ class NodeRoll:
         limits, deadline, ending, quiet = self.limits, time.monotonic() + self.limits.drain, False, 0
         while True:
             runners = [pod for pod in self.cluster.runner_pods(self.node) if not ended(pod)]
-            gauges, busy = {}, []
-            for pod in self.cluster.engine_pods(self.node):
-                name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
-                gauges[uid] = self.cluster.gauges(name)
-                clients = gauges[uid].get("clients")
-                if clients is None and is_ready(pod):
-                    busy.append(f"{name} does not say how many clients it has")
-                elif clients:
-                    busy.append(f"{name} has {clients:.0f} clients")
+            gauges, busy = self._clients()
             quiet = 0 if runners or busy else quiet + 1
             if quiet == 2:  # a pod that was on its way to the node when it was closed shows up on the second look
                 return gauges
             if time.monotonic() >= deadline:
-                names = [pod["metadata"]["name"] for pod in runners]
                 if ending or not limits.end_jobs:
-                    raise RolloutError(
-                        f"still in use after {limits.drain} seconds, its engines run on: runner pods "
-                        f"{', '.join(names) or 'none'}; {'; '.join(busy) or 'no clients'}. Expected its jobs to end. "
-                        "Run again later, wait longer (drain_timeout), or have the jobs ended (end_jobs)"
-                    )
+                    raise RolloutError(self._in_use(runners, busy))
                 ending, deadline = True, time.monotonic() + max(120, limits.interval)
                 for pod in runners:
                     self.cluster.remove(pod)
             for pod in runners:
-                step = farewell(pod)
-                if step:
-                    getattr(self.cluster, step)(pod)
+                self._deregister(pod)
             time.sleep(limits.interval)
+
+    def _clients(self) -> tuple[dict[str, dict[str, float]], list[str]]:
+        """Gauges of the node's engines by the uid of their pod, and which of them have clients, or do not say."""
+        gauges, busy = {}, []
+        for pod in self.cluster.engine_pods(self.node):
+            name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
+            gauges[uid] = self.cluster.gauges(name)
+            clients = gauges[uid].get("clients")
+            if clients is None and is_ready(pod):
+                busy.append(f"{name} does not say how many clients it has")
+            elif clients:
+                busy.append(f"{name} has {clients:.0f} clients")
+        return gauges, busy
+
+    def _in_use(self, runners: list[dict[str, Any]], busy: list[str]) -> str:
+        names = ", ".join(pod["metadata"]["name"] for pod in runners) or "none"
+        return (
+            f"still in use after {self.limits.drain} seconds, its engines run on: runner pods {names}; "
+            f"{'; '.join(busy) or 'no clients'}. Expected its jobs to end. Run again later, wait longer "
+            "(drain_timeout), or have the jobs ended (end_jobs)"
+        )
+
+    def _deregister(self, pod: dict[str, Any]) -> None:
+        """Ask for what makes this runner leave without harm to a job."""
+        steps = {
+            "unregister": self.cluster.unregister,
+            "release": self.cluster.release,
+            "remove": self.cluster.remove,
+        }
+        step = deregistration_step(pod)
+        if step:
+            steps[step](pod)
 
     def _finish(self, progress: Progress) -> None:
         """See the engines stop, others answer in their place, and their caches still there; then let runners in."""

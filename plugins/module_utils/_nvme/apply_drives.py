@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.model import (
     GROUP,
@@ -31,6 +29,13 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.probe_
     Drives,
     device_of,
     mountinfo,
+)
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.steps import (
+    AnnouncePartition,
+    ClearClaim,
+    GrowPartition,
+    MakeFilesystem,
+    PartitionDrive,
 )
 
 LINUX = "0FC63DAF-8483-4772-8E79-3D69D8477DE4"
@@ -59,12 +64,7 @@ class Writer:
 
     def __init__(self, drives: Drives) -> None:
         self.drives = drives
-
-    def call(self, command: Sequence[str], **options: Any) -> str:
-        status, out, error = self.drives.run(list(command), **options)
-        if status:
-            raise ValueError(f"{' '.join(command)} failed ({status}): {(error or out).strip()}")
-        return out
+        self.call = drives.call
 
     def settle(self) -> None:
         """Let udev finish with what was written, where there is udev."""
@@ -101,64 +101,12 @@ class Writer:
             raise
         return descriptor
 
-    def do_partition(self, identity: str, data: Mapping[str, Any]) -> None:
-        """Write the table of a drive that is claimed."""
-        planned: Drive = data["drive"]
-        descriptor = self.claim(planned, data["wipe"])
-        try:
-            lines = ["label: gpt", f"label-id: {table_uuid(planned)}"]
-            for part in data["partitions"]:
-                start, size = part.start // planned.sector, part.size // planned.sector
-                lines.append(
-                    f"start={start}, size={size}, type={LINUX}, uuid={table_uuid(planned, part.name)}, "
-                    f'name="{part.name}"'
-                )
-            self.call([*SFDISK, "--wipe", "never", planned.node], data="\n".join(lines))
-            # The kernel may know partitions of a former table, or have no parser for this one.
-            self.drives.run(["partx", "--delete", planned.node])
-            self.call(["partx", "--update", planned.node])
-        finally:
-            os.close(descriptor)
-        self.unclaim(planned.node)
-
-    def do_unclaim(self, identity: str, data: Mapping[str, Any]) -> None:
-        self.unclaim(data["node"])
-
     def unclaim(self, node: str) -> None:
         """The table stands, its partitions are marked: the claim has done its work."""
         if self.drives.has_claim(node):
             with open(node, "r+b", buffering=0) as device:
                 os.pwrite(device.fileno(), bytes(len(CLAIM)), CLAIM_AT)
                 os.fsync(device.fileno())
-        self.settle()
-
-    def do_format(self, identity: str, data: Mapping[str, Any]) -> None:
-        """Make the filesystem, then drop the ending from the partition's name: from here on it is kept."""
-        place: Placed = data["placed"]
-        partition, volume = place.partition, place.volume
-        name = MARK + volume.name
-        if partition.number:
-            now = self.drives.read(place.drive.identity)
-            if now.node != place.drive.node or not any(
-                (p.number, p.name) == (partition.number, name + NEW) for p in now.partitions
-            ):
-                raise ValueError(
-                    f"{place.drive.identity} has changed since it was read: nothing was written to it, run this again"
-                )
-            self.ready(place.drive, partition)
-        held = os.open(partition.node, os.O_RDWR | os.O_EXCL)  # fails on a partition in use
-        try:
-            # What a former filesystem left in the middle of a drive may look like a second one here.
-            zero(held, 0, partition.size)
-        finally:
-            os.close(held)
-        self.call(
-            [a.format(uuid=partition.uuid, label=volume.name) for a in MAKE[volume.filesystem]] + [partition.node]
-        )
-        if partition.number:
-            self.call([*SFDISK, "--part-label", place.drive.node, str(partition.number), name])
-        else:
-            self.call(["lvrename", GROUP, volume.name + NEW, volume.name])
         self.settle()
 
     def proven_mounted(self, place: Placed) -> None:
@@ -171,30 +119,6 @@ class Writer:
         self.call(
             [a.format(mount=place.volume.mount, node=place.partition.node) for a in GROW[place.volume.filesystem]]
         )
-
-    def do_extend(self, identity: str, data: Mapping[str, Any]) -> None:
-        """The partition, with a name that says so, then its filesystem, then the name."""
-        place: Placed = data["placed"]
-        drive, wished, name = place.drive, place.partition, MARK + place.volume.name
-        self.proven_mounted(place)
-        now = self.drives.read(identity)
-        have = next((p for p in now.partitions if (p.number, p.start) == (wished.number, wished.start)), None)
-        behind = any(wished.start < p.start < wished.start + wished.size for p in now.partitions)
-        if now.node != drive.node or not have or have.name not in (name, name + GROWING) or behind:
-            raise ValueError(f"{identity} has changed since it was read: nothing was written to it, run this again")
-        if have.size < wished.size:
-            line = f'size={wished.size // drive.sector}, name="{name}{GROWING}"'
-            self.call(
-                [*SFDISK, "--wipe", "never", "--wipe-partitions", "never", "--partno", str(wished.number), drive.node],
-                data=line,
-            )
-        self.ready(drive, wished)
-        self.grow_filesystem(place)
-        self.call([*SFDISK, "--part-label", drive.node, str(wished.number), name])
-        self.settle()
-
-    def do_announce(self, identity: str, data: Mapping[str, Any]) -> None:
-        self.ready(data["placed"].drive, data["placed"].partition)
 
     def ready(self, drive: Drive, partition: Partition) -> None:
         """The kernel knows the partition as the table has it."""
@@ -210,3 +134,83 @@ class Writer:
                 self.call(["partx", "--update", drive.node])
             time.sleep(0.1)
         raise ValueError(f"{partition.node} did not appear within 10 seconds after `partx --update {drive.node}`")
+
+
+def partition_drive(writer: Writer, step: PartitionDrive) -> None:
+    """Write the table of a drive that is claimed."""
+    planned = step.drive
+    descriptor = writer.claim(planned, step.wipe)
+    try:
+        lines = ["label: gpt", f"label-id: {table_uuid(planned)}"]
+        for part in step.partitions:
+            start, size = part.start // planned.sector, part.size // planned.sector
+            lines.append(
+                f'start={start}, size={size}, type={LINUX}, uuid={table_uuid(planned, part.name)}, name="{part.name}"'
+            )
+        writer.call([*SFDISK, "--wipe", "never", planned.node], data="\n".join(lines))
+        # The kernel may know partitions of a former table, or have no parser for this one.
+        writer.drives.run(["partx", "--delete", planned.node])
+        writer.call(["partx", "--update", planned.node])
+    finally:
+        os.close(descriptor)
+    writer.unclaim(planned.node)
+
+
+def clear_claim(writer: Writer, step: ClearClaim) -> None:
+    """The mark of an interrupted run goes."""
+    writer.unclaim(step.node)
+
+
+def make_filesystem(writer: Writer, step: MakeFilesystem) -> None:
+    """Make the filesystem, then drop the ending from the partition's name: from here on it is kept."""
+    place = step.placed
+    partition, volume = place.partition, place.volume
+    name = MARK + volume.name
+    if partition.number:
+        now = writer.drives.read(place.drive.identity)
+        if now.node != place.drive.node or not any(
+            (p.number, p.name) == (partition.number, name + NEW) for p in now.partitions
+        ):
+            raise ValueError(
+                f"{place.drive.identity} has changed since it was read: nothing was written to it, run this again"
+            )
+        writer.ready(place.drive, partition)
+    held = os.open(partition.node, os.O_RDWR | os.O_EXCL)  # fails on a partition in use
+    try:
+        # What a former filesystem left in the middle of a drive may look like a second one here.
+        zero(held, 0, partition.size)
+    finally:
+        os.close(held)
+    writer.call([a.format(uuid=partition.uuid, label=volume.name) for a in MAKE[volume.filesystem]] + [partition.node])
+    if partition.number:
+        writer.call([*SFDISK, "--part-label", place.drive.node, str(partition.number), name])
+    else:
+        writer.call(["lvrename", GROUP, volume.name + NEW, volume.name])
+    writer.settle()
+
+
+def grow_partition(writer: Writer, step: GrowPartition) -> None:
+    """The partition, with a name that says so, then its filesystem, then the name."""
+    place, identity = step.placed, step.target
+    drive, wished, name = place.drive, place.partition, MARK + place.volume.name
+    writer.proven_mounted(place)
+    now = writer.drives.read(identity)
+    have = next((p for p in now.partitions if (p.number, p.start) == (wished.number, wished.start)), None)
+    behind = any(wished.start < p.start < wished.start + wished.size for p in now.partitions)
+    if now.node != drive.node or not have or have.name not in (name, name + GROWING) or behind:
+        raise ValueError(f"{identity} has changed since it was read: nothing was written to it, run this again")
+    if have.size < wished.size:
+        line = f'size={wished.size // drive.sector}, name="{name}{GROWING}"'
+        writer.call(
+            [*SFDISK, "--wipe", "never", "--wipe-partitions", "never", "--partno", str(wished.number), drive.node],
+            data=line,
+        )
+    writer.ready(drive, wished)
+    writer.grow_filesystem(place)
+    writer.call([*SFDISK, "--part-label", drive.node, str(wished.number), name])
+    writer.settle()
+
+
+def announce_partition(writer: Writer, step: AnnouncePartition) -> None:
+    """The kernel gets to know a partition."""
+    writer.ready(step.placed.drive, step.placed.partition)

@@ -89,7 +89,7 @@ class Eraser:
         return CRYPTOGRAPHIC if int(controller.get("fna", 0)) & CAN_CRYPTOGRAPHIC else USER_DATA
 
     def _asked(self, command: str, node: str) -> dict[str, Any]:
-        return dict(json.loads(self.writer.call(["nvme", command, node, "--output-format=json"])))
+        return dict(json.loads(self.drives.call(["nvme", command, node, "--output-format=json"])))
 
     def erase(self, erasure: Erasure) -> None:
         """Erase a drive that is still what the plan saw, while nobody else can open it; and see that nothing of it is

@@ -2,272 +2,142 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Reads and writes our volume group and our md array. Every step can be interrupted and repeated. Private to the
-collection.
-"""
+"""Writes our volume group and our md array. Every step can be interrupted and repeated. Private to the collection."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.apply_drives import Writer
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.model import (
-    ARRAY,
-    GROUP,
-    MARK,
-    NEW,
-    Drive,
-    Partition,
-    Placed,
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.model import CHUNK, GROUP, NEW, OFFSET
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.probe_stripe import GROWING
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.steps import (
+    ActivateVolumes,
+    AssembleArray,
+    CreateArray,
+    CreateVolumeGroup,
+    ExtendVolumeGroup,
+    GrowVolume,
+    MakeVolume,
+    RebuildArray,
+    TakeDrives,
 )
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.plan_stripe import (
-    CHUNK,
-    OFFSET,
-    Group,
-    drive_tag,
-)
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.probe_drives import device_of, text
-
-# In a volume's own metadata while it grows: an interrupted run is known by it.
-GROWING = f"{GROUP}.growing"
-VOLUMES = "lv_name,vg_name,lv_size,lv_layout,lv_tags,lv_kernel_major,lv_kernel_minor"
-DRIVES = "pv_name,pv_missing,pv_pe_count,pv_pe_alloc_count,vg_name,vg_uuid,vg_tags,vg_extent_size"
 
 
-def tags(row: Mapping[str, str], key: str) -> list[str]:
-    return row[key].split(",")
+def take(writer: Writer, step: TakeDrives) -> list[str]:
+    """Claim drives for a tool that has to open them itself: they are let go right before it runs. Returns their
+    nodes.
+    """
+    held = []
+    try:
+        for drive in step.drives:
+            held.append(writer.claim(drive, drive.identity in step.wipe))
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
+    writer.settle()
+    return [drive.node for drive in step.drives]
 
 
-class Stripes(Writer):
-    """What several drives carry together."""
+def let_go(writer: Writer, nodes: Iterable[str]) -> None:
+    """The claims have done their work."""
+    for node in nodes:
+        writer.unclaim(node)
 
-    def group(self, drives: Sequence[Drive], stripe_with: str) -> Group:
-        """Our volume group or array as it is."""
-        return self.volume_group(drives) if stripe_with == "lvm" else self.array(drives)
 
-    def volume_group(self, drives: Sequence[Drive]) -> Group:
-        """Our volume group, by its tag."""
-        rows = self.drives.report("pvs", DRIVES)
-        ours = [r for r in rows if GROUP in tags(r, "vg_tags")]
-        groups = sorted({r["vg_uuid"] for r in ours})
-        if any(r["vg_name"] == GROUP and r not in ours for r in rows):
-            return Group(
-                refusal=f"a volume group {GROUP} exists and was not made by this role: vgrename {GROUP} <another name>"
-            )
-        if len(groups) > 1:
-            return Group(
-                refusal=f"{len(groups)} volume groups carry the tag {GROUP}, one is expected: vgrename or vgexport the "
-                "other"
-            )
-        if any(r["vg_name"] != GROUP for r in ours):
-            return Group(
-                refusal=f"our volume group has the name {ours[0]['vg_name']}: vgrename {ours[0]['vg_name']} {GROUP}"
-            )
-        if not ours:
-            return Group()
-        named = {device_of(d.node): d.seed for d in drives}
-        total, free = {}, {}
-        for row in ours:
-            if not row["pv_missing"]:
-                seed = named.get(device_of(row["pv_name"])) or self.seed(row["pv_name"])
-                total[seed] = int(row["pv_pe_count"])
-                free[seed] = total[seed] - int(row["pv_pe_alloc_count"])
-        lost = sum(bool(r["pv_missing"]) for r in ours)
-        present = {drive_tag(seed) for seed in total}
-        gone = [
-            t.partition("=")[2] for t in tags(ours[0], "vg_tags") if t.startswith(drive_tag("")) and t not in present
-        ]
-        group = Group(
-            uuid=f"lvm:{groups[0]}",
-            missing=tuple(gone[:lost] or [f"{lost} drive(s)"]) if lost else (),
-            drives=tuple(total),
-            extent=int(ours[0]["vg_extent_size"]),
-            total=total,
-            free=free,
-        )
-        return replace(group, **self.volumes())
+def tagged(tags: Sequence[str]) -> list[str]:
+    """Tags as arguments of LVM."""
+    return [argument for tag in tags for argument in ("--addtag", tag)]
 
-    def seed(self, node: str) -> str:
-        """What a drive is called that the inventory does not name."""
-        sysfs = Path("/sys/class/block", os.path.basename(os.path.realpath(node)))
-        return (self.drives.names(sysfs.name) or [node])[0]
 
-    def volumes(self) -> dict[str, Any]:
-        """The volumes of our group, as fields of a Group."""
-        volumes, foreign, growing = [], set(), set()
-        for row in self.drives.report("lvs", VOLUMES):
-            if row["vg_name"] != GROUP:
-                continue
-            name, size = row["lv_name"], int(row["lv_size"])
-            active = row["lv_kernel_major"] not in ("", "-1")
-            seen = self.drives.probe(f"/dev/{GROUP}/{name}") if active and not name.endswith(NEW) else {}
-            device = f"{row['lv_kernel_major']}:{row['lv_kernel_minor']}" if active else ""
-            part = Partition(
-                0, MARK + name, 0, size, f"/dev/{GROUP}/{name}", seen.get("TYPE", ""), seen.get("UUID", ""), device
-            )
-            volumes.append(part)
-            if "thin" in row["lv_layout"].split(","):
-                foreign.add(name.removesuffix(NEW))
-            if GROWING in tags(row, "lv_tags"):
-                growing.add(name)
-        return {"volumes": tuple(volumes), "foreign": frozenset(foreign), "growing": frozenset(growing)}
+def create_volume_group(writer: Writer, step: CreateVolumeGroup) -> None:
+    """No --yes: LVM itself declines a drive on which it sees anything."""
+    nodes = take(writer, step)
+    writer.call(["vgcreate", *tagged(step.tags), GROUP, *nodes], data="n")
+    let_go(writer, nodes)
 
-    def array(self, drives: Sequence[Drive]) -> Group:
-        """Our array, by its name in its members' superblocks."""
-        kind = "md"
-        members = [d for d in drives if d.member.startswith("md:")]
-        uuids = sorted({d.member for d in members})
-        if not uuids:
-            return Group(kind)
-        if len(uuids) > 1:
-            return Group(
-                kind,
-                refusal=f"the drives belong to {len(uuids)} arrays named {GROUP}: mdadm --zero-superblock those of one "
-                "of them",
-            )
-        holders = [
-            h
-            for d in members
-            for h in sorted(Path("/sys/class/block", os.path.basename(d.node), "holders").glob("md*"))
-        ]
-        holder = holders[0].name if holders else ""
-        sysfs = Path("/sys/class/block", holder)
-        running = bool(holder) and text(sysfs / "md/array_state") not in ("", "clear", "inactive")
-        told = self.examine(members[0].node)
-        level = text(sysfs / "md/level") if running else told.get("MD_LEVEL", "")
-        states = [text(state) for state in (sysfs / "md").glob("dev-*/state")]
-        lost = int(told.get("MD_DEVICES", "0")) - (sum("faulty" not in s for s in states) if running else len(members))
-        seeds = [d.seed for d in members]
-        for slave in sorted((sysfs / "slaves").glob("*")) if holder else []:
-            if not any(os.path.basename(d.node) == slave.name for d in members):
-                seeds.append(self.seed(f"/dev/{slave.name}"))
-        found = self.drives.inspect(sysfs, identity=ARRAY) if running else None
-        array = replace(found, seed="+".join(sorted(seeds))) if found else None
-        missing = tuple(f"drive {n + 1} of {lost} that it has lost" for n in range(lost))
-        return Group(kind, uuids[0], missing=missing, drives=tuple(seeds), level=level, array=array, holder=holder)
 
-    def examine(self, node: str) -> dict[str, str]:
-        """What a member's superblock tells of its array."""
-        out = self.call(["mdadm", "--examine", "--export", node])
-        return dict(line.split("=", 1) for line in out.splitlines() if "=" in line)
+def extend_volume_group(writer: Writer, step: ExtendVolumeGroup) -> None:
+    """No --yes here either."""
+    nodes = take(writer, step)
+    writer.call(["vgchange", *tagged(step.tags), GROUP])
+    writer.call(["vgextend", GROUP, *nodes], data="n")
+    let_go(writer, nodes)
 
-    def take(self, data: Mapping[str, Any]) -> list[str]:
-        """Claim drives for a tool that has to open them itself: they are let go right before it runs. Returns their
-        nodes.
-        """
-        held = []
-        try:
-            for drive in data["drives"]:
-                held.append(self.claim(drive, drive.identity in data["wipe"]))
-        finally:
-            for descriptor in held:
-                os.close(descriptor)
-        self.settle()
-        return [drive.node for drive in data["drives"]]
 
-    def do_sectors(self, target: str, data: Mapping[str, Any]) -> None:
-        """Another LBA format for drives that are claimed. The claim goes with it, and the drive is as blank as
-        before.
-        """
-        nodes = self.take({"drives": [drive for drive, _lbaf in data["formats"]], "wipe": []})
-        for node, (_drive, lbaf) in zip(nodes, data["formats"]):
-            # No --force: it opens the drive exclusively by itself, and waits 10 seconds for somebody to change their
-            # mind.
-            self.call(["nvme", "format", node, f"--lbaf={lbaf}", "--ses=0"])
-        self.settle()
+def activate_volumes(writer: Writer, _step: ActivateVolumes) -> None:
+    """The volumes of our group start."""
+    writer.call(["vgchange", "--activate", "y", GROUP])
+    writer.settle()
 
-    def do_group(self, target: str, data: Mapping[str, Any]) -> None:
-        """No --yes: LVM itself declines a drive on which it sees anything."""
-        nodes = self.take(data)
-        named = [argument for tag in data["tags"] for argument in ("--addtag", tag)]
-        if data["make"]:
-            self.call(["vgcreate", *named, GROUP, *nodes], data="n")
-        else:
-            self.call(["vgchange", *named, GROUP])
-            self.call(["vgextend", GROUP, *nodes], data="n")
-        for node in nodes:
-            self.unclaim(node)
 
-    def do_activate(self, target: str, data: Mapping[str, Any]) -> None:
-        self.call(["vgchange", "--activate", "y", GROUP])
-        self.settle()
+def extend(writer: Writer, name: str, pieces: Sequence[tuple[int, Sequence[str]]]) -> None:
+    """A piece is as many extents on each of some drives."""
+    for size, nodes in pieces:
+        wide = ["--stripes", str(len(nodes)), *(["--stripesize", "256k"] if len(nodes) > 1 else [])]
+        writer.call(["lvextend", *wide, "--extents", f"+{size}", f"{GROUP}/{name}", *nodes])
 
-    def extend(self, name: str, pieces: Sequence[tuple[int, list[str]]]) -> None:
-        """A piece is as many extents on each of some drives."""
-        for size, nodes in pieces:
-            wide = ["--stripes", str(len(nodes)), *(["--stripesize", "256k"] if len(nodes) > 1 else [])]
-            self.call(["lvextend", *wide, "--extents", f"+{size}", f"{GROUP}/{name}", *nodes])
 
-    def do_volume(self, target: str, data: Mapping[str, Any]) -> None:
-        """A volume that carries nothing yet."""
-        name, pieces = data["name"] + NEW, list(data["pieces"])
-        if data["make"]:
-            size, nodes = pieces.pop(0)
-            kind = ["striped", "--stripes", str(len(nodes)), "--stripesize", "256k"] if len(nodes) > 1 else ["linear"]
-            self.call(
-                [
-                    "lvcreate",
-                    "--type",
-                    *kind,
-                    "--wipesignatures",
-                    "n",
-                    "--extents",
-                    str(size),
-                    "--name",
-                    name,
-                    GROUP,
-                    *nodes,
-                ]
-            )
-        self.extend(name, pieces)
-        self.settle()
+def make_volume(writer: Writer, step: MakeVolume) -> None:
+    """A volume that carries nothing yet."""
+    name, pieces = step.name + NEW, list(step.pieces)
+    if not step.exists:
+        size, nodes = pieces.pop(0)
+        kind = ["striped", "--stripes", str(len(nodes)), "--stripesize", "256k"] if len(nodes) > 1 else ["linear"]
+        signatures = ["--wipesignatures", "n"]
+        writer.call(["lvcreate", "--type", *kind, *signatures, "--extents", str(size), "--name", name, GROUP, *nodes])
+    extend(writer, name, pieces)
+    writer.settle()
 
-    def do_grow(self, target: str, data: Mapping[str, Any]) -> None:
-        """The volume, then its filesystem; the tag stays between the two."""
-        place: Placed = data["placed"]
-        name = data["name"]
-        self.proven_mounted(place)
-        if data["pieces"]:
-            self.call(["lvchange", "--addtag", GROWING, f"{GROUP}/{name}"])
-            self.extend(name, data["pieces"])
-        self.grow_filesystem(place)
-        self.call(["lvchange", "--deltag", GROWING, f"{GROUP}/{name}"])
 
-    def do_array(self, target: str, data: Mapping[str, Any]) -> None:
-        """No --run and no --force: mdadm itself declines a drive on which it sees anything."""
-        if data["stop"]:
-            self.call(["mdadm", "--stop", f"/dev/{data['stop']}"])
-        nodes = self.take(data)
-        # A name without a host in it: the array is at home wherever its drives are.
-        name = [
-            "--metadata=1.2",
-            "--homehost=any",
-            f"--name={GROUP}",
-            f"--data-offset={OFFSET // 1024}K",
-            f"--chunk={CHUNK // 1024}K",
-        ]
-        bitmap = ["--bitmap=internal"] if data["level"] == "raid10" else []
-        level = [f"--level={data['level']}", f"--raid-devices={len(nodes)}", *bitmap]
-        self.call(["mdadm", "--create", f"/dev/md/{GROUP}", *name, *level, *nodes], data="n")
-        self.settle()
-        for node in nodes:
-            self.unclaim(node)
+def grow_volume(writer: Writer, step: GrowVolume) -> None:
+    """The volume, then its filesystem; the tag stays between the two."""
+    writer.proven_mounted(step.placed)
+    if step.pieces:
+        writer.call(["lvchange", "--addtag", GROWING, f"{GROUP}/{step.name}"])
+        extend(writer, step.name, step.pieces)
+    writer.grow_filesystem(step.placed)
+    writer.call(["lvchange", "--deltag", GROWING, f"{GROUP}/{step.name}"])
 
-    def do_rebuild(self, target: str, data: Mapping[str, Any]) -> None:
-        nodes = self.take(data)
-        self.drives.run(["mdadm", "--manage", data["node"], "--remove", "failed", "--remove", "detached"])
-        self.call(["mdadm", "--manage", data["node"], "--add", *nodes])
-        for node in nodes:
-            self.unclaim(node)
 
-    def do_assemble(self, target: str, data: Mapping[str, Any]) -> None:
-        if data["stop"]:
-            self.call(["mdadm", "--stop", f"/dev/{data['stop']}"])
-        run = ["--run"] if data.get("degraded") else []
-        uuid = f"--uuid={data['uuid'].partition(':')[2]}"
-        self.call(["mdadm", "--assemble", *run, f"/dev/md/{GROUP}", uuid, *(d.node for d in data["drives"])])
-        self.settle()
+def create_array(writer: Writer, step: CreateArray) -> None:
+    """No --run and no --force: mdadm itself declines a drive on which it sees anything."""
+    stop(writer, step.stop)
+    nodes = take(writer, step)
+    # A name without a host in it: the array is at home wherever its drives are.
+    name = [
+        "--metadata=1.2",
+        "--homehost=any",
+        f"--name={GROUP}",
+        f"--data-offset={OFFSET // 1024}K",
+        f"--chunk={CHUNK // 1024}K",
+    ]
+    bitmap = ["--bitmap=internal"] if step.level == "raid10" else []
+    level = [f"--level={step.level}", f"--raid-devices={len(nodes)}", *bitmap]
+    writer.call(["mdadm", "--create", f"/dev/md/{GROUP}", *name, *level, *nodes], data="n")
+    writer.settle()
+    let_go(writer, nodes)
+
+
+def rebuild_array(writer: Writer, step: RebuildArray) -> None:
+    """New drives take the place of lost ones."""
+    nodes = take(writer, step)
+    writer.drives.run(["mdadm", "--manage", step.node, "--remove", "failed", "--remove", "detached"])
+    writer.call(["mdadm", "--manage", step.node, "--add", *nodes])
+    let_go(writer, nodes)
+
+
+def assemble_array(writer: Writer, step: AssembleArray) -> None:
+    """The array starts, where it must without some of its drives."""
+    stop(writer, step.stop)
+    run = ["--run"] if step.degraded else []
+    uuid = f"--uuid={step.uuid.partition(':')[2]}"
+    writer.call(["mdadm", "--assemble", *run, f"/dev/md/{GROUP}", uuid, *(drive.node for drive in step.drives)])
+    writer.settle()
+
+
+def stop(writer: Writer, holder: str) -> None:
+    """Stop an array that was half made, by its kernel name."""
+    if holder:
+        writer.call(["mdadm", "--stop", f"/dev/{holder}"])

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.model import Drive, Placed, Step
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.steps import WriteFile
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._quantity import show_bytes
 
 
@@ -31,15 +32,11 @@ def describe(drives: Sequence[Drive], placed: Sequence[Placed], steps: Sequence[
     after += [
         f"{p.drive.identity}: {p.volume.name} {p.partition.filesystem} {show_bytes(p.partition.size)}" for p in shared
     ]
-    other = [
-        f"{step.text}: {step.target}"
-        for step in steps
-        if step.action not in ("partition", "format", "announce", "write")
-    ]
+    other = [f"{step.text}: {step.target}" for step in steps if step.listed]
     headers = {"before_header": "drives", "after_header": "drives"}
     diff = [{"before": "\n".join(before) + "\n", "after": "\n".join(after + other) + "\n", **headers}]
     for step in steps:
-        if step.action == "write":
-            content = {"before": step.data["before"], "after": step.data["content"]}
+        if isinstance(step, WriteFile):
+            content = {"before": step.before, "after": step.content}
             diff.append({**content, "before_header": step.target, "after_header": step.target})
     return diff

@@ -13,23 +13,26 @@ from dataclasses import dataclass, field
 from typing import Any, Callable
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme import probe_controller
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.apply_mounts import Host
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.model import Bind, Drive, Layout, Step, Volume
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.model import (
+    Bind,
+    Drive,
+    Group,
+    Layout,
+    Step,
+    Volume,
+)
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.plan_mounts import plan_mounts
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.plan_partitions import plan_layout
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.plan_sectors import (
-    other_sectors,
-    plan_sectors,
-)
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.plan_selection import Rule, choose
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.plan_stripe import Group, plan_stripe
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.plan_stripe import plan_stripe
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.probe_drives import (
     BAD_ANSWER,
     TOOLS,
     Drives,
     Run,
 )
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.probe_mounts import system
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.probe_stripe import Stripes
 
 _TEXT = {"type": "str", "default": ""}
 _NEEDED = {"type": "str", "required": True}
@@ -53,7 +56,6 @@ OPTIONS: dict[str, Any] = {
     "layout": {"type": "str", "choices": ["auto", "single", "spread", "stripe"], "default": "auto"},
     "stripe_with": {"type": "str", "choices": ["lvm", "raid0", "raid10"], "default": "lvm"},
     "volumes": {"type": "list", "elements": "dict", "required": True, "options": VOLUME},
-    "sector_size": {"type": "int", "choices": [0, 512, 4096], "default": 0},
     "wipe": {"type": "list", "elements": "str", "default": []},
     "services": {"type": "list", "elements": "str", "default": ["containerd.service", "kubelet.service"]},
 }
@@ -61,13 +63,14 @@ RULES: dict[str, Any] = {"mutually_exclusive": [("drives", "select")], "required
 
 
 @dataclass
-class Plan:
+class DrivePlan:
     """Drives as they are, where the volumes go, and all steps."""
 
     drives: list[Drive] = field(default_factory=list)
     layout: Layout = field(default_factory=Layout)
     steps: list[Step] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
+    consented: list[str] = field(default_factory=list)  # identities of drives whose content may go
 
 
 def volumes_of(params: Mapping[str, Any]) -> list[Volume]:
@@ -92,27 +95,27 @@ def missing_tools(params: Mapping[str, Any], has: Callable[[str], Any]) -> list[
     return [f"{tool} is not installed: install package {TOOLS[tool]}" for tool in needed if not has(tool)]
 
 
-def find(host: Host, params: Mapping[str, Any]) -> tuple[list[Drive], list[str]]:
+def find(host: Drives, params: Mapping[str, Any]) -> tuple[list[Drive], list[str]]:
     """The drives that are meant. Refusals of all drives are collected, so that one run shows them all."""
     if params["select"]:
-        return choose([host.drives.inspect(sysfs) for sysfs in host.drives.namespaces()[0]], Rule(**params["select"]))
+        return choose([host.inspect(sysfs) for sysfs in host.namespaces()[0]], Rule(**params["select"]))
     drives, refusals = [], []
     for identity in params["drives"]:
         try:
-            drives.append(host.drives.read(identity))
+            drives.append(host.read(identity))
         except ValueError as error:
             refusals.append(str(error))
     return drives, refusals
 
 
-def consented(host: Host, drives: Sequence[Drive], wipe: Sequence[str]) -> tuple[list[str], list[str]]:
+def consented(host: Drives, drives: Sequence[Drive], wipe: Sequence[str]) -> tuple[list[str], list[str]]:
     """The identities of the drives that consent names, each by a name that means it alone, and what is wrong with the
     other names.
     """
     found, refusals = [], []
     for name in wipe:
         try:
-            node = f"/dev/{host.drives.resolve(name).name}"
+            node = f"/dev/{host.resolve(name).name}"
         except ValueError as error:
             refusals.append(f"wipe: {error}")
             continue
@@ -131,25 +134,20 @@ def lay_out(
     return plan_layout(drives, volumes, params["layout"], wipe)
 
 
-def make_plan(host: Host, params: Mapping[str, Any], volumes: list[Volume]) -> Plan:
+def make_plan(host: Drives, params: Mapping[str, Any], volumes: list[Volume]) -> DrivePlan:
     """Gather and plan. Consent is read before anything is planned on it."""
     drives, refusals = find(host, params)
     wipe, unmeant = consented(host, drives, params["wipe"])
     # Where a drive is not found, consent to it means nothing either, and would only be told twice.
     refusals += [refusal for refusal in unmeant if not refusals or "none of the drives" not in refusal]
     if refusals:
-        return Plan(drives, refusals=refusals)
-    group = host.group(drives, params["stripe_with"]) if params["layout"] == "stripe" else Group()
+        return DrivePlan(drives, refusals=refusals)
+    group = Stripes(host).group(drives, params["stripe_with"]) if params["layout"] == "stripe" else Group()
     layout = lay_out(drives, group, volumes, params, wipe)
-    sector_size = params["sector_size"]
-    offers = {
-        d.identity: probe_controller.offer(host.drives.run, d.node) for d in other_sectors(layout.steps, sector_size)
-    }
-    plan_sectors(layout, sector_size, offers)
     if layout.refusals:
-        return Plan(drives, layout, layout.steps, layout.refusals)
-    steps, refusals = plan_mounts(layout.placed, params["services"], host.system(layout.placed, params["services"]))
-    return Plan(drives, layout, layout.steps + steps + layout.grow, refusals)
+        return DrivePlan(drives, layout, layout.steps, layout.refusals)
+    steps, refusals = plan_mounts(layout.placed, params["services"], system(host, layout.placed, params["services"]))
+    return DrivePlan(drives, layout, layout.steps + steps + layout.grow, refusals, wipe)
 
 
 def checked(given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -165,7 +163,7 @@ def refusals(run: Run, has: Callable[[str], Any], given: Mapping[str, Any]) -> l
     if problems:
         return problems
     try:
-        return make_plan(Host(Drives(run)), params, volumes_of(params)).refusals
+        return make_plan(Drives(run), params, volumes_of(params)).refusals
     except BAD_ANSWER as error:
         return [str(error)]
 

@@ -2,17 +2,15 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What lies on the drives and what is wished, turned into an ordered plan. No I/O. Private to the collection."""
+"""What lies on drives, what is desired of them, and what a plan is made of. No I/O. Private to the collection."""
 
 from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
-
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._quantity import percentage, show_bytes, to_bytes
+from typing import Any, ClassVar
 
 MIB = 1024**2
 # Carried by the name of every GPT partition of ours; a partition without it is never touched.
@@ -36,6 +34,10 @@ REASONS = (
 )
 # What uses a drive of ours is us.
 OWN_USE = (MOUNTED, HOLDER, EXCLUSIVE)
+# Of our volume group.
+EXTENT = 4 * MIB
+# Where the data of an array's member begin, and the chunk that its size is a multiple of.
+OFFSET, CHUNK = 16 * MIB, 256 * 1024
 # The smallest volume that mkfs.xfs accepts is 300 MiB.
 MINIMUM = 320 * MIB
 _NAMESPACE = uuid.UUID("c5b2e6d4-3f0e-5a63-9d0a-6f0f6f3a7a10")
@@ -97,22 +99,31 @@ class Volume:
 
 
 @dataclass(frozen=True)
-class Step:
-    """One change; `text` is for people, the rest is for the one who applies it."""
-
-    action: str
-    target: str
-    text: str
-    data: Mapping[str, Any] = field(default_factory=dict, compare=False)
-
-
-@dataclass(frozen=True)
 class Placed:
     """Where a volume lies, or will lie once the plan is applied."""
 
     volume: Volume
     drive: Drive
     partition: Partition
+
+
+@dataclass(frozen=True)
+class Step:
+    """One change of a plan. A kind of step is a class (steps.py): its fields are what the one who applies it needs, and
+    its facts are attributes of the class.
+    """
+
+    target: str  # what is changed: a drive, a volume, a path, a unit
+    text: str  # for people
+    action: ClassVar[str]  # the word for it in the module's result
+    replan: ClassVar[bool] = False  # what comes after it is known once it is done: the plan is made anew
+    listed: ClassVar[bool] = True  # has a line in the diff; what has none stands there as a drive or as a file
+    needs_units: ClassVar[bool] = False  # systemd reads its units before it
+
+    @property
+    def wiped(self) -> tuple[str, ...]:
+        """Identities of the drives whose content is given up by it."""
+        return ()
 
 
 @dataclass
@@ -126,82 +137,81 @@ class Layout:
     grow: list[Step] = field(default_factory=list)  # filesystems grow while they are mounted, so after the mounts
 
 
+def unit_name(path: str) -> str:
+    """What `systemd-escape --path --suffix=mount` says."""
+    text = path.strip("/")
+    kept = re.compile(rb"[A-Za-z0-9:_.]")
+    plain = [
+        "-" if b == b"/" else b.decode() if kept.match(b) else f"\\x{b[0]:02x}"
+        for b in (bytes([c]) for c in text.encode())
+    ]
+    if text.startswith("."):
+        plain[0] = "\\x2e"
+    return "".join(plain) + ".mount"
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A mount that is wished: what lies at `target` has this device and this root inside of it."""
+
+    target: str
+    node: str
+    device: str
+    root: str
+    volume: Volume
+    bind: Bind | None = None
+
+    @property
+    def unit(self) -> str:
+        return unit_name(self.target)
+
+    @property
+    def source(self) -> str:
+        """The directory of a bind on its volume."""
+        return f"{self.volume.mount}{self.root}"
+
+
+@dataclass(frozen=True)
+class System:
+    """Host state that mount planning needs."""
+
+    files: Mapping[str, str] = field(default_factory=dict)
+    mounts: Mapping[str, tuple[str, str]] = field(default_factory=dict)  # target: (device, root) of the topmost mount
+    links: frozenset[str] = frozenset()  # which of the wished links exist
+    non_empty: frozenset[str] = frozenset()  # desired targets that are not mounted and hold something
+    running: frozenset[str] = frozenset()  # which of the services run
+    fstrim: bool = False  # fstrim.timer exists and is not enabled
+    wrong_owner: frozenset[str] = frozenset()  # mounts whose root needs another owner, group or mode
+
+
+@dataclass(frozen=True)
+class Group:
+    """The volume group or array of ours as it was found; drives by their `seed`."""
+
+    kind: str = "lvm"
+    uuid: str = ""
+    refusal: str = ""  # why it cannot be used at all
+    missing: tuple[str, ...] = ()
+    drives: tuple[str, ...] = ()
+    level: str = ""
+    array: Drive | None = None  # while it runs
+    holder: str = ""  # the array's kernel name, running or not
+    extent: int = EXTENT
+    total: Mapping[str, int] = field(default_factory=dict)
+    free: Mapping[str, int] = field(default_factory=dict)
+    volumes: tuple[Partition, ...] = ()
+    foreign: frozenset[str] = frozenset()  # volumes of a kind that is not made here: thin ones
+    growing: frozenset[str] = frozenset()  # extended by an interrupted run, whose filesystem may not have grown
+
+
+def drive_tag(seed: str) -> str:
+    """The volume group remembers its drives by name, so that a missing one can be named."""
+    return f"{GROUP}.drive={re.sub('[^A-Za-z0-9_+./=!:&#-]', '_', seed)}"
+
+
 def volume_name(partition: str) -> str:
     """The volume that a partition of ours, by its name, is or will be."""
     return partition[len(MARK) :].removesuffix(NEW).removesuffix(GROWING)
-
-
-def wished_bytes(size: str, usable: int) -> int:
-    """Bytes of `200GiB`, `1.5TB` or `60%` (of what is usable); raises ValueError with the reason."""
-    try:
-        wished = int(usable * percentage(size)) if "%" in size else to_bytes(size)
-        if not (percentage(size) if "%" in size else wished):
-            raise ValueError("found nothing")
-    except ValueError:
-        raise ValueError(
-            f"size {size!r} is not a size: expected for example 200GiB, a share above 0% and up to 100%, or rest"
-        ) from None
-    return wished
-
-
-def wish_errors(volumes: Sequence[Volume], layout: str, count: int, stripe_with: str = "lvm") -> list[str]:
-    """What is wrong with the wish itself, whatever lies on the drives."""
-    errors = []
-    names = [v.name for v in volumes]
-    targets = [path for v in volumes for path in [v.mount, *(b.target for b in v.binds)] if path]
-    if not count:
-        errors.append(
-            "drives is empty: name at least one drive, for example /dev/disk/by-id/nvme-..., or give a rule in select"
-        )
-    if not volumes:
-        errors.append("volumes is empty: name at least one volume")
-    errors += [f"volume {name} is named twice" for name in sorted({n for n in names if names.count(n) > 1})]
-    errors += [
-        f"{path} is the place of two volumes or binds" for path in sorted({t for t in targets if targets.count(t) > 1})
-    ]
-    # 12 bytes is all that an xfs label holds.
-    errors += [
-        f"volume name {n!r} must be 1 to 12 of a-z, 0-9 and -" for n in names if not re.fullmatch(r"[a-z0-9-]{1,12}", n)
-    ]
-    errors += [
-        f"{t} must be an absolute path without .. or spaces"
-        for t in targets
-        if not re.fullmatch(r"(/(?!\.\.?(/|$))[^/\s%]+)+", t)
-    ]
-    for volume in volumes:
-        if volume.binds and not volume.mount:
-            errors.append(f"volume {volume.name} has binds but no mount")
-        sources = [b.source for b in volume.binds if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", b.source)]
-        errors += [f"volume {volume.name}: bind source {s!r} must be the name of one directory" for s in sources]
-        if (volume.owner or volume.group or volume.mode) and not volume.mount:
-            errors.append(f"volume {volume.name} has an owner, group or mode but no mount")
-        if not re.fullmatch(r"[\w=,.:/@+-]*", volume.options):
-            errors.append(
-                f"volume {volume.name}: options {volume.options!r} must be mount options without spaces, such as "
-                "noatime,discard"
-            )
-        if not re.fullmatch(r"([0-7]{3,4})?", volume.mode):
-            errors.append(f"volume {volume.name}: mode {volume.mode!r} must be octal, such as 0750")
-        if volume.size != "rest":
-            try:
-                wished_bytes(volume.size, 0)
-            except ValueError as error:
-                errors.append(f"volume {volume.name}: {error}")
-    if layout in ("single", "stripe") and sum(v.size == "rest" for v in volumes) > 1:
-        errors.append("only one volume may have size rest")
-    if layout == "stripe" and stripe_with == "lvm":
-        reserved = [n for n in names if re.match(r"-|snapshot|pvmove", n)]
-        errors += [f"volume name {n} means something else to LVM: choose another" for n in reserved]
-    if layout == "stripe" and stripe_with != "lvm" and count == 1:
-        errors.append(f"{stripe_with} takes two drives at least, found 1: name more, or stripe with lvm")
-    if layout == "single" and count > 1:
-        errors.append(f"layout single takes one drive, found {count} drives: use layout spread, or name one drive")
-    if layout == "spread" and count and count != len(volumes):
-        errors.append(
-            f"layout spread takes one drive per volume, found {count} drives for {len(volumes)} volumes: "
-            "name as many drives as volumes, or ask for layout stripe"
-        )
-    return errors
 
 
 def is_reason(text: str, *words: str) -> bool:
@@ -217,32 +227,6 @@ def ours(drive: Drive) -> bool:
 def foreign_use(drive: Drive) -> list[str]:
     """What stands against using a drive, what we use it for ourselves left out."""
     return [reason for reason in drive.blocked if not (ours(drive) and is_reason(reason, *OWN_USE))]
-
-
-def drive_errors(drives: Sequence[Drive]) -> list[str]:
-    """Drives that are named twice."""
-    nodes = [d.node for d in drives]
-    return [f"{d.identity} is {d.node}, which is named twice" for i, d in enumerate(drives) if d.node in nodes[:i]]
-
-
-def offer(plan: Layout, drive: Drive, found: Sequence[str], wipe: Sequence[str]) -> None:
-    """A drive that is to be written: what it holds needs consent (`wipe`, by identity), what uses it forbids it."""
-    consent = drive.identity in wipe
-    if found:
-        plan.destructive.append(
-            {"drive": drive.identity, "node": drive.node, "found": list(found), "consented": consent}
-        )
-    if found and not consent:
-        plan.refusals.append(
-            f"{drive.identity} ({drive.node}, {show_bytes(drive.size)}) is not empty: {'; '.join(found)}. "
-            f'Nothing was written. To give up what it holds: wipe: ["{drive.identity}"]'
-        )
-    if drive.blocked:
-        problems = "; ".join(drive.blocked)
-        plan.refusals.append(
-            f"{drive.identity} ({drive.node}) cannot be used: {problems}. Nothing was written, and `wipe` does not "
-            "cover this"
-        )
 
 
 def identifier(drive: Drive, volume: str) -> str:

@@ -6,11 +6,18 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.model import Bind, Placed, Step, Volume
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.model import Mount, Placed, Step, System
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.steps import (
+    BindDirectory,
+    EnableUnits,
+    MountVolume,
+    MoveData,
+    Remount,
+    SetOwner,
+    WriteFile,
+)
 
 DIRECTORY = "/etc/systemd/system"
 WANTS = f"{DIRECTORY}/local-fs.target.wants"
@@ -34,54 +41,7 @@ TimeoutStartSec=90
 """  # noqa: E501
 
 
-@dataclass(frozen=True)
-class Mount:
-    """A mount that is wished: what lies at `target` has this device and this root inside of it."""
-
-    target: str
-    node: str
-    device: str
-    root: str
-    volume: Volume
-    bind: Bind | None = None
-
-    @property
-    def unit(self) -> str:
-        return unit_name(self.target)
-
-    @property
-    def source(self) -> str:
-        """The directory of a bind on its volume."""
-        return f"{self.volume.mount}{self.root}"
-
-
-@dataclass(frozen=True)
-class System:
-    """What of the host matters for mounts."""
-
-    files: Mapping[str, str] = field(default_factory=dict)
-    mounts: Mapping[str, tuple[str, str]] = field(default_factory=dict)  # target: (device, root) of the topmost mount
-    links: frozenset[str] = frozenset()  # which of the wished links exist
-    filled: frozenset[str] = frozenset()  # wished targets that are not mounted and hold something
-    running: frozenset[str] = frozenset()  # which of the services run
-    fstrim: bool = False  # fstrim.timer exists and is not enabled
-    strange: frozenset[str] = frozenset()  # mounts whose root has not the wished owner, group or mode, or will not have
-
-
-def unit_name(path: str) -> str:
-    """What `systemd-escape --path --suffix=mount` says."""
-    text = path.strip("/")
-    kept = re.compile(rb"[A-Za-z0-9:_.]")
-    plain = [
-        "-" if b == b"/" else b.decode() if kept.match(b) else f"\\x{b[0]:02x}"
-        for b in (bytes([c]) for c in text.encode())
-    ]
-    if text.startswith("."):
-        plain[0] = "\\x2e"
-    return "".join(plain) + ".mount"
-
-
-def wished_mounts(placed: Sequence[Placed]) -> list[Mount]:
+def desired_mounts(placed: Sequence[Placed]) -> list[Mount]:
     """All mounts in the order in which they are made."""
     mounts = []
     for place in placed:
@@ -94,7 +54,7 @@ def wished_mounts(placed: Sequence[Placed]) -> list[Mount]:
 
 def unit_files(placed: Sequence[Placed], services: Sequence[str]) -> dict[str, str]:
     """Path and content of every unit and drop-in."""
-    mounts = wished_mounts(placed)
+    mounts = desired_mounts(placed)
     if not mounts:
         return {}
     files = {f"{DIRECTORY}/runnerfleet-drive@.service": DRIVE_UNIT}
@@ -128,48 +88,64 @@ def unit_files(placed: Sequence[Placed], services: Sequence[str]) -> dict[str, s
 
 def plan_mounts(placed: Sequence[Placed], services: Sequence[str], system: System) -> tuple[list[Step], list[str]]:
     """Steps that are missing until every mount is there and comes back after a reboot, and what forbids them."""
-    steps, refusals = [], []
-    for path, content in unit_files(placed, services).items():
-        before = system.files.get(path, "")
-        if before != content:
-            steps.append(Step("write", path, "write unit", {"before": before, "content": content}))
-    for mount in wished_mounts(placed):
-        have, name = system.mounts.get(mount.target), mount.volume.name
-        if have and mount.device and have == (mount.device, mount.root):
-            changed = any(s.target == f"{DIRECTORY}/{mount.unit}" for s in steps)
-            if changed and not mount.bind:
-                steps.append(
-                    Step("remount", mount.target, f"remount volume {name} with its new options", {"mount": mount})
-                )
-        elif have:
-            refusals.append(
-                f"{mount.target} is a mount point already (device {have[0]}, {have[1]}): unmount it, or choose another "
-                "place"
-            )
-        elif mount.target in system.filled and not mount.bind:
-            refusals.append(
-                f"{mount.target} holds files on the root disk, which volume {name} would hide: move them away first"
-            )
-        elif mount.target in system.filled and system.running:
-            running = ", ".join(sorted(system.running))
-            refusals.append(
-                f"{mount.target} holds data and {running} runs: drain the node and stop {running}, then run this again"
-            )
-        elif mount.bind:
-            if mount.target in system.filled:
-                text = f"move what {mount.target} holds to volume {name} (the old copy stays as {mount.target}{ASIDE})"
-                steps.append(Step("move", mount.target, text, {"mount": mount}))
-            steps.append(Step("bind", mount.target, f"bind {mount.source} to it", {"mount": mount}))
-        else:
-            steps.append(Step("mount", mount.target, f"mount volume {name}", {"mount": mount}))
-        if mount.target in system.strange and not mount.bind:
-            wished = " ".join(filter(None, (mount.volume.owner, mount.volume.group, mount.volume.mode)))
-            steps.append(
-                Step("own", mount.target, f"set owner, group and mode of volume {name}: {wished}", {"mount": mount})
-            )
-    missing = [m.unit for m in wished_mounts(placed) if f"{WANTS}/{m.unit}" not in system.links]
+    mounts = desired_mounts(placed)
+    steps: list[Step] = [
+        WriteFile(path, "write unit", system.files.get(path, ""), content)
+        for path, content in unit_files(placed, services).items()
+        if system.files.get(path, "") != content
+    ]
+    rewritten = {step.target for step in steps}
+    refusals = [problem for mount in mounts if (problem := mount_problem(mount, system))]
+    for mount in mounts:
+        steps += mount_steps(mount, system, f"{DIRECTORY}/{mount.unit}" in rewritten)
+    missing = [m.unit for m in mounts if f"{WANTS}/{m.unit}" not in system.links]
     if missing:
-        steps.append(Step("enable", "local-fs.target", f"enable {' '.join(missing)}", {"units": missing}))
-    if system.fstrim and wished_mounts(placed):
-        steps.append(Step("enable", "timers.target", "enable fstrim.timer", {"units": ["--now", "fstrim.timer"]}))
+        steps.append(EnableUnits("local-fs.target", f"enable {' '.join(missing)}", tuple(missing)))
+    if system.fstrim and mounts:
+        steps.append(EnableUnits("timers.target", "enable fstrim.timer", ("--now", "fstrim.timer")))
     return steps, refusals
+
+
+def mounted(mount: Mount, system: System) -> bool:
+    """Whether the mount is there as it should be."""
+    return bool(mount.device) and system.mounts.get(mount.target) == (mount.device, mount.root)
+
+
+def mount_problem(mount: Mount, system: System) -> str:
+    """Why a mount cannot be made; empty where it can, or is there."""
+    have, hidden = system.mounts.get(mount.target), mount.target in system.non_empty
+    if mounted(mount, system):
+        return ""
+    if have:
+        where = f"device {have[0]}, {have[1]}"
+        return f"{mount.target} is a mount point already ({where}): unmount it, or choose another place"
+    if hidden and not mount.bind:
+        volume = mount.volume.name
+        return f"{mount.target} holds files on the root disk, which volume {volume} would hide: move them away first"
+    if hidden and system.running:
+        running = ", ".join(sorted(system.running))
+        return f"{mount.target} holds data and {running} runs: drain the node and stop {running}, then run this again"
+    return ""
+
+
+def mount_steps(mount: Mount, system: System, rewritten: bool) -> list[Step]:
+    """What a mount needs. `rewritten`: its unit is another one than before."""
+    steps: list[Step] = []
+    volume = mount.volume
+    if mounted(mount, system):
+        if rewritten and not mount.bind:
+            steps.append(Remount(mount.target, f"remount volume {volume.name} with its new options", mount))
+    elif mount_problem(mount, system):
+        pass
+    elif mount.bind:
+        if mount.target in system.non_empty:
+            kept = f"the old copy stays as {mount.target}{ASIDE}"
+            text = f"move what {mount.target} holds to volume {volume.name} ({kept})"
+            steps.append(MoveData(mount.target, text, mount))
+        steps.append(BindDirectory(mount.target, f"bind {mount.source} to it", mount))
+    else:
+        steps.append(MountVolume(mount.target, f"mount volume {volume.name}", mount))
+    if mount.target in system.wrong_owner and not mount.bind:
+        desired = " ".join(filter(None, (volume.owner, volume.group, volume.mode)))
+        steps.append(SetOwner(mount.target, f"set owner, group and mode of volume {volume.name}: {desired}", mount))
+    return steps

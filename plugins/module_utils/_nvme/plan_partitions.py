@@ -19,14 +19,21 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.model 
     Layout,
     Partition,
     Placed,
-    Step,
     Volume,
-    drive_errors,
     identifier,
-    offer,
     volume_name,
-    wish_errors,
-    wished_bytes,
+)
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.steps import (
+    AnnouncePartition,
+    GrowPartition,
+    MakeFilesystem,
+    PartitionDrive,
+)
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.validate import (
+    drive_errors,
+    require_consent,
+    size_in_bytes,
+    validate_layout,
 )
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._quantity import show_bytes
 
@@ -43,7 +50,7 @@ def carve(volumes: Sequence[Volume], drive: Drive) -> list[tuple[Volume, int, in
     """Start and size, in bytes, of each volume on one drive; raises ValueError when they do not fit."""
     # The first and the last MiB belong to the partition table.
     usable = (drive.size // MIB - 2) * MIB
-    fixed = {v.name: wished_bytes(v.size, usable) // MIB * MIB for v in volumes if v.size != "rest"}
+    fixed = {v.name: size_in_bytes(v.size, usable) // MIB * MIB for v in volumes if v.size != "rest"}
     rest = usable - sum(fixed.values())
     if rest < 0:
         raise ValueError(
@@ -63,7 +70,7 @@ def carve(volumes: Sequence[Volume], drive: Drive) -> list[tuple[Volume, int, in
     return parts
 
 
-def misfit(drive: Drive, volumes: Sequence[Volume], layout: str) -> str:
+def adoption_problem(drive: Drive, volumes: Sequence[Volume], layout: str) -> str:
     """Why a drive that carries our mark cannot be adopted as it is; empty when it can."""
     marked = {volume_name(p.name): p for p in drive.partitions if p.name.startswith(MARK)}
     wanted = {v.name: v for v in volumes}
@@ -83,78 +90,83 @@ def misfit(drive: Drive, volumes: Sequence[Volume], layout: str) -> str:
 def plan_layout(drives: Sequence[Drive], volumes: Sequence[Volume], layout: str, wipe: Sequence[str]) -> Layout:
     """Which drive carries which volume, and what has to be written for it. What is marked as ours stays where it is."""
     mode = layout if layout != "auto" else ("single" if len(drives) == 1 else "spread")
-    plan = Layout(refusals=wish_errors(volumes, mode, len(drives)) + drive_errors(drives))
+    plan = Layout(refusals=validate_layout(volumes, mode, len(drives)) + drive_errors(drives))
     if plan.refusals:
         return plan
+    kept, free = adopt(plan, drives, volumes, mode, wipe)
+    missing = [v for v in volumes if v.name not in kept]
+    lay_out_free(plan, free, missing, kept, mode)
+    desired = desired_sizes(plan, [p for p in kept.values() if p.partition in p.drive.partitions], mode)
+    for volume in volumes:
+        if volume.name in kept:
+            place = finish(plan, kept[volume.name])
+            plan.placed.append(plan_growth(plan, place, *desired[volume.name]) if volume.name in desired else place)
+    return plan
 
+
+def adopt(
+    plan: Layout, drives: Sequence[Drive], volumes: Sequence[Volume], mode: str, wipe: Sequence[str]
+) -> tuple[dict[str, Placed], list[Drive]]:
+    """Where volumes of ours lie already, by name, and the drives that are to be written."""
     kept: dict[str, Placed] = {}
     free: list[Drive] = []
     for drive in drives:
         marked = [p for p in drive.partitions if p.name.startswith(MARK)]
-        reason = misfit(drive, volumes, mode) if marked else ""
-        if marked and not reason:
-            for partition in marked:
-                name = volume_name(partition.name)
-                volume = next((v for v in volumes if v.name == name), None)
-                if volume and name in kept:
-                    plan.refusals.append(
-                        f"volume {name} lies on {kept[name].drive.identity} and on {drive.identity}: name only one of "
-                        "them"
-                    )
-                elif volume:
-                    kept[name] = Placed(volume, drive, partition)
+        reason = adoption_problem(drive, volumes, mode) if marked else ""
+        if not marked or reason:
+            free.append(drive)
+            require_consent(plan, drive, [reason] if reason else drive.found, wipe)
             continue
-        free.append(drive)
-        offer(plan, drive, [reason] if reason else drive.found, wipe)
-    missing = [v for v in volumes if v.name not in kept]
+        for partition in marked:
+            name = volume_name(partition.name)
+            volume = next((v for v in volumes if v.name == name), None)
+            if volume and name in kept:
+                others = f"{kept[name].drive.identity} and on {drive.identity}"
+                plan.refusals.append(f"volume {name} lies on {others}: name only one of them")
+            elif volume:
+                kept[name] = Placed(volume, drive, partition)
+    return kept, free
+
+
+def lay_out_free(
+    plan: Layout, free: Sequence[Drive], missing: Sequence[Volume], kept: dict[str, Placed], mode: str
+) -> None:
+    """Tables for the drives that are to be written; `kept` gets the volumes on them."""
     groups = [(drive, missing) for drive in free[:1]] if mode == "single" else list(zip(free, [[v] for v in missing]))
     if mode == "spread" and len(missing) > len(free) and not plan.refusals:
         lost = ", ".join(v.name for v in missing[len(free) :])
-        plan.refusals.append(
-            f"no drive is left for volume {lost}: {', '.join(p.drive.identity for p in kept.values())} carry the others"
-        )
-    fresh = []
+        carriers = ", ".join(p.drive.identity for p in kept.values())
+        plan.refusals.append(f"no drive is left for volume {lost}: {carriers} carry the others")
     for drive, group in groups:
         table = []
         for number, (volume, start, size) in enumerate(carved(plan, group, drive, mode), 1):
             name = MARK + volume.name + NEW
             table.append(Partition(number, name, start, size, partition_node(drive.node, number)))
             kept[volume.name] = Placed(volume, drive, table[-1])
-        if not table:
-            continue
-        wiped = any(d["drive"] == drive.identity for d in plan.destructive)
-        names = ", ".join(f"{p.name.removesuffix(NEW)} {show_bytes(p.size)}" for p in table)
-        fresh.append(
-            Step(
-                "partition",
-                drive.identity,
-                f"{'WIPE and partition' if wiped else 'partition'} as GPT: {names}",
-                {"drive": drive, "partitions": table, "wipe": wiped},
-            )
-        )
-    plan.steps = fresh
+        if table:
+            wiped = any(d["drive"] == drive.identity for d in plan.destructive)
+            names = ", ".join(f"{p.name.removesuffix(NEW)} {show_bytes(p.size)}" for p in table)
+            text = f"{'WIPE and partition' if wiped else 'partition'} as GPT: {names}"
+            plan.steps.append(PartitionDrive(drive.identity, text, drive, tuple(table), wiped))
     # Consent for a drive that nothing is written to destroys nothing.
-    written = [step.target for step in fresh]
+    written = [step.target for step in plan.steps]
     plan.destructive = [d for d in plan.destructive if d["drive"] in written or not d["consented"]]
-    wished = wished_sizes(plan, [p for p in kept.values() if p.partition in p.drive.partitions], mode)
-    for volume in volumes:
-        if volume.name not in kept:
-            continue
-        place = kept[volume.name]
-        if place.partition.name.endswith(NEW):
-            ready = replace(place.partition, filesystem=volume.filesystem, uuid=identifier(place.drive, volume.name))
-            place = Placed(volume, place.drive, ready)
-            text = (
-                f"make {volume.filesystem} {volume.name} on partition {ready.number}, {show_bytes(ready.size)}, "
-                f"UUID {ready.uuid}"
-            )
-            plan.steps.append(Step("format", place.drive.identity, text, {"placed": place}))
-        elif not place.partition.device:
-            # A kernel without a GPT parser, or one that met the drive while its table was written.
-            text = f"make partition {place.partition.number} ({volume.name}) known to the kernel"
-            plan.steps.append(Step("announce", place.drive.identity, text, {"placed": place}))
-        plan.placed.append(plan_growth(plan, place, *wished[volume.name]) if volume.name in wished else place)
-    return plan
+
+
+def finish(plan: Layout, place: Placed) -> Placed:
+    """What is missing to a partition that stands, or will: its filesystem, or that the kernel knows it."""
+    volume, identity = place.volume, place.drive.identity
+    if place.partition.name.endswith(NEW):
+        ready = replace(place.partition, filesystem=volume.filesystem, uuid=identifier(place.drive, volume.name))
+        place = Placed(volume, place.drive, ready)
+        where = f"partition {ready.number}, {show_bytes(ready.size)}, UUID {ready.uuid}"
+        text = f"make {volume.filesystem} {volume.name} on {where}"
+        plan.steps.append(MakeFilesystem(identity, text, place))
+    elif not place.partition.device:
+        # A kernel without a GPT parser, or one that met the drive while its table was written.
+        text = f"make partition {place.partition.number} ({volume.name}) known to the kernel"
+        plan.steps.append(AnnouncePartition(identity, text, place))
+    return place
 
 
 def carved(plan: Layout, volumes: Sequence[Volume], drive: Drive, mode: str) -> list[tuple[Volume, int, int]]:
@@ -168,7 +180,7 @@ def carved(plan: Layout, volumes: Sequence[Volume], drive: Drive, mode: str) -> 
         return []
 
 
-def wished_sizes(plan: Layout, adopted: Sequence[Placed], mode: str) -> dict[str, tuple[int, bool]]:
+def desired_sizes(plan: Layout, adopted: Sequence[Placed], mode: str) -> dict[str, tuple[int, bool]]:
     """The bytes that each volume with a partition is to have, and whether this is a size and not what the others
     leave.
     """
@@ -204,5 +216,5 @@ def plan_growth(plan: Layout, place: Placed, wished: int, firm: bool) -> Placed:
         text = (
             f"grow partition {have.number} ({volume.name}) to {show_bytes(grown.partition.size)}, then its filesystem"
         )
-    plan.grow.append(Step("extend", drive.identity, text, {"placed": grown}))
+    plan.grow.append(GrowPartition(drive.identity, text, grown))
     return grown

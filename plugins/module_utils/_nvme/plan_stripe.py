@@ -8,117 +8,126 @@ collection.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.model import (
     ARRAY,
+    CHUNK,
+    EXTENT,
     GROUP,
+    HOLDER,
     MARK,
     MIB,
     MINIMUM,
     NEW,
+    OFFSET,
+    PARTITIONS,
     Drive,
+    Group,
     Layout,
     Partition,
     Placed,
-    Step,
     Volume,
-    drive_errors,
+    drive_tag,
     identifier,
-    offer,
-    wish_errors,
-    wished_bytes,
 )
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.plan_partitions import ROUNDING, plan_layout
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.steps import (
+    ActivateVolumes,
+    AssembleArray,
+    ClearClaim,
+    CreateArray,
+    CreateVolumeGroup,
+    ExtendVolumeGroup,
+    GrowVolume,
+    MakeFilesystem,
+    MakeVolume,
+    RebuildArray,
+)
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.validate import (
+    drive_errors,
+    require_consent,
+    size_in_bytes,
+    validate_layout,
+)
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._quantity import show_bytes
 
-EXTENT = 4 * MIB
 # A difference of fewer extents comes from rounding and is nothing to act on; a drive with fewer free ones counts as
 # full.
 SLACK = ROUNDING // EXTENT
-# Where the data of an array's member begin, and the chunk that its size is a multiple of.
-OFFSET, CHUNK = 16 * MIB, 256 * 1024
-
-
-@dataclass(frozen=True)
-class Group:
-    """The volume group or array of ours as it was found; drives by their `seed`."""
-
-    kind: str = "lvm"
-    uuid: str = ""
-    refusal: str = ""  # why it cannot be used at all
-    missing: tuple[str, ...] = ()
-    drives: tuple[str, ...] = ()
-    level: str = ""
-    array: Drive | None = None  # while it runs
-    holder: str = ""  # the array's kernel name, running or not
-    extent: int = EXTENT
-    total: Mapping[str, int] = field(default_factory=dict)
-    free: Mapping[str, int] = field(default_factory=dict)
-    volumes: tuple[Partition, ...] = ()
-    foreign: frozenset[str] = frozenset()  # volumes of a kind that is not made here: thin ones
-    growing: frozenset[str] = frozenset()  # extended by an interrupted run, whose filesystem may not have grown
-
-
-def drive_tag(seed: str) -> str:
-    """The volume group remembers its drives by name, so that a missing one can be named."""
-    return f"{GROUP}.drive={re.sub('[^A-Za-z0-9_+./=!:&#-]', '_', seed)}"
 
 
 def plan_stripe(
     drives: Sequence[Drive], group: Group, volumes: Sequence[Volume], stripe_with: str, wipe: Sequence[str]
 ) -> Layout:
     """Volumes that all drives carry together."""
-    plan = Layout(refusals=wish_errors(volumes, "stripe", len(drives), stripe_with) + drive_errors(drives))
+    plan = Layout(refusals=validate_layout(volumes, "stripe", len(drives), stripe_with) + drive_errors(drives))
+    if not plan.refusals and group.refusal:
+        plan.refusals.append(group.refusal)
     if plan.refusals:
         return plan
-    if group.refusal:
-        plan.refusals.append(group.refusal)
-        return plan
-    known = {d.seed: d for d in drives}
-    present = [known[seed] for seed in group.drives if seed in known]
-    # Nothing is started over while a drive of it is not at hand.
-    broken = bool(group.missing and present) and len(present) == len(group.drives)
-    given_up = broken and all(d.identity in wipe for d in present)
-    # Claims go before the first volume is made: where one is left on an incomplete array, nothing was ever kept on it.
-    unborn = broken and group.kind != "lvm" and all(d.claimed for d in present)
-    if given_up:
-        group = Group(group.kind)
-    elif unborn:
-        # Its half made array is stopped before it is made again.
-        drives = [replace(d, blocked=() if d.blocked == (f"holder: {group.holder}",) else d.blocked) for d in drives]
-        group = Group(group.kind, holder=group.holder)
-    elif group.missing and not (
-        group.level == "raid10" and (group.array or len(newcomers(drives, group)) == len(group.missing))
-    ):
-        left = ", ".join(f'"{d.identity}"' for d in present)
-        plan.refusals.append(
-            f"{GROUP} lacks {', '.join(group.missing)}: bring the drive back, or let playbook "
-            f"runnerfleet.baremetal.replace_drive rebuild the volumes, or give up what is left: wipe: [{left}]"
-        )
-    elif absent := [seed for seed in group.drives if seed not in known]:
-        plan.refusals.append(
-            f"{GROUP} lies on {', '.join(absent)} too, which drives does not name: name it, no drive is taken out of a "
-            "stripe"
-        )
-    new = newcomers(drives, group)
+    drives, group = restarted(drives, group, wipe)
+    plan.refusals += incomplete(drives, group)
+    new = new_drives(drives, group)
     for drive in new:
         marks = [p.name for p in drive.partitions if p.name.startswith(MARK)]
-        offer(plan, drive, [f"partitions: {', '.join(marks)}"] if marks else drive.found, wipe)
+        require_consent(plan, drive, [f"{PARTITIONS}: {', '.join(marks)}"] if marks else drive.found, wipe)
     if plan.refusals:
         return plan
     for drive in drives:
         if group.uuid and drive.member == group.uuid and drive.claimed:
-            plan.steps.append(
-                Step("unclaim", drive.identity, "clear the mark of the run that was interrupted", {"node": drive.node})
-            )
-    (plan_volume_group if stripe_with == "lvm" else plan_array)(plan, drives, new, group, volumes, stripe_with)
+            plan.steps.append(ClearClaim(drive.identity, "clear the mark of the run that was interrupted", drive.node))
+    if stripe_with == "lvm":
+        plan_volume_group(plan, drives, new, group, volumes)
+    else:
+        plan_array(plan, drives, new, group, volumes, stripe_with)
     return plan
 
 
-def newcomers(drives: Sequence[Drive], group: Group) -> list[Drive]:
+def present(drives: Sequence[Drive], group: Group) -> list[Drive]:
+    """The group's drives that are at hand."""
+    known = {drive.seed: drive for drive in drives}
+    return [known[seed] for seed in group.drives if seed in known]
+
+
+def restarted(drives: Sequence[Drive], group: Group, wipe: Sequence[str]) -> tuple[Sequence[Drive], Group]:
+    """The drives and the group to plan with: an empty group where one that lost drives is begun anew."""
+    here = present(drives, group)
+    # Nothing is started over while a drive of it is not at hand.
+    if not group.missing or not here or len(here) != len(group.drives):
+        return drives, group
+    if all(drive.identity in wipe for drive in here):
+        return drives, Group(group.kind)
+    # Claims go before the first volume is made: where one is left on an incomplete array, nothing was ever kept on it.
+    if group.kind != "lvm" and all(drive.claimed for drive in here):
+        # Its half made array is stopped before it is made again.
+        held = (f"{HOLDER}: {group.holder}",)
+        freed = [replace(drive, blocked=() if drive.blocked == held else drive.blocked) for drive in drives]
+        return freed, Group(group.kind, holder=group.holder)
+    return drives, group
+
+
+def incomplete(drives: Sequence[Drive], group: Group) -> list[str]:
+    """Why a group cannot be used: drives that it lost, or that are not named."""
+    rebuilt = group.level == "raid10" and (bool(group.array) or len(new_drives(drives, group)) == len(group.missing))
+    if group.missing and not rebuilt:
+        left = ", ".join(f'"{drive.identity}"' for drive in present(drives, group))
+        return [
+            f"{GROUP} lacks {', '.join(group.missing)}: bring the drive back, or let playbook "
+            f"runnerfleet.baremetal.replace_drive rebuild the volumes, or give up what is left: wipe: [{left}]"
+        ]
+    known = {drive.seed for drive in drives}
+    absent = [seed for seed in group.drives if seed not in known]
+    if absent:
+        return [
+            f"{GROUP} lies on {', '.join(absent)} too, which drives does not name: name it, no drive is taken out of a "
+            "stripe"
+        ]
+    return []
+
+
+def new_drives(drives: Sequence[Drive], group: Group) -> list[Drive]:
     """The drives that do not belong to the group yet."""
     return [d for d in drives if not (group.uuid and d.member == group.uuid)]
 
@@ -131,8 +140,7 @@ def plan_array(
     plan: Layout, drives: Sequence[Drive], new: Sequence[Drive], group: Group, volumes: Sequence[Volume], level: str
 ) -> None:
     """An md array, which is partitioned like a drive."""
-    wiped = [d["drive"] for d in plan.destructive]
-    data = {"drives": list(new), "wipe": wiped, "level": level}
+    wiped = tuple(d["drive"] for d in plan.destructive)
     array = group.array
     if not group.uuid:
         sizes = [(d.size - OFFSET) // CHUNK * CHUNK for d in drives]
@@ -140,7 +148,7 @@ def plan_array(
         seed = "+".join(sorted(d.seed for d in drives))
         array = Drive(ARRAY, f"/dev/md/{GROUP}", size, seed=seed)
         text = f"{'WIPE and join' if wiped else 'join'} {names(drives)} to a {level} of {show_bytes(size)}"
-        plan.steps.append(Step("array", GROUP, text, {**data, "stop": group.holder}))
+        plan.steps.append(CreateArray(GROUP, text, tuple(new), wiped, level, group.holder))
     elif group.level and group.level != level:
         plan.refusals.append(
             f"{GROUP} is a {group.level}, wished is {level}: an array is not converted, ask for {group.level}"
@@ -154,32 +162,16 @@ def plan_array(
         # At a boot without its drive nothing starts it. The next plan adds the new one.
         members = [d for d in drives if d not in new]
         text = f"start the {level} on {names(members)}, without {', '.join(group.missing)}"
-        plan.steps.append(
-            Step(
-                "assemble", GROUP, text, {"uuid": group.uuid, "drives": members, "stop": group.holder, "degraded": True}
-            )
-        )
+        plan.steps.append(AssembleArray(GROUP, text, group.uuid, tuple(members), group.holder, degraded=True))
         return
     elif group.missing:
-        plan.steps.append(
-            Step(
-                "rebuild",
-                GROUP,
-                f"{'WIPE and add' if wiped else 'add'} {names(new)} to the {level}",
-                {**data, "node": array.node if array else ""},
-            )
-        )
+        text = f"{'WIPE and add' if wiped else 'add'} {names(new)} to the {level}"
+        plan.steps.append(RebuildArray(GROUP, text, tuple(new), wiped, array.node if array else ""))
     elif new:
         plan.refusals.append(f"an md array does not grow: take {names(new)} out of drives, or use a stripe with lvm")
     elif not array:
-        plan.steps.append(
-            Step(
-                "assemble",
-                GROUP,
-                f"start the {level} on {names(drives)}",
-                {"uuid": group.uuid, "drives": list(drives), "stop": group.holder},
-            )
-        )
+        text = f"start the {level} on {names(drives)}"
+        plan.steps.append(AssembleArray(GROUP, text, group.uuid, tuple(drives), group.holder))
         return
     if array and not plan.refusals:
         inner = plan_layout([array], volumes, "single", [])
@@ -189,7 +181,7 @@ def plan_array(
 
 def shares(volumes: Sequence[Volume], usable: int, have: Mapping[str, int], extent: int) -> dict[str, int]:
     """Extents that each volume is to have; raises ValueError when they do not fit."""
-    wished = {v.name: wished_bytes(v.size, usable * extent) // extent for v in volumes if v.size != "rest"}
+    wished = {v.name: size_in_bytes(v.size, usable * extent) // extent for v in volumes if v.size != "rest"}
     rest = usable - sum(wished.values())
     for volume in volumes:
         if volume.size == "rest":
@@ -220,28 +212,23 @@ def cut(wished: int, free: dict[str, int]) -> list[tuple[int, list[str]]]:
 
 
 def plan_volume_group(
-    plan: Layout, drives: Sequence[Drive], new: Sequence[Drive], group: Group, volumes: Sequence[Volume], _with: str
+    plan: Layout, drives: Sequence[Drive], new: Sequence[Drive], group: Group, volumes: Sequence[Volume]
 ) -> None:
     """A volume group with striped volumes."""
     extent = group.extent
-    wiped = [d["drive"] for d in plan.destructive]
+    wiped = tuple(d["drive"] for d in plan.destructive)
     fresh = {d.seed: (d.size - MIB) // extent for d in new}
     total, free = {**group.total, **fresh}, {**group.free, **fresh}
     if new:
         verb = "make" if not group.uuid else "extend"
         text = f"{'WIPE ' + ', '.join(wiped) + ', ' if wiped else ''}{verb} volume group {GROUP} with {names(new)}"
-        data = {
-            "drives": list(new),
-            "wipe": wiped,
-            "make": not group.uuid,
-            "tags": [GROUP, *(drive_tag(d.seed) for d in new)],
-        }
-        plan.steps.append(Step("group", GROUP, text, data))
+        tags = (GROUP, *(drive_tag(d.seed) for d in new))
+        kind = ExtendVolumeGroup if group.uuid else CreateVolumeGroup
+        plan.steps.append(kind(GROUP, text, tuple(new), wiped, tags))
     have = {p.name[len(MARK) :].removesuffix(NEW): p for p in group.volumes}
-    if any(
-        not have[v.name].device for v in volumes if v.name in have
-    ):  # somebody's snapshot is none of ours to activate
-        plan.steps.append(Step("activate", GROUP, f"activate the volumes of {GROUP}", {}))
+    # Somebody's snapshot is none of ours to activate.
+    if any(not have[v.name].device for v in volumes if v.name in have):
+        plan.steps.append(ActivateVolumes(GROUP, f"activate the volumes of {GROUP}"))
     taken = {v.name: have[v.name].size // extent for v in volumes if v.name in have}
     # Of a larger drive a stripe takes no more than the smallest has.
     usable = max(len(total) * min(total.values()), sum(taken.values()))
@@ -251,7 +238,9 @@ def plan_volume_group(
         plan.refusals.append(str(error))
         return
     for volume in volumes:
-        plan.refusals += unfit(volume, have.get(volume.name), group, taken.get(volume.name, 0), wished[volume.name])
+        plan.refusals += resize_problems(
+            volume, have.get(volume.name), group, taken.get(volume.name, 0), wished[volume.name]
+        )
     nodes = {d.seed: d for d in drives}
     order = sorted(volumes, key=lambda v: v.name in have)
     for volume in order:
@@ -259,7 +248,7 @@ def plan_volume_group(
     plan.placed.sort(key=lambda place: [v.name for v in volumes].index(place.volume.name))
 
 
-def unfit(volume: Volume, have: Partition | None, group: Group, taken: int, wished: int) -> list[str]:
+def resize_problems(volume: Volume, have: Partition | None, group: Group, taken: int, wished: int) -> list[str]:
     """Why a volume that exists cannot become the wished one."""
     if not have or have.name.endswith(NEW):
         return []
@@ -296,9 +285,11 @@ def reserve(
     return pieces
 
 
-def resolved(pieces: Sequence[tuple[int, list[str]]], nodes: Mapping[str, Drive]) -> list[tuple[int, list[str]]]:
+def resolved(
+    pieces: Sequence[tuple[int, list[str]]], nodes: Mapping[str, Drive]
+) -> tuple[tuple[int, tuple[str, ...]], ...]:
     """Pieces with the drives' device names of this run."""
-    return [(size, [nodes[seed].node for seed in seeds]) for size, seeds in pieces]
+    return tuple((size, tuple(nodes[seed].node for seed in seeds)) for size, seeds in pieces)
 
 
 def spread(pieces: Sequence[tuple[int, list[str]]]) -> str:
@@ -325,16 +316,15 @@ def plan_volume(
     if more >= (SLACK if have else 1):
         pieces = reserve(plan, volume.name, more, free, extent, bool(have))
     size = had + sum(part for part, _seeds in pieces)
-    data = {"name": volume.name, "pieces": resolved(pieces, nodes), "make": not have}
     if fresh:
         if pieces:
             text = f"{'extend' if have else 'make'} volume {volume.name}, {show_bytes(size * extent)}, {spread(pieces)}"
-            plan.steps.append(Step("volume", volume.name, text, data))
+            plan.steps.append(MakeVolume(volume.name, text, volume.name, resolved(pieces, nodes), bool(have)))
         part = Partition(
             0, MARK + volume.name + NEW, 0, size * extent, path + NEW, volume.filesystem, identifier(owner, volume.name)
         )
         text = f"make {volume.filesystem} {volume.name} on {path}, {show_bytes(part.size)}, UUID {part.uuid}"
-        plan.steps.append(Step("format", GROUP, text, {"placed": Placed(volume, owner, part)}))
+        plan.steps.append(MakeFilesystem(GROUP, text, Placed(volume, owner, part)))
         part = replace(part, node=path)
     elif have:
         part = have
@@ -345,5 +335,7 @@ def plan_volume(
                 else f"grow filesystem {volume.name} to its volume"
             )
             part = replace(have, size=size * extent)
-            plan.grow.append(Step("grow", volume.name, text, {**data, "placed": Placed(volume, owner, part)}))
+            plan.grow.append(
+                GrowVolume(volume.name, text, volume.name, resolved(pieces, nodes), Placed(volume, owner, part))
+            )
     plan.placed.append(Placed(volume, owner, part))

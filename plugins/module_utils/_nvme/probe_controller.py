@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What nvme-cli and sysfs tell of a namespace beside its content. Private to the collection."""
+"""Reads identity, SMART health and LBA formats of an NVMe namespace. Private to the collection."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.plan_sectors import Offer
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.probe_drives import BAD_ANSWER, Run, text
 
 # The bits of the critical warning, as the NVMe base specification numbers them.
@@ -59,7 +58,7 @@ def health(log: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def formats(namespace: dict[str, Any]) -> list[dict[str, Any]]:
+def lba_formats(namespace: dict[str, Any]) -> list[dict[str, Any]]:
     """The sector formats that a namespace can have, and which one it has."""
     bits = int(namespace.get("flbas", 0))
     current = (bits & 0xF) | (bits >> 5 & 0x3) << 4
@@ -82,7 +81,7 @@ def ask(run: Run, node: str) -> dict[str, Any]:
         return {"health": None, "formats": None, "note": "nvme is not installed: install package nvme-cli"}
     told: dict[str, Any] = {}
     notes = []
-    for command, read in (("smart-log", health), ("id-ns", formats)):
+    for command, read in (("smart-log", health), ("id-ns", lba_formats)):
         status, out, error = run(["nvme", command, node, "--output-format=json"])
         try:
             told[command] = None if status else read(json.loads(out))
@@ -95,24 +94,3 @@ def ask(run: Run, node: str) -> dict[str, Any]:
         "formats": told["id-ns"],
         "note": "; ".join(notes),
     }
-
-
-def offer(run: Run, node: str) -> Offer:
-    """What a namespace and its controller say about formats."""
-    if not os.path.basename(node).startswith("nvme"):
-        return Offer(problem="it is not an NVMe namespace")
-    told = ask(run, node)
-    if told["formats"] is None:
-        return Offer(problem=told["note"])
-    status, out, error = run(["nvme", "id-ctrl", node, "--output-format=json"])
-    if status:
-        return Offer(problem=f"nvme id-ctrl failed ({status}): {error.strip()}")
-    # Bit 0 of FNA: a format applies to all namespaces of the subsystem.
-    if not int(json.loads(out)["fna"]) & 1:
-        return Offer(told["formats"])
-    # Only where namespaces are managed can one be there that is not attached; elsewhere --all is not understood.
-    for arguments in (["--all"], []):
-        status, out, error = run(["nvme", "list-ns", node, *arguments, "--output-format=json"])
-        if status == 0:
-            return Offer(told["formats"], len(json.loads(out)["nsid_list"]), True)
-    return Offer(problem=f"nvme list-ns failed ({status}): {error.strip()}")

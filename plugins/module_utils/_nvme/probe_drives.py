@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Callable
@@ -126,6 +126,13 @@ class Drives:
             return self._run(command, handle_exceptions=False, **options)
         except FileNotFoundError:
             return 127, "", f"{command[0]} is not installed: install package {TOOLS.get(command[0], command[0])}"
+
+    def call(self, command: Sequence[str], **options: Any) -> str:
+        """What a tool printed; ValueError with its words where it fails."""
+        status, out, error = self.run(list(command), **options)
+        if status:
+            raise ValueError(f"{' '.join(command)} failed ({status}): {(error or out).strip()}")
+        return out
 
     def known(self) -> list[KnownDrive]:
         """Every drive of the host, each with all ways to it."""

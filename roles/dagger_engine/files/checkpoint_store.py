@@ -287,23 +287,32 @@ class Store:
         decision = engine_policy.judge(
             clean, self.marker("running"), self.full(), own, self._others(), wanted, self.persisted()
         )
-        if wanted and wanted not in [item.name for item in own]:
-            self.tell(
-                "restore_refused",
-                f"{self.node}: found no checkpoint {wanted}, there are: {', '.join(item.name for item in own)}",
-            )
+        names = [item.name for item in own]
+        if wanted and wanted not in names:
+            self.tell("restore_refused", f"{self.node}: found no checkpoint {wanted}, there are: {', '.join(names)}")
+        self._judge_checkpoints(decision, names)
+        self._carry_out(decision, clean, requests)
+        wish.unlink(missing_ok=True)
+        if requests.restore:
+            obeyed.write_text(requests.restore, encoding="utf-8")
+        return decision
+
+    def _judge_checkpoints(self, decision: Decision, own: list[str]) -> None:
+        """Write down which checkpoints are bad, and which are not any more."""
         if decision.missed:
             self.tell("clean_stop_missed", f"{self.node}: {decision.reason}")
         for name in decision.bad:
             (self.checkpoints / name / "bad").touch()
+            tries = f"{engine_policy.TRIES} times"
             self.tell(
                 "checkpoint_bad",
-                f"{self.node}: the engine did not start on checkpoint {name} {engine_policy.TRIES} times; it is not "
-                "used again",
+                f"{self.node}: the engine did not start on checkpoint {name} {tries}; it is not used again",
             )
-        if decision.forgive:
-            for item in own:
-                (self.checkpoints / item.name / "bad").unlink(missing_ok=True)
+        for name in own if decision.forgive else []:
+            (self.checkpoints / name / "bad").unlink(missing_ok=True)
+
+    def _carry_out(self, decision: Decision, clean: Marker | None, requests: Requests) -> None:
+        """Bring the state where the decision wants it."""
         if decision.action == "restore" and decision.checkpoint:
             self._restore(decision, decision.checkpoint)
         elif decision.action == "cold":
@@ -317,10 +326,6 @@ class Store:
         else:
             self._empty()
             self._mark_clean(Marker(self.settings.version, self.now(), origin=decision.action))
-        wish.unlink(missing_ok=True)
-        if requests.restore:
-            obeyed.write_text(requests.restore, encoding="utf-8")
-        return decision
 
     def _mark_clean(self, marker: Marker) -> None:
         self._put("clean.json", asdict(marker))

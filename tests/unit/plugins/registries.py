@@ -85,54 +85,63 @@ class Registry:
         return [path.removeprefix("/v2/") for _method, path in self.asked if "/manifests/" in path]
 
 
+class Handler(http.server.BaseHTTPRequestHandler):
+    """What a registry answers; `registry` is that of its server."""
+
+    registry: Registry
+
+    def do_HEAD(self) -> None:
+        self.answer()
+
+    def do_GET(self) -> None:
+        self.answer()
+
+    def answer(self) -> None:
+        path = urlsplit(self.path).path
+        if path == "/token":
+            self.registry.tokens.append(parse_qs(urlsplit(self.path).query))
+            self.reply(*self.registry.token)
+            return
+        self.registry.asked.append((self.command, path))
+        self.registry.headers.append(dict(self.headers))
+        time.sleep(self.registry.slow.get(path, 0))
+        if self.registry.login and self.headers.get("Authorization") != f"Bearer {TOKEN}":
+            self.challenge(path)
+        elif path in self.registry.statuses:
+            self.reply(self.registry.statuses[path], {})
+        elif self.command == "HEAD" and self.registry.without_head:
+            self.reply(405, {})
+        else:
+            name = path.removeprefix("/v2/")
+            content, headers = self.registry.contents.get(name, b"{}"), {}
+            if name in self.registry.contents and not self.registry.without_digest:
+                headers["Docker-Content-Digest"] = digest_of(content)
+            self.reply(200 if path == "/v2/" or name in self.registry.manifests else 404, content, headers)
+
+    def challenge(self, path: str) -> None:
+        name = path.removeprefix("/v2/").partition("/manifests/")[0]
+        challenge = self.registry.challenge if self.registry.login == "Bearer" else 'Basic realm="fleet"'
+        self.reply(401, {}, {"WWW-Authenticate": challenge.format(url=self.registry.url, name=name)})
+
+    def reply(self, status: int, body: Any, headers: dict[str, str] | None = None) -> None:
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self.send_response(status)
+        for name, value in {**(headers or {}), "Content-Length": str(len(content))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
+
+    def log_message(self, *_arguments: Any) -> None:
+        return
+
+
 @contextmanager
 def serving(registry: Registry) -> Iterator[Registry]:
     """Answer for as long as the block lasts."""
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_HEAD(self) -> None:
-            self.answer()
-
-        def do_GET(self) -> None:
-            self.answer()
-
-        def answer(self) -> None:
-            path = urlsplit(self.path).path
-            if path == "/token":
-                registry.tokens.append(parse_qs(urlsplit(self.path).query))
-                self.reply(*registry.token)
-                return
-            registry.asked.append((self.command, path))
-            registry.headers.append(dict(self.headers))
-            time.sleep(registry.slow.get(path, 0))
-            if registry.login and self.headers.get("Authorization") != f"Bearer {TOKEN}":
-                name = path.removeprefix("/v2/").partition("/manifests/")[0]
-                challenge = registry.challenge if registry.login == "Bearer" else 'Basic realm="fleet"'
-                self.reply(401, {}, {"WWW-Authenticate": challenge.format(url=registry.url, name=name)})
-            elif path in registry.statuses:
-                self.reply(registry.statuses[path], {})
-            elif self.command == "HEAD" and registry.without_head:
-                self.reply(405, {})
-            else:
-                name = path.removeprefix("/v2/")
-                content, headers = registry.contents.get(name, b"{}"), {}
-                if name in registry.contents and not registry.without_digest:
-                    headers["Docker-Content-Digest"] = digest_of(content)
-                self.reply(200 if path == "/v2/" or name in registry.manifests else 404, content, headers)
-
-        def reply(self, status: int, body: Any, headers: dict[str, str] | None = None) -> None:
-            content = body if isinstance(body, bytes) else json.dumps(body).encode()
-            self.send_response(status)
-            for name, value in {**(headers or {}), "Content-Length": str(len(content))}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(content)
-
-        def log_message(self, *_arguments: Any) -> None:
-            return
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    handler = type("Bound", (Handler,), {"registry": registry})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         server.daemon_threads = True
         server.block_on_close = False
         registry.address = f"127.0.0.1:{server.server_port}"

@@ -58,36 +58,41 @@ class Api:
             return self.answer({"status": {"allowed": bool(self.under(BINDINGS.rstrip("/")))}})
         query = dict(query_params)
         if "Impersonate-User" in (header_params or {}):
-            assert query == {"dryRun": "All"}
-            self.deaf -= 1
-            if self.deaf < 0 and header_params["Impersonate-User"] in json.dumps(self.under(policies.GROUP)):
-                raise Refused(403, policies.DENIED)
-            raise Refused(409)
+            self.impersonated(query, header_params["Impersonate-User"])
+        if method == "GET":
+            return self.answer(self.found(path, query))
         if method == "POST":
             self.objects[f"{path}/{body['metadata']['name']}"] = body
         elif method == "PUT":
             self.objects[path.removesuffix("/approval")] = body
-        elif method == "PATCH":
-            if "dryRun" not in query:
-                self.objects[path] = body
+        elif method == "PATCH" and "dryRun" not in query:
+            self.objects[path] = body
         elif method == "DELETE":
             if path not in self.objects:
                 raise Refused(404)
             self.objects.pop(path)
-        elif path in self.objects:
-            return self.answer(self.objects[path])
-        elif path.rpartition("/")[2] in ("nodes", "pods", "secrets", "certificatesigningrequests"):
+        return self.answer(body or {"kind": "Status"})
+
+    def impersonated(self, query: dict[str, str], user: str) -> None:
+        """What an admission policy says, once it is held to."""
+        assert query == {"dryRun": "All"}
+        self.deaf -= 1
+        if self.deaf < 0 and user in json.dumps(self.under(policies.GROUP)):
+            raise Refused(403, policies.DENIED)
+        raise Refused(409)
+
+    def found(self, path: str, query: dict[str, str]) -> Any:
+        """An object, or a list by its selector."""
+        if path in self.objects:
+            return self.objects[path]
+        if path.rpartition("/")[2] in ("nodes", "pods", "secrets", "certificatesigningrequests"):
             node = query.get("fieldSelector", "").partition("spec.nodeName=")[2]
             signer = query.get("fieldSelector", "").partition("spec.signerName=")[2]
-            found = [item for item in self.under(path) if not node or item["spec"]["nodeName"] == node]
-            return self.answer(
-                {"items": [item for item in found if not signer or item["spec"]["signerName"] == signer]}
-            )
-        elif path.endswith(("policies", "policybindings")) and self.kinds:
-            return self.answer({"items": []})
-        else:
-            raise Refused(404)
-        return self.answer(body or {"kind": "Status"})
+            items = [item for item in self.under(path) if not node or item["spec"]["nodeName"] == node]
+            return {"items": [item for item in items if not signer or item["spec"]["signerName"] == signer]}
+        if path.endswith(("policies", "policybindings")) and self.kinds:
+            return {"items": []}
+        raise Refused(404)
 
     def answer(self, value: Any) -> Any:
         return SimpleNamespace(data=json.dumps(value).encode())

@@ -35,6 +35,9 @@ class Drives:
             self.now = replace(DRIVE, found=())
         return 0, json.dumps({"fna": self.fna, "nsid_list": [{}] * self.namespaces}), ""
 
+    def call(self, command: list[str], **options: Any) -> str:
+        return self.run(command, **options)[1]
+
 
 @pytest.fixture
 def no_device(monkeypatch: pytest.MonkeyPatch) -> None:

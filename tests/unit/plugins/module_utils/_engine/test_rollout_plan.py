@@ -18,7 +18,7 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.roll
     at_once,
     batches,
     changes,
-    farewell,
+    deregistration_step,
     judge_cache,
     judge_restore,
     plan,
@@ -384,7 +384,7 @@ def test_how_a_runner_is_asked_to_leave(kind: str, notes: list[str], deleted: bo
     meta: dict[str, Any] = {"ownerReferences": [{"kind": kind, "name": "r"}], "annotations": dict.fromkeys(notes, "T")}
     if deleted:
         meta["deletionTimestamp"] = "T"
-    assert farewell({"metadata": meta}) == expected
+    assert deregistration_step({"metadata": meta}) == expected
 
 
 def test_the_taint_is_set_once() -> None:

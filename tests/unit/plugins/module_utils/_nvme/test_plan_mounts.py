@@ -10,15 +10,15 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.model 
     Drive,
     Partition,
     Placed,
+    System,
     Volume,
+    unit_name,
 )
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.plan_mounts import (
     DIRECTORY,
     WANTS,
-    System,
     plan_mounts,
     unit_files,
-    unit_name,
 )
 
 DRIVE = Drive("a", "/dev/nvme0n1", 1024**4)
@@ -100,7 +100,7 @@ def test_fresh_host() -> None:
             replace(DONE, mounts={k: v for k, v in MOUNTS.items() if k != "/engine"}), ["mount"], id="unmounted"
         ),
         pytest.param(
-            replace(DONE, mounts={}, filled=frozenset({"/var/lib/kubelet"})),
+            replace(DONE, mounts={}, non_empty=frozenset({"/var/lib/kubelet"})),
             ["mount", "mount", "move", "bind"],
             id="data",
         ),
@@ -110,9 +110,9 @@ def test_fresh_host() -> None:
         pytest.param(
             replace(DONE, files={**FILES, f"{DIRECTORY}/var-lib-kubelet.mount": "old"}), ["write"], id="other-bind-unit"
         ),
-        pytest.param(replace(DONE, strange=frozenset({"/engine"})), ["own"], id="other-owner"),
+        pytest.param(replace(DONE, wrong_owner=frozenset({"/engine"})), ["own"], id="other-owner"),
         pytest.param(
-            replace(DONE, mounts={}, strange=frozenset({"/pods"})),
+            replace(DONE, mounts={}, wrong_owner=frozenset({"/pods"})),
             ["mount", "mount", "own", "bind"],
             id="owner-after-the-mount",
         ),
@@ -130,10 +130,12 @@ def test_steps(system: System, actions: list[str]) -> None:
             replace(DONE, mounts={**MOUNTS, "/engine": ("8:1", "/")}), "/engine is a mount point already", id="taken"
         ),
         pytest.param(
-            replace(DONE, mounts={}, filled=frozenset({"/engine"})), "/engine holds files on the root disk", id="hidden"
+            replace(DONE, mounts={}, non_empty=frozenset({"/engine"})),
+            "/engine holds files on the root disk",
+            id="hidden",
         ),
         pytest.param(
-            replace(DONE, mounts={}, filled=frozenset({"/var/lib/kubelet"}), running=frozenset({"kubelet.service"})),
+            replace(DONE, mounts={}, non_empty=frozenset({"/var/lib/kubelet"}), running=frozenset({"kubelet.service"})),
             "drain the node and stop kubelet.service",
             id="in-use",
         ),

@@ -6,16 +6,22 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme import plan_stripe as stripe
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme import model
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.model import (
+    EXTENT,
     MIB,
     Drive,
+    Group,
     Layout,
     Partition,
     Step,
     Volume,
 )
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.plan_stripe import EXTENT, Group, plan_stripe
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.plan_stripe import plan_stripe
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.steps import (
+    CreateVolumeGroup,
+    ExtendVolumeGroup,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -32,7 +38,7 @@ def drive(name: str, **options: object) -> Drive:
 
 def extents(step: Step) -> int:
     """What a step takes."""
-    return sum(size for size, _nodes in step.data["pieces"])
+    return sum(size for size, _nodes in step.pieces)
 
 
 def after(drives: Sequence[Drive], group: Group, plan: Layout) -> tuple[list[Drive], Group]:
@@ -40,12 +46,12 @@ def after(drives: Sequence[Drive], group: Group, plan: Layout) -> tuple[list[Dri
     seeds = {d.node: d.seed for d in drives}
     total, free, volumes = dict(group.total), dict(group.free), {p.name.removesuffix(".new"): p for p in group.volumes}
     for step in [*plan.steps, *plan.grow]:
-        for size, nodes in step.data.get("pieces", []):
+        for size, nodes in getattr(step, "pieces", ()):
             for node in nodes:
                 free[seeds[node]] -= size // len(nodes)
                 assert free[seeds[node]] >= 0, step
         if step.action == "group":
-            fresh = {d.seed: (d.size - MIB) // EXTENT for d in step.data["drives"]}
+            fresh = {d.seed: (d.size - MIB) // EXTENT for d in step.drives}
             total.update(fresh)
             free.update(fresh)
         if step.action in ("volume", "grow"):
@@ -53,7 +59,7 @@ def after(drives: Sequence[Drive], group: Group, plan: Layout) -> tuple[list[Dri
             had = volumes.get(name, Partition(0, name, 0, 0))
             volumes[name] = replace(had, size=had.size + EXTENT * extents(step), device="253:1")
         if step.action == "format":
-            place = step.data["placed"]
+            place = step.placed
             name = f"runnerfleet-{place.volume.name}"
             volumes[name] = replace(
                 volumes[name], name=name, filesystem=place.volume.filesystem, uuid=place.partition.uuid
@@ -87,10 +93,10 @@ def test_fresh_drives_become_one_group_with_volumes_across_all() -> None:
         "format runnerfleet",
     ]
     assert not plan.refusals and not plan.destructive
-    engine, containers = (s.data for s in plan.steps if s.action == "volume")
-    assert engine["pieces"] == [(3070, ["/dev/a", "/dev/b"])] and "2 stripes" in plan.steps[1].text
-    assert engine["pieces"][0][0] + containers["pieces"][0][0] == 2 * 2559
-    assert plan.steps[0].data["tags"] == ["runnerfleet", "runnerfleet.drive=a", "runnerfleet.drive=b"]
+    engine, containers = (s for s in plan.steps if s.action == "volume")
+    assert engine.pieces == ((3070, ("/dev/a", "/dev/b")),) and "2 stripes" in plan.steps[1].text
+    assert engine.pieces[0][0] + containers.pieces[0][0] == 2 * 2559
+    assert plan.steps[0].tags == ("runnerfleet", "runnerfleet.drive=a", "runnerfleet.drive=b")
     assert [(p.volume.name, p.partition.node) for p in plan.placed] == [
         ("engine", "/dev/runnerfleet/engine"),
         ("containers", "/dev/runnerfleet/containers"),
@@ -168,10 +174,7 @@ def test_what_lies_on_a_drive(second: Drive, wipe: list[str], refused: str, wipe
     assert bool(plan.refusals) == bool(refused) and refused in "\n".join(plan.refusals)
     assert bool(plan.destructive) == wiped
     if not refused:
-        assert (
-            plan.steps[0].data["wipe"] == ([second.identity] if wiped else [])
-            and ("WIPE" in plan.steps[0].text) == wiped
-        )
+        assert plan.steps[0].wipe == ((second.identity,) if wiped else ()) and ("WIPE" in plan.steps[0].text) == wiped
 
 
 def test_a_converged_group_is_left_alone() -> None:
@@ -186,8 +189,8 @@ def test_a_drive_that_is_added_gives_its_space_to_the_volumes() -> None:
     plan = plan_stripe(drives, group, BOTH, "lvm", [])
     assert not plan.refusals and not plan.destructive
     assert told(plan)[0] == "group runnerfleet" and told(plan)[-2:] == ["grow engine", "grow containers"]
-    assert plan.steps[0].data["make"] is False and [d.seed for d in plan.steps[0].data["drives"]] == ["c"]
-    assert all(nodes == ["/dev/c"] for s in [*plan.steps, *plan.grow] for _size, nodes in s.data.get("pieces", []))
+    assert isinstance(plan.steps[0], ExtendVolumeGroup) and [d.seed for d in plan.steps[0].drives] == ["c"]
+    assert all(nodes == ("/dev/c",) for s in [*plan.steps, *plan.grow] for _size, nodes in getattr(s, "pieces", ()))
     again = plan_stripe(*after(drives, group, plan), BOTH, "lvm", [])
     assert (told(again), again.refusals) == ([], [])
 
@@ -281,7 +284,9 @@ def test_a_group_that_lost_a_drive_is_given_up_by_consent_for_all_that_is_left()
     group = changed(GROUP, missing=("x",))
     assert plan_stripe(free, group, BOTH, "lvm", ["/dev/disk/by-id/a"]).refusals
     plan = plan_stripe([*free, drive("c")], group, BOTH, "lvm", ["/dev/disk/by-id/a", "/dev/disk/by-id/b"])
-    assert not plan.refusals and plan.steps[0].data["make"] and plan.steps[0].data["wipe"] == [d.identity for d in free]
+    (first, *_rest) = plan.steps
+    assert not plan.refusals and isinstance(first, CreateVolumeGroup)
+    assert first.wipe == tuple(d.identity for d in free)
     in_use = plan_stripe([*STOOD, drive("c")], group, BOTH, "lvm", ["/dev/disk/by-id/a", "/dev/disk/by-id/b"])
     assert "`wipe` does not cover this" in in_use.refusals[0]
 
@@ -296,7 +301,7 @@ TABLE = tuple(
     Partition(n, f"runnerfleet-{v.name}", MIB, GIB, f"/dev/md127p{n}", "xfs", v.name, f"259:{n}")
     for n, v in enumerate(BOTH, 1)
 )
-ARRAY = Drive(stripe.ARRAY, "/dev/md127", 19 * GIB, seed="a+b+c", partitions=TABLE)
+ARRAY = Drive(model.ARRAY, "/dev/md127", 19 * GIB, seed="a+b+c", partitions=TABLE)
 RUNNING = Group("md", "md", drives=("a", "b", "c"), level="raid0", array=ARRAY, holder="md127")
 LOST = changed(RUNNING, drives=("a", "b"), level="raid10", missing=("drive 1",))
 
@@ -305,7 +310,7 @@ LOST = changed(RUNNING, drives=("a", "b"), level="raid10", missing=("drive 1",))
 def test_an_array_is_made_and_partitioned(level: str, size: int) -> None:
     plan = plan_stripe([drive("a"), drive("b")], Group("md"), BOTH, level, [])
     assert not plan.refusals and [s.action for s in plan.steps] == ["array", "partition", "format", "format"]
-    assert plan.steps[1].data["drive"].size == size and plan.placed[0].partition.node == "/dev/md/runnerfleet1"
+    assert plan.steps[1].drive.size == size and plan.placed[0].partition.node == "/dev/md/runnerfleet1"
 
 
 @pytest.mark.parametrize(
@@ -389,9 +394,7 @@ def test_a_plan_writes_to_free_or_consented_drives_only_and_within_them(
         return
     for step in plan.steps:
         if step.action == "group":
-            assert all(
-                not d.blocked and (not (d.found or d.partitions) or d.identity in wipe) for d in step.data["drives"]
-            )
+            assert all(not d.blocked and (not (d.found or d.partitions) or d.identity in wipe) for d in step.drives)
     # `after` asserts that no drive gives more than it has.
     members, group = after(drives, Group(), plan)
     again = plan_stripe(members, group, volumes, "lvm", [])

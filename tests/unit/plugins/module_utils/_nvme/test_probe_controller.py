@@ -50,7 +50,7 @@ def test_formats(flbas: int, current: int) -> None:
         *[{"ms": 0, "ds": 0, "rp": 0}] * 15,
         {"ms": 0, "ds": 12, "rp": 1},
     ]
-    told = health.formats({"flbas": flbas, "lbafs": lbafs})
+    told = health.lba_formats({"flbas": flbas, "lbafs": lbafs})
     assert [f["lbaf"] for f in told] == [0, 1, 17] and [f["lbaf"] for f in told if f["in_use"]] == [current]
     assert told[1] == {"lbaf": 1, "data_bytes": 4096, "metadata_bytes": 8, "performance": 0, "in_use": current == 1}
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme import model as nvme
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme import validate
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.model import (
     MIB,
+    MINIMUM,
+    Bind,
     Drive,
     Layout,
     Partition,
@@ -42,7 +44,7 @@ def applied(drives: list[Drive], plan: Layout) -> list[Drive]:
         new = old
         for step in plan.steps:
             if step.target == old.identity and step.action == "partition":
-                new = replace(old, partitions=tuple(step.data["partitions"]), found=(), claimed=False)
+                new = replace(old, partitions=tuple(step.partitions), found=(), claimed=False)
         for place in plan.placed:
             if place.drive.identity == old.identity:
                 done = replace(place.partition, name=f"runnerfleet-{place.volume.name}", device="259:1")
@@ -64,13 +66,13 @@ def applied(drives: list[Drive], plan: Layout) -> list[Drive]:
     ],
 )
 def test_sizes(text: str, usable: int, expected: int) -> None:
-    assert nvme.wished_bytes(text, usable) == expected
+    assert validate.size_in_bytes(text, usable) == expected
 
 
 @pytest.mark.parametrize("text", ["", "big", "-1G", "0%", "101%", "1GiBB", "10 x"])
 def test_sizes_that_are_none(text: str) -> None:
     with pytest.raises(ValueError, match="size"):
-        nvme.wished_bytes(text, 1000)
+        validate.size_in_bytes(text, 1000)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +115,7 @@ def test_partition_node(node: str, expected: str) -> None:
         ),
         pytest.param(
             ["a"],
-            (Volume("a", binds=(nvme.Bind("x", "/x"),)),),
+            (Volume("a", binds=(Bind("x", "/x"),)),),
             "auto",
             [],
             "has binds but no mount",
@@ -121,7 +123,7 @@ def test_partition_node(node: str, expected: str) -> None:
         ),
         pytest.param(
             ["a"],
-            (Volume("a", mount="/a", binds=(nvme.Bind("../x", "/x"),)),),
+            (Volume("a", mount="/a", binds=(Bind("../x", "/x"),)),),
             "auto",
             [],
             "name of one directory",
@@ -235,7 +237,7 @@ def test_the_same_volume_on_two_drives_is_refused() -> None:
 def test_interrupted_mkfs_starts_over_and_finished_one_is_kept() -> None:
     parts = (part("runnerfleet-engine"), part("runnerfleet-containers.new", 2, filesystem=""))
     plan = plan_layout([drive("a", partitions=parts)], BOTH, "auto", [])
-    assert [(s.action, s.data["placed"].volume.name) for s in plan.steps] == [("format", "containers")]
+    assert [(s.action, s.placed.volume.name) for s in plan.steps] == [("format", "containers")]
 
 
 def test_partition_that_the_kernel_does_not_know_is_announced() -> None:
@@ -281,8 +283,8 @@ def test_a_plan_never_writes_to_what_is_not_free(fleet: tuple[list[Drive], list[
             ours = any(p.name.startswith("runnerfleet-") for p in target.partitions)
             assert not (target.found or ours) or step.target in wipe
             ends = [0]
-            for p in step.data["partitions"]:
-                assert p.start >= max(ends[-1], MIB) and p.start % MIB == 0 and p.size >= nvme.MINIMUM
+            for p in step.partitions:
+                assert p.start >= max(ends[-1], MIB) and p.start % MIB == 0 and p.size >= MINIMUM
                 ends.append(p.start + p.size)
             assert ends[-1] <= target.size - MIB
     assert all(d["consented"] for d in plan.destructive)
@@ -387,7 +389,7 @@ def test_a_partition_never_grows_into_another_or_shrinks(
     plan = plan_layout([found, *(drive(n) for n in "bc"[: len(parts) - 1] if layout == "spread")], volumes, layout, [])
     ends = [p.start for p in parts[1:]] + [found.size - MIB]
     for step in plan.grow:
-        after = step.data["placed"].partition
+        after = step.placed.partition
         before = parts[after.number - 1]
         assert after.start == before.start and before.size < after.size <= ends[after.number - 1] - after.start
     assert not plan.steps and not plan.destructive

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme import apply_stripe as groups
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme import probe_drives as reader
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.apply_stripe import Stripes
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme import probe_stripe as groups
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.model import Drive
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.probe_drives import Drives
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.probe_stripe import Stripes
 
 DRIVES = [Drive(f"eui.{n}", f"/dev/nvme{n}n1", 4 << 30, seed=f"eui.{n}") for n in (1, 2)]
 TAGS = "runnerfleet,runnerfleet.drive=eui.1,runnerfleet.drive=eui.2"
