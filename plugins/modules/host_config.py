@@ -118,8 +118,8 @@ changes:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host.apply_files import HostError
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host.apply_settings import HostConfig
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host.files import HostError
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:

@@ -12,16 +12,16 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host import plan_settings as pure
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host import probe_swap
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host.files import Host, HostError, read
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host import plan_settings, probe_swap
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host.apply_files import HostError, HostFiles
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host.probe_files import read
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host.probe_kernel import loadable, missing, present
 
 UNIT_PROPERTIES = "Id,LoadState,ActiveState,UnitFileState,NeedDaemonReload,ExecMainStartTimestampMonotonic"
 UNIT_DIRECTORY = "/etc/systemd/system"
 
 
-class HostConfig(Host):
+class HostConfig(HostFiles):
     """The host's kernel settings, swap and units."""
 
     def kernel_modules(self, stem: str, required: list[str], optional: list[str]) -> None:
@@ -39,7 +39,7 @@ class HostConfig(Host):
         if required or optional:
             self.file(
                 f"/etc/modules-load.d/{stem}.conf",
-                pure.modules_text([name for name in required + optional if name in known]),
+                plan_settings.modules_text([name for name in required + optional if name in known]),
             )
         for name in absent:
             if name in known:
@@ -50,22 +50,22 @@ class HostConfig(Host):
     @staticmethod
     def check_sysctls(values: Mapping[str, Any]) -> None:
         """Every name is one, and no parameter is named in two notations."""
-        paths = sorted((pure.sysctl_path(key), key) for key in values)
+        paths = sorted((plan_settings.sysctl_path(key), key) for key in values)
         for (path, key), (other_path, other) in zip(paths, paths[1:]):
             if path == other_path:
                 raise HostError(f"sysctls: {key} and {other} are the same parameter ({path}): keep one of them")
 
     def sysctls(self, stem: str, values: Mapping[str, Any]) -> None:
         """Set kernel parameters now and at boot, and look whether they took."""
-        paths = {key: pure.sysctl_path(key) for key in values}
+        paths = {key: plan_settings.sysctl_path(key) for key in values}
         if values:  # behind the distribution's own 99-sysctl.conf, as later files win
-            self.file(f"/etc/sysctl.d/99-zz-{stem}.conf", pure.sysctls_text(values))
+            self.file(f"/etc/sysctl.d/99-zz-{stem}.conf", plan_settings.sysctls_text(values))
         for key, value in sorted(values.items()):
-            wanted = pure.sysctl_value(value)
+            wanted = plan_settings.sysctl_value(value)
             found = read(paths[key])
-            if found is not None and pure.sysctl_value(found) == wanted:
+            if found is not None and plan_settings.sysctl_value(found) == wanted:
                 continue
-            self.note(f"sysctl {key}", f"{pure.sysctl_value(found or 'absent')}\n", f"{wanted}\n")
+            self.note(f"sysctl {key}", f"{plan_settings.sysctl_value(found or 'absent')}\n", f"{wanted}\n")
             if self.real:
                 self.set_sysctl(key, paths[key], wanted)
 
@@ -80,7 +80,7 @@ class HostConfig(Host):
                 f"cannot set {key} to {wanted}: {error.strerror} ({path}). The kernel lacks it, its module is not "
                 "loaded, or /proc/sys is read-only"
             ) from error
-        found = pure.sysctl_value(read(path) or "")
+        found = plan_settings.sysctl_value(read(path) or "")
         if found != wanted:
             raise HostError(f"set {key} to {wanted}, and the kernel says {found}: the value is not one that it takes")
 
@@ -105,8 +105,8 @@ class HostConfig(Host):
             if self.real:
                 self.command("swapoff", "--all")
         fstab = read("/etc/fstab") or ""
-        if pure.without_swap(fstab) != fstab:
-            self.file("/etc/fstab", pure.without_swap(fstab), f"{os.stat('/etc/fstab').st_mode & 0o7777:04o}")
+        if plan_settings.without_swap(fstab) != fstab:
+            self.file("/etc/fstab", plan_settings.without_swap(fstab), f"{os.stat('/etc/fstab').st_mode & 0o7777:04o}")
         self.mask("swap.target")  # systemd also finds swap by partition type and by zram-generator
 
     def silence(self, source: probe_swap.Source) -> None:
@@ -146,10 +146,12 @@ class HostConfig(Host):
             os.rename(path, f"{path}.disabled")  # somebody's own unit file: kept, and no unit any more
         os.symlink("/dev/null", path)
 
-    def show(self, names: list[str]) -> dict[str, pure.Unit]:
+    def show(self, names: list[str]) -> dict[str, plan_settings.Unit]:
         """What systemd says of units."""
-        units = pure.parse_units(self.command("systemctl", "show", f"--property={UNIT_PROPERTIES}", *names))
-        return {name: pure.Unit.of(units.get(name, {}), time.clock_gettime(time.CLOCK_MONOTONIC)) for name in names}
+        units = plan_settings.parse_units(self.command("systemctl", "show", f"--property={UNIT_PROPERTIES}", *names))
+        return {
+            name: plan_settings.Unit.of(units.get(name, {}), time.clock_gettime(time.CLOCK_MONOTONIC)) for name in names
+        }
 
     def units(self, wanted: list[dict[str, Any]]) -> None:
         """Enable, start and restart units."""
@@ -162,13 +164,13 @@ class HostConfig(Host):
         for want in wanted:
             self.unit(want, units[want["name"]])
 
-    def unit(self, want: dict[str, Any], unit: pure.Unit) -> None:
+    def unit(self, want: dict[str, Any], unit: plan_settings.Unit) -> None:
         """Enable, start or restart one unit."""
         paths = {path for pattern in want["restart_on"] for path in (glob.glob(pattern) or [pattern])}
         ages = [time.time() - os.stat(path).st_ctime for path in paths if os.path.exists(path)]
         # In a real run the files are written by now, and their age tells.
         planned = not self.real and bool(paths & self.touched)
-        for action in pure.unit_actions(want, unit, min(ages, default=None), planned):
+        for action in plan_settings.unit_actions(want, unit, min(ages, default=None), planned):
             if self.real and (unit.masked or not unit.known):
                 raise HostError(
                     f"{want['name']} is {'masked' if unit.masked else 'not known to systemd'}; expected a unit to "

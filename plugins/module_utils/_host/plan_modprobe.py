@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import fnmatch
-import os
+import posixpath
 import re
 from collections.abc import Iterable, Mapping
 
@@ -25,8 +25,8 @@ def effective(files: Mapping[str, str]) -> list[tuple[str, str]]:
     """Path and text of the files that are read, in their order."""
     chosen: dict[str, str] = {}
     for folder in FOLDERS:
-        for path in sorted(path for path in files if os.path.dirname(path) == folder):
-            chosen.setdefault(os.path.basename(path), path)
+        for path in sorted(path for path in files if posixpath.dirname(path) == folder):
+            chosen.setdefault(posixpath.basename(path), path)
     return [(chosen[name], files[chosen[name]]) for name in sorted(chosen)]
 
 
@@ -42,7 +42,7 @@ def install_line(name: str, files: Mapping[str, str]) -> tuple[str, str]:
 
 def loads(command: str) -> bool:
     """Whether an install line's command loads the module after all, as one that sets something up first does."""
-    return any(os.path.basename(word) in LOADERS for word in re.split(r"[\s;&|()'\"]+", command))
+    return any(posixpath.basename(word) in LOADERS for word in re.split(r"[\s;&|()'\"]+", command))
 
 
 def dependencies(name: str, modules_dep: str) -> list[str]:
@@ -56,7 +56,7 @@ def dependencies(name: str, modules_dep: str) -> list[str]:
 
 def file_name(path: str) -> str:
     """Name of the module in a file: kernel/net/bridge/br_netfilter.ko.zst."""
-    return plain(os.path.basename(path).split(".ko")[0])
+    return plain(posixpath.basename(path).split(".ko")[0])
 
 
 def barred(name: str, cmdline: str) -> str:

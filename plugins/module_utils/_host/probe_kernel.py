@@ -13,9 +13,8 @@ import struct
 from collections.abc import Iterable
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host import plan_modprobe
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host import plan_settings as pure
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host.files import read
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host import plan_modprobe, plan_settings
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host.probe_files import read
 
 
 def loadable(module: AnsibleModule, name: str) -> bool:
@@ -71,8 +70,10 @@ def present(name: str) -> bool:
     plain = name.replace("-", "_")
     if os.path.exists(f"/sys/module/{plain}"):
         return True
-    if plain in pure.builtin_modules(read(f"/lib/modules/{os.uname().release}/modules.builtin") or ""):
+    if plain in plan_settings.builtin_modules(read(f"/lib/modules/{os.uname().release}/modules.builtin") or ""):
         return True
     if plain == "nf_tables" and nf_tables_answers():
         return True
-    return plain in pure.MODULE_EVIDENCE and pure.evident(plain, read(pure.MODULE_EVIDENCE[plain][0]))
+    return plain in plan_settings.MODULE_EVIDENCE and plan_settings.evident(
+        plain, read(plan_settings.MODULE_EVIDENCE[plain][0])
+    )

@@ -11,7 +11,7 @@ import os
 import socket
 from typing import Any
 
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host.files import read
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host.probe_files import read
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._kubeconfig import KubeconfigError, fingerprint
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight import survey
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host import apply_files as host_files
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host import (
     apply_settings,
     plan_settings,
     probe_swap,
 )
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host import files as host_files
 from ansible_collections.runnerfleet.baremetal.plugins.modules import host_config
 
 RunModule = Callable[..., dict[str, Any]]
@@ -56,10 +56,10 @@ class FakeHost:
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeHost:
     """A host to configure."""
     fake = FakeHost(tmp_path)
-    read, file = host_files.read, host_files.Host.file
+    read, file = host_files.read, host_files.HostFiles.file
     path = plan_settings.sysctl_path
     monkeypatch.setattr(apply_settings, "read", lambda name: read(fake.path(name)))
-    monkeypatch.setattr(host_files.Host, "file", lambda self, name, *rest: file(self, fake.path(name), *rest))
+    monkeypatch.setattr(host_files.HostFiles, "file", lambda self, name, *rest: file(self, fake.path(name), *rest))
     monkeypatch.setattr(plan_settings, "sysctl_path", lambda key: fake.path(path(key)))
     monkeypatch.setattr(probe_swap, "ROOT", tmp_path)
     monkeypatch.setattr(apply_settings, "UNIT_DIRECTORY", fake.path("/etc/systemd/system"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host import plan_settings as pure
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host import plan_settings
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,17 +18,17 @@ LABEL=swap /srv/swap ext4 defaults 0 2
 
 
 def test_without_swap() -> None:
-    text = pure.without_swap(FSTAB)
+    text = plan_settings.without_swap(FSTAB)
     changed = [
         (before, after) for before, after in zip(FSTAB.splitlines(), text.splitlines(), strict=True) if before != after
     ]
     assert changed == [("/swapfile none swap sw 0 0", "# no swap on a kubelet's host: /swapfile none swap sw 0 0")]
-    assert pure.without_swap(text) == text
+    assert plan_settings.without_swap(text) == text
 
 
 def test_builtin_modules() -> None:
     text = "kernel/net/bridge/br_netfilter.ko\nkernel/fs/overlayfs/overlay.ko.zst\nkernel/a/nf-x.ko.xz\n"
-    assert pure.builtin_modules(text) == {"br_netfilter", "overlay", "nf_x"}
+    assert plan_settings.builtin_modules(text) == {"br_netfilter", "overlay", "nf_x"}
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_builtin_modules() -> None:
     ],
 )
 def test_evident(name: str, text: str | None, expected: bool) -> None:
-    assert pure.evident(name, text) is expected
+    assert plan_settings.evident(name, text) is expected
 
 
 @pytest.mark.parametrize(
@@ -49,11 +49,11 @@ def test_evident(name: str, text: str | None, expected: bool) -> None:
     [(1, "1"), ("1", "1"), (True, "1"), (False, "0"), ("4096\t131072  6291456\n", "4096 131072 6291456"), ("", "")],
 )
 def test_sysctl_value(value: Any, expected: str) -> None:
-    assert pure.sysctl_value(value) == expected
+    assert plan_settings.sysctl_value(value) == expected
 
 
 def test_sysctls_text_is_sorted() -> None:
-    assert pure.sysctls_text({"b.c": "1\t2", "a.b": True}).splitlines()[1:] == ["a.b = 1", "b.c = 1 2"]
+    assert plan_settings.sysctls_text({"b.c": "1\t2", "a.b": True}).splitlines()[1:] == ["a.b = 1", "b.c = 1 2"]
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_sysctls_text_is_sorted() -> None:
     ],
 )
 def test_sysctl_path(key: str, path: str) -> None:
-    assert pure.sysctl_path(key) == f"/proc/sys/{path}"
+    assert plan_settings.sysctl_path(key) == f"/proc/sys/{path}"
 
 
 @given(st.lists(st.from_regex(r"[a-z0-9_]([a-z0-9_.-]{0,6})", fullmatch=True), min_size=2, max_size=5))
@@ -78,7 +78,7 @@ def test_both_notations_mean_one_file(parts: list[str]) -> None:
     expected = "/proc/sys/" + "/".join(parts)
     if "." in parts[0]:  # a first separator that is no separator cannot be written with slashes
         return
-    assert pure.sysctl_path("/".join(parts)) == pure.sysctl_path(swapped) == expected
+    assert plan_settings.sysctl_path("/".join(parts)) == plan_settings.sysctl_path(swapped) == expected
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_both_notations_mean_one_file(parts: list[str]) -> None:
 )
 def test_sysctl_path_refuses(key: str) -> None:
     with pytest.raises(ValueError, match="is not the name of a kernel parameter"):
-        pure.sysctl_path(key)
+        plan_settings.sysctl_path(key)
 
 
 SHOW = """\
@@ -130,16 +130,24 @@ ExecMainStartTimestampMonotonic=0
 
 
 def test_units_as_systemd_shows_them() -> None:
-    units = {name: pure.Unit.of(found, 80.0) for name, found in pure.parse_units(SHOW).items()}
+    units = {name: plan_settings.Unit.of(found, 80.0) for name, found in plan_settings.parse_units(SHOW).items()}
     containerd, kubelet = units["containerd.service"], units["kubelet.service"]
     assert (containerd.known, containerd.active, containerd.enabled, containerd.started) == (True, True, True, 30.0)
     assert (kubelet.known, kubelet.active, kubelet.enabled, kubelet.started) == (False, False, False, None)
 
 
-RUNNING = pure.Unit(known=True, active=True, enabled=True, can_enable=True, masked=False, stale=False, started=30.0)
-STOPPED = pure.Unit(known=True, active=False, enabled=True, can_enable=True, masked=False, stale=False, started=None)
-ABSENT = pure.Unit(known=False, active=False, enabled=False, can_enable=True, masked=False, stale=False, started=None)
-STATIC = pure.Unit(known=True, active=True, enabled=False, can_enable=False, masked=False, stale=False, started=30.0)
+RUNNING = plan_settings.Unit(
+    known=True, active=True, enabled=True, can_enable=True, masked=False, stale=False, started=30.0
+)
+STOPPED = plan_settings.Unit(
+    known=True, active=False, enabled=True, can_enable=True, masked=False, stale=False, started=None
+)
+ABSENT = plan_settings.Unit(
+    known=False, active=False, enabled=False, can_enable=True, masked=False, stale=False, started=None
+)
+STATIC = plan_settings.Unit(
+    known=True, active=True, enabled=False, can_enable=False, masked=False, stale=False, started=30.0
+)
 START = {"enabled": True, "state": "started"}
 ENABLE = {"enabled": True, "state": "none"}
 
@@ -159,6 +167,6 @@ ENABLE = {"enabled": True, "state": "none"}
     ],
 )
 def test_unit_actions(
-    want: dict[str, Any], unit: pure.Unit, newest: float | None, planned: bool, expected: list[str]
+    want: dict[str, Any], unit: plan_settings.Unit, newest: float | None, planned: bool, expected: list[str]
 ) -> None:
-    assert pure.unit_actions(want, unit, newest, planned) == expected
+    assert plan_settings.unit_actions(want, unit, newest, planned) == expected

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Files of a host, and the account of what a run changes. Private to the collection."""
+"""Writes files of a host, and keeps account of what a run changes. Private to the collection."""
 
 from __future__ import annotations
 
@@ -11,24 +11,16 @@ import os
 import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host import plan_settings as pure
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host.plan_settings import HEADER
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host.probe_files import read
 
 
 class HostError(Exception):
     """The host cannot be brought into the wanted state."""
 
 
-def read(path: str) -> str | None:
-    """Content of a text file, None when there is none."""
-    try:
-        with open(path, encoding="utf-8", errors="replace") as text:
-            return text.read()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-
-
-class Host:
-    """The host, and what this run changes on it."""
+class HostFiles:
+    """Files of the host, and what this run changes on it."""
 
     def __init__(self, module: AnsibleModule) -> None:
         self.module = module
@@ -92,7 +84,7 @@ class Host:
         """Remove what an earlier run wrote and this one no longer wants."""
         for path in sorted({path for pattern in patterns for path in glob.glob(pattern)} - kept):
             found = read(path) or ""
-            if found.startswith(pure.HEADER):
+            if found.startswith(HEADER):
                 self.note(path, found, "")
                 self.touched.add(path)
                 if self.real:
