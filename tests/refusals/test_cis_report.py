@@ -27,7 +27,7 @@ def test_what_accepts_nothing(play: Callable[..., Run], accepted: Any, told: str
     """Before a host is asked."""
     run = play(copy.deepcopy(GOOD), "cis_report", "-e", json.dumps({"cis_report_accepted": accepted}))
     run.refused()
-    assert told in run.output and "Ask each host" not in run.output
+    assert told in run.output and "Read the settings of each host" not in run.output
 
 
 def test_hosts_of_which_nothing_is_read_are_not_called_good(play: Callable[..., Run], tmp_path: Path) -> None:
