@@ -101,7 +101,7 @@ def test_a_role_is_whole(role: str) -> None:
 @pytest.mark.parametrize("path", TASK_FILES, ids=str)
 def test_a_task_file_fits_on_a_page(path: Path) -> None:
     """main.yml is a table of contents, a step is a page."""
-    assert lines(ROOT / path) <= (40 if path.name == "main.yml" else 80)
+    assert lines(ROOT / path) <= (45 if path.name == "main.yml" else 80)
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: path.stem)
