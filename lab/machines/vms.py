@@ -353,7 +353,7 @@ def start(vm: Vm) -> Vm:
 
 
 def _usable_port(wish: int) -> int:
-    """The wished port of loopback unless something has it; else one that is free."""
+    """The desired port of loopback unless something has it; else one that is free."""
     for port in (wish, 0):
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

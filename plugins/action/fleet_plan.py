@@ -59,7 +59,7 @@ class ActionModule(ActionBase):
         told = f"{len(machines)} machine{'' if len(machines) == 1 else 's'} planned."
         if silent:
             told += f" No answer from {', '.join(silent)}."
-        self._display.display(f"\n{_planner.table(machines)}\n\n{told}")
+        self._display.display(f"\n{_planner.plan_table(machines)}\n\n{told}")
         return {**result, "changed": False, "failed": bool(silent), "msg": told, "machines": machines}
 
     @staticmethod

@@ -24,9 +24,9 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight i
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight import sizing as preflight_sizing
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.findings import (
     Finding,
+    findings_table,
     in_order,
     summary,
-    table,
 )
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.hardware import hardware_from
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import (
@@ -127,7 +127,7 @@ class ActionModule(ActionBase):
         findings = in_order(findings)
         told = summary(findings, len(played))
         if findings:
-            self._display.display(f"\n{table(findings)}\n\n{told}")
+            self._display.display(f"\n{findings_table(findings)}\n\n{told}")
         errors = [finding for finding in findings if finding.severity == "error"]
         if errors:
             told = f"{told} Nothing was changed. The table above and `findings` in this result say what to do."
@@ -183,7 +183,7 @@ class ActionModule(ActionBase):
         return findings + self._github_findings(hosts[played[0]], fleet, options["github_check"])
 
     def _mirror_findings(
-        self, hosts: list[host_rules.Host], first: Variables, mirror: Mapping[str, Any], options: dict[str, Any]
+        self, hosts: list[host_rules.SurveyedHost], first: Variables, mirror: Mapping[str, Any], options: dict[str, Any]
     ) -> list[Finding]:
         """Release files that the mirror does not have, or has others of."""
         if not mirror or list(credentials_in("", mirror)):
@@ -198,7 +198,7 @@ class ActionModule(ActionBase):
 
     def _image_findings(
         self,
-        hosts: list[host_rules.Host],
+        hosts: list[host_rules.SurveyedHost],
         values: Mapping[str, Any],
         everyone: dict[str, Variables],
         fleet: Mapping[str, Any],
@@ -223,7 +223,7 @@ class ActionModule(ActionBase):
                 nodes.append(_registry_check.Host(pool, given, tuple(map(str, registries)), image))
         mirror, digests = fleet["fleet_mirror"], _image_digests.usable(fleet["fleet_image_digests"])
         ask = options["mirror_check"] != "none"
-        looked = _image_check.look(nodes, values, _cluster(hosts, values, options), mirror, digests, ask)
+        looked = _image_check.check_images(nodes, values, _cluster(hosts, values, options), mirror, digests, ask)
         findings = [*looked.findings, *_digest_check.by_tag(looked.images, digests, ask, looked.unknown)]
         return findings + self._digests_file(options["image_digests_file"], nodes, looked.images, mirror)
 
@@ -340,11 +340,11 @@ class ActionModule(ActionBase):
             ]
         return preflight_inventory.endpoint_findings(fleet.get("fleet_api_endpoint"), addresses)
 
-    def _host(self, name: str, kind: str, variables: Variables, survey: str) -> host_rules.Host:
+    def _host(self, name: str, kind: str, variables: Variables, survey: str) -> host_rules.SurveyedHost:
         values = {key: variables.value(key)[0] for key in node_rules.NAMES}
         listed = values["nvme_storage_drives"]
         periods = variables.value("kubernetes_host_shutdown_grace_periods")[0] or []
-        return host_rules.Host(
+        return host_rules.SurveyedHost(
             name,
             kind,
             variables.raw.get(survey) or {},
@@ -357,7 +357,11 @@ class ActionModule(ActionBase):
         )
 
     def _host_findings(
-        self, hosts: list[host_rules.Host], fleet: dict[str, Any], options: dict[str, Any], has_control_plane: bool
+        self,
+        hosts: list[host_rules.SurveyedHost],
+        fleet: dict[str, Any],
+        options: dict[str, Any],
+        has_control_plane: bool,
     ) -> list[Finding]:
         findings = [finding for host in hosts for finding in host_rules.host_findings(host)]
         findings += host_rules.fleet_findings(hosts)
@@ -378,7 +382,7 @@ class ActionModule(ActionBase):
 
     def _network_findings(
         self,
-        hosts: list[host_rules.Host],
+        hosts: list[host_rules.SurveyedHost],
         fleet: dict[str, Any],
         options: dict[str, Any],
         nodes: int,
@@ -401,7 +405,7 @@ class ActionModule(ActionBase):
 
     def _sizing_findings(
         self,
-        hosts: list[host_rules.Host],
+        hosts: list[host_rules.SurveyedHost],
         variables: dict[str, Variables],
         groups: Mapping[str, list[str]],
         pools: list[Mapping[str, Any]],
@@ -439,7 +443,7 @@ class ActionModule(ActionBase):
 
     def _version_findings(
         self,
-        hosts: list[host_rules.Host],
+        hosts: list[host_rules.SurveyedHost],
         variables: dict[str, Variables],
         first: Variables,
         groups: Mapping[str, list[str]],
@@ -521,7 +525,9 @@ def _differences(everyone: dict[str, Variables], specs: dict[str, dict[str, Any]
     return findings
 
 
-def _cluster(hosts: list[host_rules.Host], values: Mapping[str, Any], options: dict[str, Any]) -> _image_check.Cluster:
+def _cluster(
+    hosts: list[host_rules.SurveyedHost], values: Mapping[str, Any], options: dict[str, Any]
+) -> _image_check.Cluster:
     """The cluster as its control plane is. Where that is not in the play, or not ours, its version is not known."""
     running = [str(host.survey.get("api_server") or "") for host in hosts if host.kind == "control_plane"]
     if options["external_control_plane"] or not running:

@@ -120,7 +120,7 @@ options:
             required: true
   wipe:
     description: Drives, each by a name that O(drives) accepts and that means it alone, whose content may be destroyed.
-      Never covers a drive in use, and never one that carries the wished volumes already.
+      Never covers a drive in use, and never one that carries the desired volumes already.
     type: list
     elements: str
     default: []

@@ -12,7 +12,7 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.operator import due
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._kubeconfig import (
-    Cluster,
+    KubeconfigCluster,
     KubeconfigError,
     holder,
     read,
@@ -25,7 +25,7 @@ def kubeconfig_cluster(path: str) -> dict[str, str | int]:
     empty path.
     """
     try:
-        found = read(path) if path else Cluster(names=0)
+        found = read(path) if path else KubeconfigCluster(names=0)
     except (KubeconfigError, OSError) as error:
         raise AnsibleFilterError(
             f"kubeconfig {path}: found {error}, expected a kubeconfig. Correct fleet_kubeconfig"

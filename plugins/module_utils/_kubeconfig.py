@@ -40,7 +40,7 @@ class KubeconfigError(ValueError):
 
 
 @dataclass(frozen=True)
-class Cluster:
+class KubeconfigCluster:
     """The cluster of a kubeconfig's current context."""
 
     server: str = ""
@@ -66,7 +66,7 @@ def shown(fingerprint: str) -> str:
     return f"sha256:{fingerprint[:16]}" if fingerprint else "none"
 
 
-def parse(text: str, folder: Path | None = None) -> Cluster:
+def parse(text: str, folder: Path | None = None) -> KubeconfigCluster:
     """The current cluster of a kubeconfig. `folder`: where paths in it begin; without one, a CA that is a file is not
     read.
     """
@@ -81,10 +81,10 @@ def parse(text: str, folder: Path | None = None) -> Cluster:
     cluster = clusters.get(str(contexts.get(str(config.get("current-context")), {}).get("cluster")))
     if cluster is None:
         raise KubeconfigError("its current-context names no cluster in it")
-    return Cluster(str(cluster.get("server") or ""), _authority(cluster, folder), len(clusters))
+    return KubeconfigCluster(str(cluster.get("server") or ""), _authority(cluster, folder), len(clusters))
 
 
-def read(path: str) -> Cluster:
+def read(path: str) -> KubeconfigCluster:
     """The current cluster of a file."""
     try:
         return parse(Path(path).read_text(encoding="utf-8"), Path(path).parent)

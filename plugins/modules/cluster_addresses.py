@@ -61,7 +61,7 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.net
     node_networks,
     peers,
 )
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.objects import Look
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.objects import ClusterReader
 
 SLICES = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices"
 
@@ -69,12 +69,12 @@ SLICES = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices"
 def main() -> None:
     """Look, and say."""
     module = AnsibleModule(argument_spec=dict(CLUSTER_ARGS), supports_check_mode=True)
-    look = Look(api_client(module))
-    nodes = look.nodes()
-    slices = look.items(SLICES, "EndpointSlice", labelSelector="kubernetes.io/service-name=kubernetes")
-    if look.unread or not nodes or not slices:
+    reader = ClusterReader(api_client(module))
+    nodes = reader.nodes()
+    slices = reader.items(SLICES, "EndpointSlice", labelSelector="kubernetes.io/service-name=kubernetes")
+    if reader.unread or not nodes or not slices:
         found = (
-            "; ".join(look.unread)
+            "; ".join(reader.unread)
             or f"{len(nodes)} nodes and {len(slices)} EndpointSlices of the service default/kubernetes"
         )
         module.fail_json(

@@ -13,7 +13,7 @@ short_description: Say what keeps a cluster, or a part of it, from being ready
 description:
   - Lists, a line each, node conditions, pods that are not ready with their reasons, what could not be created, claims
     that are not bound, webhooks without a pod behind them, and the last warnings among the Events.
-  - Reads only. What the credential may not read is said and does not end the look.
+  - Reads only. What the credential may not read is said and does not end the reader.
   - In the C(rescue) of a wait it ends the play with O(failed_wait) and these lines. Before a deployment,
     O(require_room) ends it where nothing that is deployed could start.
   - Texts of the cluster are data. They lose control characters and passwords in addresses, and are cut to a length.
@@ -82,7 +82,7 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.cli
     api_client,
     api_errors,
 )
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.objects import Look
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.objects import ClusterReader
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.problems import (
     clean,
     node_problems,
@@ -93,11 +93,11 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.pro
 MAX_ERROR = 4000
 
 
-def no_room(look: Look, selector: dict[str, str]) -> list[str]:
+def no_room(reader: ClusterReader, selector: dict[str, str]) -> list[str]:
     """Why nothing that is deployed now could start; empty where it could, or where nodes cannot be read."""
     labels = ",".join(f"{key}={value}" for key, value in sorted(selector.items()))
-    nodes = look.nodes(labels)
-    if look.unread:
+    nodes = reader.nodes(labels)
+    if reader.unread:
         return []
     if not nodes:
         return [f"no node has the labels {labels}" if labels else "the cluster has no node"]
@@ -120,16 +120,16 @@ def main() -> None:
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     failed = str(module.params["failed_wait"] or "")[:MAX_ERROR]
     with api_errors(module, before=failed, problems=[]):
-        look = Look(api_client(module))
+        reader = ClusterReader(api_client(module))
     if module.params["require_room"] and not module.check_mode:
-        lines = no_room(look, module.params["node_selector"] or {})
+        lines = no_room(reader, module.params["node_selector"] or {})
         if lines:
             hint = (
                 "Expected a node that pods can start on. Free space or memory there, or label a node, and run "
                 "again; nothing was changed."
             )
             module.fail_json(msg="\n".join(["Nothing that is deployed now could start:", *lines, hint]), problems=lines)
-    lines = problems(look.objects(module.params["namespaces"])) if failed or not module.params["require_room"] else []
+    lines = problems(reader.objects(module.params["namespaces"])) if failed or not module.params["require_room"] else []
     if failed:
         said = (
             ["What the cluster says:", *lines]

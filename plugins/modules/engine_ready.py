@@ -17,7 +17,7 @@ description:
     touched.
   - A node in the middle of a roll-out (M(runnerfleet.baremetal.engine_rollout)) is left to that, and returned in
     RV(rolling).
-  - A node whose kubelet stopped reporting is not waited for. It is returned in RV(silent).
+  - A node whose kubelet stopped reporting is not waited for. It is returned in RV(not_reporting).
   - Never restarts an engine. Pods that still run an older template than their DaemonSet are returned in RV(outdated),
     with a warning.
 options:
@@ -58,8 +58,8 @@ ready:
   type: list
   elements: str
   sample: [runner-1, runner-2]
-lifted:
-  description: Nodes whose start-up taint was lifted.
+untainted:
+  description: Nodes whose start-up taint was untainted.
   returned: always
   type: list
   elements: str
@@ -69,7 +69,7 @@ waiting:
   returned: always
   type: list
   elements: str
-barred:
+tainted:
   description: Nodes that got their start-up taint back, since their engines stopped answering.
   returned: always
   type: list
@@ -79,7 +79,7 @@ rolling:
   returned: always
   type: list
   elements: str
-silent:
+not_reporting:
   description: Nodes whose kubelet stopped reporting.
   returned: always
   type: list
@@ -105,7 +105,7 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.api 
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.readiness import (
     NodeVerdict,
     complaint,
-    judge,
+    engine_verdicts,
     with_taint,
     without_taint,
 )
@@ -119,29 +119,31 @@ def connect(module: AnsibleModule) -> EngineCluster:
     return EngineCluster(api_client(module), sorted(module.params["versions"]), module.params["namespace"])
 
 
-def let_in(module: AnsibleModule, cluster: EngineCluster) -> tuple[list[NodeVerdict], list[str], list[dict[str, Any]]]:
+def untaint_ready(
+    module: AnsibleModule, cluster: EngineCluster
+) -> tuple[list[NodeVerdict], list[str], list[dict[str, Any]]]:
     """Look, lift, and look again until every node answers or the time is over."""
     deadline = time.monotonic() + module.params["timeout"]
-    lifted: list[str] = []
+    untainted: list[str] = []
     while True:
         nodes, pods = cluster.nodes(), cluster.engine_pods()
-        verdicts = judge(nodes, pods, cluster.daemonsets(), module.params["versions"])
+        verdicts = engine_verdicts(nodes, pods, cluster.daemonsets(), module.params["versions"])
         by_name = {node["metadata"]["name"]: node for node in nodes}
         pending = False
         for verdict in verdicts:
             if verdict.ready and verdict.tainted and not verdict.rolling:
                 node = by_name[verdict.name]
                 if module.check_mode or cluster.set_taints(node, without_taint(node)):
-                    lifted.append(verdict.name)
+                    untainted.append(verdict.name)
                 else:
                     pending = True
         pending = pending or any(verdict.awaited for verdict in verdicts)
         if not pending or module.check_mode or time.monotonic() >= deadline:
-            return verdicts, lifted, pods
+            return verdicts, untainted, pods
         time.sleep(INTERVAL)
 
 
-def keep_out(cluster: EngineCluster, verdicts: list[NodeVerdict]) -> list[str]:
+def taint_unready(cluster: EngineCluster, verdicts: list[NodeVerdict]) -> list[str]:
     """Keep new runners away from the nodes whose engines do not answer; one that is being written to gets it at the
     next run.
     """
@@ -161,21 +163,21 @@ def main() -> None:
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     with api_errors(module):
         cluster = connect(module)
-        verdicts, lifted, pods = let_in(module, cluster)
-        barred = [] if module.check_mode else keep_out(cluster, verdicts)
+        verdicts, untainted, pods = untaint_ready(module, cluster)
+        tainted = [] if module.check_mode else taint_unready(cluster, verdicts)
     waiting = [verdict for verdict in verdicts if verdict.awaited]
     result: dict[str, Any] = {
-        "changed": bool(lifted or barred),
+        "changed": bool(untainted or tainted),
         "ready": [verdict.name for verdict in verdicts if verdict.ready],
-        "lifted": sorted(lifted),
+        "untainted": sorted(untainted),
         "waiting": [verdict.name for verdict in waiting],
-        "barred": sorted(barred),
+        "tainted": sorted(tainted),
         "rolling": [verdict.name for verdict in verdicts if verdict.rolling],
-        "silent": [verdict.name for verdict in verdicts if verdict.silent],
+        "not_reporting": [verdict.name for verdict in verdicts if verdict.not_reporting],
         "outdated": [verdict.name for verdict in verdicts if verdict.outdated],
         "diff": {
             key: "".join(f"{name}: {ENGINE_TAINT}\n" for name in sorted(names))
-            for key, names in (("before", lifted), ("after", barred))
+            for key, names in (("before", untainted), ("after", tainted))
         },
     }
     if not verdicts and not module.check_mode:

@@ -15,7 +15,7 @@ description:
   - On each node, new runners are kept away by the taint C(runnerfleet.dev/engine-not-ready), idle ones are taken off
     the service's list by their own controller, and busy ones finish their job. When the engines have no client left
     they are stopped with all the time they need. Once they answer again, their caches are proven, and the taint is
-    lifted.
+    untainted.
   - A cache is proven by its canary, a step that the pod runs after each start. Cached, the cache came through; run
     anew, it did not. Beside it count the pod's counters of restores, wipes and unclean stops, and the bytes
     (O(min_kept_percent)). The engine's number of entries is no proof, since it counts open and recent sessions. Where
@@ -146,7 +146,7 @@ lost:
   returned: always
   type: list
   elements: str
-silent:
+not_reporting:
   description: Nodes that were passed over, since their kubelet stopped reporting.
   returned: always
   type: list
@@ -166,9 +166,9 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.api 
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.rollout_run import (
     ADVICE,
     Limits,
-    look,
     report,
     roll,
+    rollout_plans,
     without_checkpoint,
 )
 
@@ -187,7 +187,7 @@ def run(module: AnsibleModule, cluster: EngineCluster) -> dict[str, Any]:
     """Plan and roll; a `msg` in the result means that it failed."""
     params = module.params
     limits = Limits(**{name: params[option] for name, option in LIMITS.items()}, interval=INTERVAL)
-    plans = look(cluster, params, params["intended"] if module.check_mode else [])
+    plans = rollout_plans(cluster, params, params["intended"] if module.check_mode else [])
     at_once = rollout.at_once(params["max_unavailable"], len(plans))
     known = [
         item.node for item in plans if item.progress and item.progress.lost and item.node in params["accept_cache_loss"]
@@ -195,16 +195,16 @@ def run(module: AnsibleModule, cluster: EngineCluster) -> dict[str, Any]:
     if known and not module.check_mode:
         for node in known:
             cluster.mark(node, None)
-        plans = look(cluster, params, [])
+        plans = rollout_plans(cluster, params, [])
     lost = [item for item in plans if item.progress and item.progress.lost and item.node not in known]
-    todo = [item for item in plans if item.needed and not item.silent and item not in lost]
+    todo = [item for item in plans if item.needed and not item.not_reporting and item not in lost]
     lines = [line for item in todo for line in item.lines()] + [f"{node}: let runners in again" for node in known]
     result: dict[str, Any] = {
         "changed": bool(lines),
         "planned": lines,
         "rolled": [],
         "lost": [item.node for item in lost],
-        "silent": [item.node for item in plans if item.silent and item.needed],
+        "not_reporting": [item.node for item in plans if item.not_reporting and item.needed],
         "diff": {"before": "".join(f"{line}\n" for line in lines), "after": ""},
     }
     if lost:
@@ -252,8 +252,8 @@ def main() -> None:
         result = run(module, connect(module))
     if "msg" in result:
         module.fail_json(**result)
-    if result["silent"]:
-        module.warn(f"passed over, their kubelets do not report: {', '.join(result['silent'])}")
+    if result["not_reporting"]:
+        module.warn(f"passed over, their kubelets do not report: {', '.join(result['not_reporting'])}")
     for item in result["rolled"]:
         for engine in item["engines"]:
             if engine["cache"] == "not known":

@@ -129,7 +129,7 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.memo
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._names import POOL_LABEL
 
 
-def look(cluster: EngineCluster, params: dict[str, Any]) -> dict[str, Any]:
+def engine_facts(cluster: EngineCluster, params: dict[str, Any]) -> dict[str, Any]:
     """What the module returns. Raises ClusterError for an amount of memory that is none."""
     nodes, daemonsets = cluster.nodes(), cluster.daemonsets()
     memory = {}
@@ -172,7 +172,7 @@ def main() -> None:
         cluster = EngineCluster(
             api_client(module), sorted(params["versions"]), params["namespace"], params["runner_namespace"]
         )
-        found = look(cluster, params)
+        found = engine_facts(cluster, params)
     module.exit_json(changed=False, **found)
 
 

@@ -56,8 +56,8 @@ engines:
       pod: dagger-engine-runner-0-21-11-x7k2p
       ready: true
       stale: []
-      silent: false
-      barred: false
+      not_reporting: false
+      tainted: false
       rolling: ""
       problem: ""
       figures: {clients: 0, bytes: 73400320, canary: 1, persisted_results: 4333}
@@ -89,7 +89,11 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.roll
     RolloutError,
     wanted_revisions,
 )
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.status import checkpoints, engines, table
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.status import (
+    checkpoints,
+    engines,
+    status_lines,
+)
 
 
 def connect(module: AnsibleModule) -> EngineCluster:
@@ -97,7 +101,7 @@ def connect(module: AnsibleModule) -> EngineCluster:
     return EngineCluster(api_client(module), module.params["pools"], module.params["namespace"])
 
 
-def look(cluster: EngineCluster, threads: int) -> list[dict[str, Any]]:
+def engine_states(cluster: EngineCluster, threads: int) -> list[dict[str, Any]]:
     """All engines."""
     pods = cluster.engine_pods()
     names = [pod["metadata"]["name"] for pod in pods]
@@ -118,7 +122,7 @@ def main() -> None:
     }
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     with api_errors(module, RolloutError):
-        found = look(connect(module), module.params["threads"])
+        found = engine_states(connect(module), module.params["threads"])
     wanted = module.params["nodes"]
     if wanted:
         there = sorted({entry["node"] for entry in found})
@@ -128,7 +132,7 @@ def main() -> None:
                 msg=f"nodes: found {', '.join(wanted)}, expected some that carry an engine, which are "
                 f"{', '.join(there) or 'none'}"
             )
-    module.exit_json(changed=False, engines=found, lines=table(found), checkpoints=checkpoints(found))
+    module.exit_json(changed=False, engines=found, lines=status_lines(found), checkpoints=checkpoints(found))
 
 
 if __name__ == "__main__":

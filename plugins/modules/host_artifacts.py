@@ -113,7 +113,7 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host.apply_
     ArtifactError,
     adopt,
     install,
-    look,
+    installed,
     read_state,
     with_sum,
     write_state,
@@ -128,7 +128,7 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host.plan_a
 def looking(want: Wanted, verify: bool) -> Callable[[str, Mapping[str, Any]], str]:
     """How installed files are looked at. The sum that came with the call counts more than what lies on the host."""
     given = {"sha256": want.sha256} if verify and not want.unpack else {}
-    return lambda path, recorded: look(path, {**recorded, **given}, verify)
+    return lambda path, recorded: installed(path, {**recorded, **given}, verify)
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:

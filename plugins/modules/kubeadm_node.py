@@ -146,7 +146,7 @@ def main() -> None:
         membership.check_node_name(name)
         found = gather(name)
         control_plane = params["control_plane"] or wanted == "initialised"
-        verdict = membership.judge(found, params["cluster_ca"], control_plane, datetime.now(timezone.utc))
+        verdict = membership.classify_membership(found, params["cluster_ca"], control_plane, datetime.now(timezone.utc))
         result.update(asdict(verdict))
         if wanted != "gathered" and verdict.action == "refuse":
             problem = verdict.reason

@@ -89,7 +89,7 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.cli
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.network_policies import (
     HELD,
     OPEN,
-    Look,
+    Observation,
     verdict,
 )
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.objects import explain
@@ -121,7 +121,7 @@ def answers(cluster: Cluster, pod: str, port: int, path: str) -> bool:
         return False
 
 
-def look(cluster: Cluster, params: dict[str, Any], started: float) -> Look:
+def probe(cluster: Cluster, params: dict[str, Any], started: float) -> Observation:
     """One look at a pod that is ready. The open port comes first and last: it answers while the other does not."""
     pod = f"/api/v1/namespaces/{params['namespace']}/pods/{params['pod']}"
     told = cluster.get(pod).get("status", {}).get("conditions") or []
@@ -130,14 +130,14 @@ def look(cluster: Cluster, params: dict[str, Any], started: float) -> Look:
     closed = reached and answers(cluster, pod, params["closed_port"], "health")
     if reached and not closed:
         reached = answers(cluster, pod, params["open_port"], "ready")
-    return Look(time.monotonic() - started, reached, closed)
+    return Observation(time.monotonic() - started, reached, closed)
 
 
 def prove(cluster: Cluster, params: dict[str, Any]) -> str:
     """Look until there is a verdict, or the time is over."""
     started, looks = time.monotonic(), []
     while True:
-        looks.append(look(cluster, params, started))
+        looks.append(probe(cluster, params, started))
         found = verdict(looks, params["patience"])
         answered = any(one.open_port for one in looks)
         if found in (HELD, OPEN) or (not answered and looks[-1].seconds >= params["timeout"]):

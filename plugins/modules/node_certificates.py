@@ -65,7 +65,7 @@ left:
   elements: str
   returned: success
   sample: []
-silent:
+unserved:
   description: New nodes that had not asked when O(wait) was over.
   type: list
   elements: str
@@ -113,18 +113,18 @@ def run(cluster: Requests, given: dict[str, Any], seconds: int, wait: int, check
     known = {str(name): set().union(*map(resolved, map(str, names or ()))) for name, names in given.items()}
     limited = cluster.apply_all(policies.certificate_life(seconds), dry=check_mode)
     if check_mode:
-        return {"changed": bool(limited), "approved": [], "left": [], "silent": [], "limited": limited is not None}
+        return {"changed": bool(limited), "approved": [], "left": [], "unserved": [], "limited": limited is not None}
     approved, left = cluster.approve_serving(known)
-    done, deadline, silent = set(approved), time.monotonic() + wait, set()
+    done, deadline, unserved = set(approved), time.monotonic() + wait, set()
     while (
         wait
-        and (silent := cluster.unserved(set(known) - done, datetime.now(timezone.utc)))
+        and (unserved := cluster.unserved(set(known) - done, datetime.now(timezone.utc)))
         and time.monotonic() < deadline
     ):
         time.sleep(POLL_SECONDS)
         approved, left = cluster.approve_serving(known)
         done |= set(approved)
-    result = {"changed": bool(limited or done), "approved": sorted(done), "left": left, "silent": sorted(silent)}
+    result = {"changed": bool(limited or done), "approved": sorted(done), "left": left, "unserved": sorted(unserved)}
     return {**result, "limited": limited is not None}
 
 
@@ -157,10 +157,10 @@ def main() -> None:
             f"{line}. Its request to serve logs, exec and metrics was left undecided. If that address is the node's, "
             "add it to node_join_addresses of the host; otherwise see who asks"
         )
-    if result["silent"]:
+    if result["unserved"]:
         module.warn(
             f"new nodes have not asked for a certificate to serve with within {params['wait']} s: "
-            f"{', '.join(result['silent'][:10])}. They answer neither logs nor exec until a later run of join.yml "
+            f"{', '.join(result['unserved'][:10])}. They answer neither logs nor exec until a later run of join.yml "
             "approves it. See `journalctl -u kubelet` there"
         )
     module.exit_json(**result)

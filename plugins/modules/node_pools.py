@@ -122,7 +122,7 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.cli
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nodes.plan_pools import (
     CLAIMS,
     FIELD_MANAGER,
-    Plan,
+    NodePlan,
     Wanted,
     plan_node,
     wanted_nodes,
@@ -147,19 +147,19 @@ POOL_SPEC = {
 class Nodes(Cluster):
     """Nodes, their labels and their taints."""
 
-    def apply_labels(self, plan: Plan) -> None:
+    def apply_labels(self, plan: NodePlan) -> None:
         """Own exactly these labels. The uid keeps the request from creating a node that was deleted meanwhile."""
         meta = {"name": plan.node, "uid": plan.uid, "labels": plan.labels}
         self.apply(f"{NODES}/{plan.node}", {"apiVersion": "v1", "kind": "Node", "metadata": meta}, FIELD_MANAGER)
 
-    def set_taints(self, plan: Plan) -> None:
+    def set_taints(self, plan: NodePlan) -> None:
         """Replace the list of taints and the note of those that are ours, if nobody has written meanwhile."""
         meta = {"resourceVersion": plan.resource_version, "annotations": {CLAIMS: plan.claims or None}}
         body = {"metadata": meta, "spec": {"taints": plan.taints or None}}
         self.patch(f"{NODES}/{plan.node}", body, {"fieldManager": f"{FIELD_MANAGER}-taints"})
 
 
-def converge(cluster: Nodes, plan: Plan, wanted: Wanted) -> str | None:
+def converge(cluster: Nodes, plan: NodePlan, wanted: Wanted) -> str | None:
     """Carry out the plan of one node; returns why it could not be done. A write by others in between means to look
     again.
     """

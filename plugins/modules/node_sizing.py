@@ -185,7 +185,7 @@ from dataclasses import asdict
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight import sizing as preflight_sizing
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.findings import in_order, table
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.findings import findings_table, in_order
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.hardware import hardware_from
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.probe_hardware import gather
 
@@ -255,7 +255,7 @@ def main() -> None:
         "capacity": preflight_sizing.capacity(hardware, plan) if plan else None,
     }
     if not result["ok"] and params["fail_on"] != "never":
-        module.fail_json(msg=table(findings), **result)
+        module.fail_json(msg=findings_table(findings), **result)
     module.exit_json(**result)
 
 

@@ -138,7 +138,7 @@ def carried_or_reason(host: Stripes, drive: Drive) -> tuple[list[str], list[str]
         return [], [f"{UNREAD}: {error}"]
 
 
-def look(host: Stripes, sysfs: Path, name: str = "") -> dict[str, Any]:
+def drive_facts(host: Stripes, sysfs: Path, name: str = "") -> dict[str, Any]:
     """One drive. One that cannot be read is taken."""
     drive = host.drives.inspect(sysfs, name)
     carried, problems = carried_or_reason(host, drive)
@@ -184,9 +184,11 @@ def main() -> None:
     if problems or unmeant:
         module.fail_json(msg="\n".join([*problems, *(f"consent: {problem}" for problem in unmeant)]))
     namespaces, ways = host.drives.namespaces()
-    seen = [look(host, sysfs) for sysfs in namespaces]
+    seen = [drive_facts(host, sysfs) for sysfs in namespaces]
     seen += [
-        look(host, sysfs, name) for sysfs, name in dict(named).items() if sysfs.name not in {n.name for n in namespaces}
+        drive_facts(host, sysfs, name)
+        for sysfs, name in dict(named).items()
+        if sysfs.name not in {n.name for n in namespaces}
     ]
     seen += [other_way(name) for name in ways]
     for told in seen:

@@ -72,7 +72,7 @@ def question(chart: Chart, fleet_mirror: Mapping[str, Any]) -> Question | None:
     )
 
 
-def look(
+def check_chart(
     chart: Chart, fleet_mirror: Mapping[str, Any], kubernetes: str, render: bool
 ) -> tuple[list[Finding], list[Image]]:
     """What is wrong with a chart, and the images that it deploys. Those of a chart that cannot be looked at are not

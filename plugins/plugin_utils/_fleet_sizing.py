@@ -12,7 +12,7 @@ from typing import Any
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.memory import LEAST, OVERHEAD
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._fleet.pools import ENGINE, Pool, pools_from
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._fleet.runner_share import pool_runners, runner
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.sizing import Plan, plan_from
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.sizing import SizingPlan, plan_from
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._quantity import at, to_bytes, to_millicpu
 
 # What the plan is made of; each is a variable of the role that its name begins with.
@@ -51,7 +51,7 @@ def pool_of(host: str, groups: Mapping[str, Sequence[str]], pools: Sequence[Mapp
     return "", 1
 
 
-def node_plan(values: Mapping[str, Any], pool: str, nodes: int) -> Plan:
+def node_plan(values: Mapping[str, Any], pool: str, nodes: int) -> SizingPlan:
     """What must fit on one node of a pool: its engines, and its share of the pool's runners. `nodes`: how many the pool
     has.
 

@@ -64,7 +64,7 @@ def _answers(base: str, asked: list[github.Question], repositories: list[str], t
 
     def judged(question: github.Question) -> list[Finding]:
         path = f"{question.owner}/actions/runners/deprecations/{question.version or PINS['runner']}"
-        return github.judge(question, _ask(f"{base}/{path}", token), base, now)
+        return github.github_findings(question, _ask(f"{base}/{path}", token), base, now)
 
     def public(path: str) -> list[Finding]:
         return github.judge_repository(path, _ask(f"{base}/{path}", token))

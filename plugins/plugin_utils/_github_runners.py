@@ -194,7 +194,7 @@ def silence(reply: Reply, base: str) -> Finding | None:
     return Finding("github_unreachable", f"{URL} {base}", found, "an answer of GitHub's API", hint)
 
 
-def judge(question: Question, reply: Reply, base: str, now: datetime) -> list[Finding]:
+def github_findings(question: Question, reply: Reply, base: str, now: datetime) -> list[Finding]:
     """What a reply about an owner and a version means. `now`: with its time zone."""
     told = refusal(reply, app=False) or silence(reply, base)
     if told:

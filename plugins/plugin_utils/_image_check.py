@@ -32,7 +32,7 @@ class Cluster:
 
 
 @dataclass(frozen=True)
-class Look:
+class ImageReport:
     """What is wrong; all images that are known of the fleet, as they are deployed; and charts of which not all are."""
 
     findings: list[Finding]
@@ -40,14 +40,14 @@ class Look:
     unknown: list[str]
 
 
-def look(
+def check_images(
     hosts: Sequence[Host],
     values: Mapping[str, Any],
     cluster: Cluster,
     fleet_mirror: Mapping[str, Any],
     digests: Mapping[str, str],
     ask: bool,
-) -> Look:
+) -> ImageReport:
     """All that is missing, or is another one.
 
     `values` holds _fleet_images.NAMES; `digests`: the fleet's; `ask`: whether anybody is asked.
@@ -63,7 +63,7 @@ def look(
         known, whole = (rendered[chart.role], True) if rendered.get(chart.role) else _fleet_images.default_images(chart)
         everything += known
         unknown += [] if whole else [f"{chart.role}_chart"]
-    return Look(found, everything, unknown)
+    return ImageReport(found, everything, unknown)
 
 
 def _asked(
@@ -103,10 +103,15 @@ def _asked(
         question for question in questions if question.registry not in silent and question not in behind
     )
     for registry in {question.registry: None for question in behind if not question.registry.variable}:
-        found += registries.silent(
+        found += registries.registry_not_answering(
             registry, {question: reply for question, reply in behind.items() if question.registry == registry}
         )
-    return [*down.values(), *found, *registries.judge(told), *_digest_check.differing(behind, digests)], rendered
+    return [
+        *down.values(),
+        *found,
+        *registries.registry_findings(told),
+        *_digest_check.differing(behind, digests),
+    ], rendered
 
 
 def _charts(
@@ -120,7 +125,7 @@ def _charts(
         question = _chart_check.question(chart, fleet_mirror)
         if question and question.name not in there:
             return [], []
-        return _chart_check.look(chart, fleet_mirror, kubernetes, render)
+        return _chart_check.check_chart(chart, fleet_mirror, kubernetes, render)
 
     with ThreadPoolExecutor(registries.THREADS) as threads:
         looked = list(threads.map(look, charts))

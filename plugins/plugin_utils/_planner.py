@@ -84,7 +84,7 @@ def machine_plan(
     }
 
 
-def bottleneck(hardware: Hardware, plan: preflight_sizing.Plan) -> dict[str, Any]:
+def bottleneck(hardware: Hardware, plan: preflight_sizing.SizingPlan) -> dict[str, Any]:
     """How many runners of every size fit when each has as many, and what one more of each would lack."""
 
     def left(each: int) -> dict[str, int]:
@@ -104,7 +104,7 @@ def bottleneck(hardware: Hardware, plan: preflight_sizing.Plan) -> dict[str, Any
     return {"of_each": of_each, "lacking": lacking}
 
 
-def table(machines: Sequence[Mapping[str, Any]]) -> str:
+def plan_table(machines: Sequence[Mapping[str, Any]]) -> str:
     """The plan for people: a line for each machine and place, and below it why a place does not fit or is tight."""
     rows: list[tuple[tuple[str, ...], list[str]]] = [(HEADINGS, [])]
     for machine in machines:

@@ -156,14 +156,14 @@ def is_silent(reply: Reply | None) -> bool:
     return reply is None or reply.status == 0 or reply.status in BUSY or reply.status >= 500
 
 
-def judge(told: Mapping[Question, Reply | None]) -> list[Finding]:
+def registry_findings(told: Mapping[Question, Reply | None]) -> list[Finding]:
     """A finding for each thing that is not there; one for a registry that does not answer, and one for a registry that
     wants a login.
     """
     findings: list[Finding] = []
     for registry in dict.fromkeys(question.registry for question in told):
         replies = {question: reply for question, reply in told.items() if question.registry == registry}
-        findings += silent(registry, replies) + _denied(registry, replies)
+        findings += registry_not_answering(registry, replies) + _denied(registry, replies)
         findings += [
             _missing(question, reply)
             for question, reply in replies.items()
@@ -172,7 +172,7 @@ def judge(told: Mapping[Question, Reply | None]) -> list[Finding]:
     return findings
 
 
-def silent(registry: Registry, replies: Mapping[Question, Reply | None]) -> list[Finding]:
+def registry_not_answering(registry: Registry, replies: Mapping[Question, Reply | None]) -> list[Finding]:
     """One finding for a registry that does not answer."""
     asked = {question.name: reply for question, reply in replies.items() if reply and is_silent(reply)}
     if not asked:

@@ -39,7 +39,7 @@ def size_of(vm: Machine, mount: str) -> int:
 
 
 def unchanged(vm: Machine, **wish: Any) -> None:
-    """The host is as wished."""
+    """The host is as desired."""
     result = vm.module(LAYOUT, **wish)
     assert not result["failed"] and not result["changed"], result
 

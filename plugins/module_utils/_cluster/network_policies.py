@@ -21,7 +21,7 @@ Network = Union[IPv4Network, IPv6Network]
 
 
 @dataclass(frozen=True)
-class Look:
+class Observation:
     """What could be reached of a pod of which one port is open to all and the other to nobody. `seconds`: since the
     first look.
     """
@@ -31,7 +31,7 @@ class Look:
     closed_port: bool
 
 
-def verdict(looks: Sequence[Look], patience: float) -> str:
+def verdict(looks: Sequence[Observation], patience: float) -> str:
     """Whether policies are held. UNKNOWN until the open port answered: a pod that nobody reaches proves nothing.
 
     OPEN only when both ports answered for `patience` seconds: what holds policies learns of a pod a moment after it has

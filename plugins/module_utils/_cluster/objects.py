@@ -31,9 +31,9 @@ _KINDS = (
 _WEBHOOKS = "/apis/admissionregistration.k8s.io/v1"
 
 
-class Look:
+class ClusterReader:
     """Reads lists of a cluster. `api` is the client library's ApiClient. What cannot be read is remembered and does not
-    end the look.
+    end the reader.
     """
 
     def __init__(self, api: Any) -> None:
@@ -77,7 +77,7 @@ class Look:
         """A list, with the kind that the API leaves out of its items; empty where it cannot be read."""
         try:
             listed = self.cluster.items(path, query)
-        except Exception as error:  # whatever its transport throws: the rest of the look is worth having
+        except Exception as error:  # whatever its transport throws: the rest of the reader is worth having
             if status(error) != NOT_FOUND:
                 self.unread.append(f"could not read {path}: {clean(reason(error), 200)}")
             return []
@@ -86,7 +86,7 @@ class Look:
 
 def explain(api: Any, namespaces: Sequence[str]) -> str:
     """What keeps these namespaces from being ready, as the end of an error's text. Never raises."""
-    lines = problems(Look(api).objects(namespaces))
+    lines = problems(ClusterReader(api).objects(namespaces))
     return (
         "\n".join(["What the cluster says:", *lines])
         if lines

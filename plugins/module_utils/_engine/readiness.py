@@ -24,7 +24,7 @@ class NodeVerdict:
     """What is known of one engine node."""
 
     name: str
-    silent: bool  # its kubelet stopped reporting: nothing on it can be waited for
+    not_reporting: bool  # its kubelet stopped reporting: nothing on it can be waited for
     tainted: bool
     waiting: Mapping[str, str] = field(default_factory=dict)  # engine version -> why it does not answer
     pods: Mapping[str, str] = field(default_factory=dict)  # engine version -> pod that does not answer
@@ -34,15 +34,15 @@ class NodeVerdict:
     @property
     def ready(self) -> bool:
         """Every engine of the node answers."""
-        return not self.silent and not self.waiting
+        return not self.not_reporting and not self.waiting
 
     @property
     def awaited(self) -> bool:
         """Its engines do not answer, and nothing says that they should not."""
-        return bool(self.waiting) and not self.silent and not self.rolling
+        return bool(self.waiting) and not self.not_reporting and not self.rolling
 
 
-def judge(
+def engine_verdicts(
     nodes: Iterable[Mapping[str, Any]],
     pods: Iterable[Mapping[str, Any]],
     daemonsets: Iterable[Mapping[str, Any]],

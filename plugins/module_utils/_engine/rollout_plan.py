@@ -112,11 +112,11 @@ class Stale:
 
 
 @dataclass(frozen=True)
-class NodePlan:
+class RolloutPlan:
     """What a roll-out does on one node."""
 
     node: str
-    silent: bool  # its kubelet stopped reporting: nothing on it can be stopped clean
+    not_reporting: bool  # its kubelet stopped reporting: nothing on it can be stopped clean
     stale: tuple[Stale, ...]
     progress: Progress | None = None  # of a roll that began earlier
     drain_only: bool = False
@@ -363,7 +363,7 @@ def plan(
     pods: Iterable[Mapping[str, Any]],
     templates: Mapping[str, Mapping[str, Mapping[str, Any]]],
     older_than: str = "",
-) -> list[NodePlan]:
+) -> list[RolloutPlan]:
     """One plan a node, those in the middle of a roll first, then by name. `older_than` restarts what was created before
     that time, too.
     """
@@ -393,13 +393,13 @@ def plan(
     for node in nodes:
         name = node["metadata"]["name"]
         ready = [item for item in (node.get("status") or {}).get("conditions") or [] if item.get("type") == "Ready"]
-        silent = bool(ready) and ready[0].get("status") == "Unknown"
+        not_reporting = bool(ready) and ready[0].get("status") == "Unknown"
         stale = tuple(sorted(by_node.get(name, []), key=lambda item: item.daemonset))
-        plans.append(NodePlan(name, silent, stale, read_progress(node)))
+        plans.append(RolloutPlan(name, not_reporting, stale, read_progress(node)))
     return sorted(plans, key=lambda item: (item.progress is None, item.node))
 
 
-def batches(plans: Sequence[NodePlan], canary: bool, at_once: int) -> list[list[NodePlan]]:
+def batches(plans: Sequence[RolloutPlan], canary: bool, at_once: int) -> list[list[RolloutPlan]]:
     """What rolls together. The first node alone shows whether the change is any good, unless the roll goes on from an
     earlier run.
     """

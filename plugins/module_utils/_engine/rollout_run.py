@@ -22,9 +22,9 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.roll
     COMPARED,
     TIME,
     CacheVerdict,
-    NodePlan,
     Progress,
     RolloutError,
+    RolloutPlan,
     Stale,
     deregistration_step,
     ended,
@@ -81,7 +81,7 @@ class Outcome:
 class NodeRoll:
     """The roll of one node."""
 
-    def __init__(self, cluster: Any, plan: NodePlan, limits: Limits) -> None:
+    def __init__(self, cluster: Any, plan: RolloutPlan, limits: Limits) -> None:
         self.cluster = cluster
         self.plan = plan
         self.limits = limits
@@ -303,7 +303,7 @@ class NodeRoll:
             time.sleep(self.limits.interval)
 
 
-def look(cluster: Any, params: dict[str, Any], intended: list[dict[str, Any]]) -> list[NodePlan]:
+def rollout_plans(cluster: Any, params: dict[str, Any], intended: list[dict[str, Any]]) -> list[RolloutPlan]:
     """Plan for the nodes; a DaemonSet that was changed a moment ago has no new template yet."""
     deadline = time.monotonic() + OBSERVE_TIMEOUT
     while True:
@@ -329,7 +329,7 @@ def look(cluster: Any, params: dict[str, Any], intended: list[dict[str, Any]]) -
     )
 
 
-def roll(cluster: Any, batches: Sequence[Sequence[NodePlan]], limits: Limits) -> list[Outcome]:
+def roll(cluster: Any, batches: Sequence[Sequence[RolloutPlan]], limits: Limits) -> list[Outcome]:
     """Roll batch after batch; nothing new begins once a node had a problem."""
     outcomes: list[Outcome] = []
     for batch in batches:
@@ -340,7 +340,7 @@ def roll(cluster: Any, batches: Sequence[Sequence[NodePlan]], limits: Limits) ->
     return outcomes
 
 
-def report(todo: Sequence[NodePlan], outcomes: Sequence[Outcome]) -> dict[str, Any]:
+def report(todo: Sequence[RolloutPlan], outcomes: Sequence[Outcome]) -> dict[str, Any]:
     """What the module returns of a roll; a `msg` says that it stopped."""
     problems = [outcome for outcome in outcomes if outcome.problem]
     result: dict[str, Any] = {"rolled": [asdict(outcome) for outcome in outcomes if not outcome.problem]}
@@ -354,7 +354,7 @@ def report(todo: Sequence[NodePlan], outcomes: Sequence[Outcome]) -> dict[str, A
     return result
 
 
-def without_checkpoint(cluster: Any, plans: Sequence[NodePlan], wanted: str) -> list[str]:
+def without_checkpoint(cluster: Any, plans: Sequence[RolloutPlan], wanted: str) -> list[str]:
     """The engines that say which checkpoints they have, and have not the one that they are to go back to."""
     lines = []
     for item in (entry for node in plans for entry in node.stale):

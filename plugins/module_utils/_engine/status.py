@@ -54,8 +54,8 @@ def engines(
         common = {
             "node": item.node,
             "pool": (node["metadata"].get("labels") or {}).get(POOL_LABEL, ""),
-            "silent": item.silent,
-            "barred": any(taint["key"] == ENGINE_TAINT for taint in (node.get("spec") or {}).get("taints") or []),
+            "not_reporting": item.not_reporting,
+            "tainted": any(taint["key"] == ENGINE_TAINT for taint in (node.get("spec") or {}).get("taints") or []),
             "rolling": item.progress.step if item.progress else "",
             "problem": item.progress.problem if item.progress else "",
         }
@@ -77,7 +77,7 @@ def engines(
 def concerns(entry: Mapping[str, Any]) -> list[str]:
     """What of an engine is not as it should be."""
     figures, found = entry["figures"], []
-    if entry["silent"]:
+    if entry["not_reporting"]:
         found.append("the node's kubelet does not report")
     elif not entry["pod"]:
         found.append("no engine pod")
@@ -87,7 +87,7 @@ def concerns(entry: Mapping[str, Any]) -> list[str]:
         found.append(
             f"in a roll-out at step {entry['rolling']}" + (f": {entry['problem']}" if entry["problem"] else "")
         )
-    elif entry["barred"]:
+    elif entry["tainted"]:
         found.append("keeps new runners away")
     if entry["stale"]:
         found.append(f"runs as it was before a change: {'; '.join(entry['stale'])}")
@@ -98,7 +98,7 @@ def concerns(entry: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def table(entries: Sequence[Mapping[str, Any]], now: float | None = None) -> list[str]:
+def status_lines(entries: Sequence[Mapping[str, Any]], now: float | None = None) -> list[str]:
     """The engines as lines of text, then their concerns."""
     clock = time.time() if now is None else now
     rows = [COLUMNS, *[_row(entry, clock) for entry in entries]]

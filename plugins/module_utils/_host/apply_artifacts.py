@@ -52,7 +52,7 @@ def describe(path: str) -> dict[str, Any]:
     }
 
 
-def look(path: str, recorded: Mapping[str, Any], verify: bool = False) -> str:
+def installed(path: str, recorded: Mapping[str, Any], verify: bool = False) -> str:
     """What became of an installed file; the content is only read where size or time differ, or where `verify` asks for
     it.
     """

@@ -75,7 +75,7 @@ class Membership:
     cluster_ca: str = ""
 
 
-def judge(evidence: Evidence, cluster_ca: str, control_plane: bool, now: datetime) -> Membership:
+def classify_membership(evidence: Evidence, cluster_ca: str, control_plane: bool, now: datetime) -> Membership:
     """What a host is to the cluster whose CA (PEM, or empty where it is not known yet) is given."""
     host = fingerprint(evidence.ca) if evidence.ca else ""
     cluster = fingerprint(cluster_ca) if cluster_ca else ""

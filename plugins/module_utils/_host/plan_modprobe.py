@@ -59,7 +59,7 @@ def file_name(path: str) -> str:
     return plain(posixpath.basename(path).split(".ko")[0])
 
 
-def barred(name: str, cmdline: str) -> str:
+def blacklisted(name: str, cmdline: str) -> str:
     """The word of the kernel's command line that forbids a module. (blacklist= and modprobe.blacklist= only forbid
     aliases.)
     """
@@ -78,8 +78,8 @@ def forbidden(names: Iterable[str], files: Mapping[str, str], cmdline: str, lock
         path, command = install_line(name, files)
         if path and not loads(command):
             return f"{path}: install {name} {command}"
-        if barred(name, cmdline):
-            return f"/proc/cmdline: {barred(name, cmdline)}"
+        if blacklisted(name, cmdline):
+            return f"/proc/cmdline: {blacklisted(name, cmdline)}"
         if locked:
             return "kernel.modules_disabled = 1"
     return ""

@@ -56,7 +56,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Plan:
+class NodePlan:
     """What must change on one node; None where nothing must."""
 
     node: str
@@ -148,7 +148,7 @@ def pool_members(pools: Sequence[Mapping[str, Any]], groups: Mapping[str, Sequen
     ]
 
 
-def plan_node(node: Mapping[str, Any], wanted: Wanted) -> Plan:
+def plan_node(node: Mapping[str, Any], wanted: Wanted) -> NodePlan:
     """Compare one Node object (as the API returns it, with managed fields) with what it should be."""
     meta, spec = node["metadata"], node.get("spec") or {}
     labels, owned = meta.get("labels") or {}, owned_labels(meta)
@@ -169,7 +169,7 @@ def plan_node(node: Mapping[str, Any], wanted: Wanted) -> Plan:
     ours = [_same_or_new(present.get(taint.name), taint) for taint in wanted.taints]
     taint_change = _ordered(kept + ours) != _ordered(taints) or claim != note
 
-    return Plan(
+    return NodePlan(
         node=meta["name"],
         uid=meta["uid"],
         resource_version=meta["resourceVersion"],

@@ -123,11 +123,11 @@ class Writer:
     def ready(self, drive: Drive, partition: Partition) -> None:
         """The kernel knows the partition as the table has it."""
         sysfs = Path("/sys/class/block", os.path.basename(partition.node))
-        wished = (str(partition.start // 512), str(partition.size // 512))
+        desired = (str(partition.start // 512), str(partition.size // 512))
         for attempt in range(100):
             if (
                 device_of(partition.node)
-                and ((sysfs / "start").read_text().strip(), (sysfs / "size").read_text().strip()) == wished
+                and ((sysfs / "start").read_text().strip(), (sysfs / "size").read_text().strip()) == desired
             ):
                 return
             if attempt % 20 == 0:
@@ -192,22 +192,22 @@ def make_filesystem(writer: Writer, step: MakeFilesystem) -> None:
 def grow_partition(writer: Writer, step: GrowPartition) -> None:
     """The partition, with a name that says so, then its filesystem, then the name."""
     place, identity = step.placed, step.target
-    drive, wished, name = place.drive, place.partition, MARK + place.volume.name
+    drive, desired, name = place.drive, place.partition, MARK + place.volume.name
     writer.proven_mounted(place)
     now = writer.drives.read(identity)
-    have = next((p for p in now.partitions if (p.number, p.start) == (wished.number, wished.start)), None)
-    behind = any(wished.start < p.start < wished.start + wished.size for p in now.partitions)
+    have = next((p for p in now.partitions if (p.number, p.start) == (desired.number, desired.start)), None)
+    behind = any(desired.start < p.start < desired.start + desired.size for p in now.partitions)
     if now.node != drive.node or not have or have.name not in (name, name + GROWING) or behind:
         raise ValueError(f"{identity} has changed since it was read: nothing was written to it, run this again")
-    if have.size < wished.size:
-        line = f'size={wished.size // drive.sector}, name="{name}{GROWING}"'
+    if have.size < desired.size:
+        line = f'size={desired.size // drive.sector}, name="{name}{GROWING}"'
         writer.call(
-            [*SFDISK, "--wipe", "never", "--wipe-partitions", "never", "--partno", str(wished.number), drive.node],
+            [*SFDISK, "--wipe", "never", "--wipe-partitions", "never", "--partno", str(desired.number), drive.node],
             data=line,
         )
-    writer.ready(drive, wished)
+    writer.ready(drive, desired)
     writer.grow_filesystem(place)
-    writer.call([*SFDISK, "--part-label", drive.node, str(wished.number), name])
+    writer.call([*SFDISK, "--part-label", drive.node, str(desired.number), name])
     writer.settle()
 
 

@@ -85,7 +85,7 @@ class Bind:
 
 @dataclass(frozen=True)
 class Volume:
-    """A filesystem that is wished."""
+    """A filesystem that is desired."""
 
     name: str
     size: str = "rest"
@@ -152,7 +152,7 @@ def unit_name(path: str) -> str:
 
 @dataclass(frozen=True)
 class Mount:
-    """A mount that is wished: what lies at `target` has this device and this root inside of it."""
+    """A mount that is desired: what lies at `target` has this device and this root inside of it."""
 
     target: str
     node: str
@@ -177,7 +177,7 @@ class System:
 
     files: Mapping[str, str] = field(default_factory=dict)
     mounts: Mapping[str, tuple[str, str]] = field(default_factory=dict)  # target: (device, root) of the topmost mount
-    links: frozenset[str] = frozenset()  # which of the wished links exist
+    links: frozenset[str] = frozenset()  # which of the desired links exist
     non_empty: frozenset[str] = frozenset()  # desired targets that are not mounted and hold something
     running: frozenset[str] = frozenset()  # which of the services run
     fstrim: bool = False  # fstrim.timer exists and is not enabled

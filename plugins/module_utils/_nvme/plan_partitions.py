@@ -83,7 +83,7 @@ def adoption_problem(drive: Drive, volumes: Sequence[Volume], layout: str) -> st
     for name in here:
         have, wish = marked[name].filesystem or "no filesystem", wanted[name].filesystem
         if not marked[name].name.endswith(NEW) and have != wish:
-            return f"{marked[name].name} holds {have}, wished is {wish}"
+            return f"{marked[name].name} holds {have}, desired is {wish}"
     return ""
 
 
@@ -170,8 +170,8 @@ def finish(plan: Layout, place: Placed) -> Placed:
 
 
 def carved(plan: Layout, volumes: Sequence[Volume], drive: Drive, mode: str) -> list[tuple[Volume, int, int]]:
-    """Volume, start and size on a drive, as wished; what does not fit is refused and leaves nothing."""
-    # On a drive of its own a share means nothing: the volume takes the drive unless an absolute size is wished.
+    """Volume, start and size on a drive, as desired; what does not fit is refused and leaves nothing."""
+    # On a drive of its own a share means nothing: the volume takes the drive unless an absolute size is desired.
     alone = [replace(v, size="rest") if mode == "spread" and "%" in v.size else v for v in volumes]
     try:
         return carve(alone, drive)
@@ -184,33 +184,33 @@ def desired_sizes(plan: Layout, adopted: Sequence[Placed], mode: str) -> dict[st
     """The bytes that each volume with a partition is to have, and whether this is a size and not what the others
     leave.
     """
-    wished = {}
+    desired = {}
     for drive in {p.drive.node: p.drive for p in adopted}.values():
         here = [p.volume for p in adopted if p.drive is drive]
         for group in [[v] for v in here] if mode == "spread" else [here]:
-            wished.update({v.name: (size, v.size != "rest") for v, _start, size in carved(plan, group, drive, mode)})
-    return wished
+            desired.update({v.name: (size, v.size != "rest") for v, _start, size in carved(plan, group, drive, mode)})
+    return desired
 
 
-def plan_growth(plan: Layout, place: Placed, wished: int, firm: bool) -> Placed:
+def plan_growth(plan: Layout, place: Placed, desired: int, firm: bool) -> Placed:
     """Let a partition grow where its drive is free behind it. Returns where the volume lies then."""
     volume, drive, have = place.volume, place.drive, place.partition
     room = (
         min([(drive.size // MIB - 1) * MIB, *(p.start for p in drive.partitions if p.start > have.start)]) - have.start
     )
-    subject = f"volume {volume.name} on {drive.identity} has {show_bytes(have.size)}, wished is {show_bytes(wished)}"
-    if firm and have.size - wished >= ROUNDING:
-        plan.refusals.append(f"{subject}: nothing is shrunk, wish at least what it has")
-    elif firm and wished - max(room, have.size) >= ROUNDING:
+    subject = f"volume {volume.name} on {drive.identity} has {show_bytes(have.size)}, desired is {show_bytes(desired)}"
+    if firm and have.size - desired >= ROUNDING:
+        plan.refusals.append(f"{subject}: nothing is shrunk, ask for at least what it has")
+    elif firm and desired - max(room, have.size) >= ROUNDING:
         plan.refusals.append(
             f"{subject}: there is room for {show_bytes(room)}, then comes another partition, and none is moved"
         )
-    more = min(wished, room) - have.size >= ROUNDING
+    more = min(desired, room) - have.size >= ROUNDING
     if not more and not have.name.endswith(GROWING):
         return place
     if not volume.mount:
         plan.refusals.append(f"{subject}: a filesystem grows while it is mounted, and this one has no mount")
-    grown = replace(place, partition=replace(have, size=min(wished, room) if more else have.size))
+    grown = replace(place, partition=replace(have, size=min(desired, room) if more else have.size))
     text = f"grow filesystem {volume.name} to its partition"
     if more:
         text = (

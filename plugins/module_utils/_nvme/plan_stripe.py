@@ -151,7 +151,7 @@ def plan_array(
         plan.steps.append(CreateArray(GROUP, text, tuple(new), wiped, level, group.holder))
     elif group.level and group.level != level:
         plan.refusals.append(
-            f"{GROUP} is a {group.level}, wished is {level}: an array is not converted, ask for {group.level}"
+            f"{GROUP} is a {group.level}, desired is {level}: an array is not converted, ask for {group.level}"
         )
     elif group.missing and len(new) != len(group.missing):
         plan.refusals.append(
@@ -181,34 +181,34 @@ def plan_array(
 
 def shares(volumes: Sequence[Volume], usable: int, have: Mapping[str, int], extent: int) -> dict[str, int]:
     """Extents that each volume is to have; raises ValueError when they do not fit."""
-    wished = {v.name: size_in_bytes(v.size, usable * extent) // extent for v in volumes if v.size != "rest"}
-    rest = usable - sum(wished.values())
+    desired = {v.name: size_in_bytes(v.size, usable * extent) // extent for v in volumes if v.size != "rest"}
+    rest = usable - sum(desired.values())
     for volume in volumes:
         if volume.size == "rest":
-            wished[volume.name] = max(rest, have.get(volume.name, 0))
-        size = wished[volume.name] * extent
+            desired[volume.name] = max(rest, have.get(volume.name, 0))
+        size = desired[volume.name] * extent
         if size < MINIMUM:
             raise ValueError(
                 f"{GROUP}: volume {volume.name} would get {show_bytes(max(size, 0))}, the least is "
                 f"{show_bytes(MINIMUM)}"
             )
-    return wished
+    return desired
 
 
-def cut(wished: int, free: dict[str, int]) -> list[tuple[int, list[str]]]:
+def cut(desired: int, free: dict[str, int]) -> list[tuple[int, list[str]]]:
     """Take extents from as many drives at once as have free ones, then from fewer; whatever is left over could not be
     had.
     """
     pieces: list[tuple[int, list[str]]] = []
     while True:
         room = sorted((seed for seed in free if free[seed] >= SLACK), key=lambda seed: (-free[seed], seed))
-        row = min([wished // len(room), *(free[seed] for seed in room)]) if room else 0
+        row = min([desired // len(room), *(free[seed] for seed in room)]) if room else 0
         if not row:
             return pieces
         for seed in room:
             free[seed] -= row
         pieces.append((row * len(room), room))
-        wished -= row * len(room)
+        desired -= row * len(room)
 
 
 def plan_volume_group(
@@ -233,54 +233,53 @@ def plan_volume_group(
     # Of a larger drive a stripe takes no more than the smallest has.
     usable = max(len(total) * min(total.values()), sum(taken.values()))
     try:
-        wished = shares(volumes, usable, taken, extent)
+        desired = shares(volumes, usable, taken, extent)
     except ValueError as error:
         plan.refusals.append(str(error))
         return
     for volume in volumes:
         plan.refusals += resize_problems(
-            volume, have.get(volume.name), group, taken.get(volume.name, 0), wished[volume.name]
+            volume, have.get(volume.name), group, taken.get(volume.name, 0), desired[volume.name]
         )
     nodes = {d.seed: d for d in drives}
     order = sorted(volumes, key=lambda v: v.name in have)
     for volume in order:
-        plan_volume(plan, volume, have.get(volume.name), group, wished[volume.name], free, nodes)
+        plan_volume(plan, volume, have.get(volume.name), group, desired[volume.name], free, nodes)
     plan.placed.sort(key=lambda place: [v.name for v in volumes].index(place.volume.name))
 
 
-def resize_problems(volume: Volume, have: Partition | None, group: Group, taken: int, wished: int) -> list[str]:
-    """Why a volume that exists cannot become the wished one."""
+def resize_problems(volume: Volume, have: Partition | None, group: Group, taken: int, desired: int) -> list[str]:
+    """Why a volume that exists cannot become the desired one."""
     if not have or have.name.endswith(NEW):
         return []
     give_up = f"to give up what it holds: lvremove {GROUP}/{volume.name}"
     sizes = (
-        f"volume {volume.name} has {show_bytes(taken * group.extent)}, wished is {show_bytes(wished * group.extent)}"
+        f"volume {volume.name} has {show_bytes(taken * group.extent)}, desired is {show_bytes(desired * group.extent)}"
     )
     if volume.name in group.foreign:
         return [f"volume {volume.name} is thin, which this role neither makes nor grows: {give_up}"]
     if have.device and have.filesystem != volume.filesystem:
-        return [
-            f"volume {volume.name} holds {have.filesystem or 'no filesystem'}, wished is {volume.filesystem}: {give_up}"
-        ]
-    if taken - wished > SLACK:
+        holds = have.filesystem or "no filesystem"
+        return [f"volume {volume.name} holds {holds}, desired is {volume.filesystem}: {give_up}"]
+    if taken - desired > SLACK:
         return [f"{sizes}: nothing is ever shrunk"]
-    if wished - taken >= SLACK and not volume.mount:
+    if desired - taken >= SLACK and not volume.mount:
         return [f"{sizes}: it grows while it is mounted, so give it a mount"]
     return []
 
 
 def reserve(
-    plan: Layout, name: str, wished: int, free: dict[str, int], extent: int, exists: bool
+    plan: Layout, name: str, desired: int, free: dict[str, int], extent: int, exists: bool
 ) -> list[tuple[int, list[str]]]:
     """Extents for a volume; a shortage that is more than rounding is refused."""
     had = dict(free)
-    pieces = cut(wished, free)
-    lack = wished - sum(size for size, _seeds in pieces)
+    pieces = cut(desired, free)
+    lack = desired - sum(size for size, _seeds in pieces)
     if lack >= SLACK * max(len(free), 1) or not (pieces or exists):
         room = ", ".join(f"{seed} {show_bytes(max(count, 0) * extent)}" for seed, count in sorted(had.items()))
         plan.refusals.append(
-            f"{name} needs {show_bytes(wished * extent)}{' more' if exists else ''}, free are: {room}: name more "
-            "drives, or wish less"
+            f"{name} needs {show_bytes(desired * extent)}{' more' if exists else ''}, free are: {room}: name more "
+            "drives, or ask for less"
         )
     return pieces
 
@@ -302,7 +301,7 @@ def plan_volume(
     volume: Volume,
     have: Partition | None,
     group: Group,
-    wished: int,
+    desired: int,
     free: dict[str, int],
     nodes: Mapping[str, Drive],
 ) -> None:
@@ -310,7 +309,7 @@ def plan_volume(
     extent, path = group.extent, f"/dev/{GROUP}/{volume.name}"
     owner = Drive(GROUP, f"/dev/{GROUP}", 0, seed="+".join(sorted(nodes)))
     had = have.size // extent if have else 0
-    more = wished - had
+    more = desired - had
     fresh = not have or have.name.endswith(NEW)
     pieces: list[tuple[int, list[str]]] = []
     if more >= (SLACK if have else 1):

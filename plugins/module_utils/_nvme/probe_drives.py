@@ -288,7 +288,7 @@ class Drives:
     def with_content(self, drive: Drive, sysfs: Path, content: bool) -> Drive:
         """What lies on a drive: signatures, our mark, and on request whatever else."""
         seen, signatures = self.signatures(drive.node)
-        partitions = self.table(drive.node, sysfs) if seen.get("PTTYPE") == "gpt" else ()
+        partitions = self.partition_table(drive.node, sysfs) if seen.get("PTTYPE") == "gpt" else ()
         member, loose = self.array_of(seen), True
         if "LVM2_member" in signatures:
             member, loose, signatures = self.volume_group(seen, signatures, sysfs)
@@ -348,7 +348,7 @@ class Drives:
             raise ValueError(f"cannot read {node}: {error.strip()}")
         return dict(line.split("=", 1) for line in out.splitlines() if "=" in line)
 
-    def table(self, node: str, sysfs: Path) -> tuple[Partition, ...]:
+    def partition_table(self, node: str, sysfs: Path) -> tuple[Partition, ...]:
         """The partitions of a GPT, read from the drive, whether or not the kernel knows them."""
         status, out, error = self.run(["sfdisk", "--json", node])
         if status:

@@ -35,7 +35,7 @@ def filled(path: str) -> bool:
 
 
 def owner_of(volume: Volume) -> tuple[int, int, int]:
-    """Owner, group and mode of the volume's root, -1 where nothing is wished; raises ValueError for a name that the
+    """Owner, group and mode of the volume's root, -1 where nothing is desired; raises ValueError for a name that the
     host does not know.
     """
     try:
@@ -53,12 +53,14 @@ def owner_of(volume: Volume) -> tuple[int, int, int]:
 
 
 def owned(volume: Volume, mounted: bool) -> bool:
-    """Whether the volume's root is as wished; what is not mounted is not known."""
-    wished = owner_of(volume)
+    """Whether the volume's root is as desired; what is not mounted is not known."""
+    desired = owner_of(volume)
     if not mounted:
-        return wished == (-1, -1, -1)
+        return desired == (-1, -1, -1)
     status = os.stat(volume.mount)
-    return all(w in (-1, have) for w, have in zip(wished, (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode))))
+    return all(
+        w in (-1, have) for w, have in zip(desired, (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)))
+    )
 
 
 def system(drives: Drives, placed: Sequence[Placed], services: Sequence[str]) -> System:

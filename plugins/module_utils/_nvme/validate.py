@@ -18,14 +18,14 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._quantity im
 def size_in_bytes(size: str, usable: int) -> int:
     """Bytes of `200GiB`, `1.5TB` or `60%` (of what is usable); raises ValueError with the reason."""
     try:
-        wished = int(usable * percentage(size)) if "%" in size else to_bytes(size)
-        if not (percentage(size) if "%" in size else wished):
+        desired = int(usable * percentage(size)) if "%" in size else to_bytes(size)
+        if not (percentage(size) if "%" in size else desired):
             raise ValueError("found nothing")
     except ValueError:
         raise ValueError(
             f"size {size!r} is not a size: expected for example 200GiB, a share above 0% and up to 100%, or rest"
         ) from None
-    return wished
+    return desired
 
 
 def validate_layout(volumes: Sequence[Volume], layout: str, count: int, stripe_with: str = "lvm") -> list[str]:

@@ -181,7 +181,7 @@ def named(items: Iterable[str], limit: int = 5) -> str:
     return f"{', '.join(names[:limit])} and {len(names) - limit} more"
 
 
-def table(findings: Sequence[Finding]) -> str:
+def findings_table(findings: Sequence[Finding]) -> str:
     """All findings as text, in the given order; an empty string for none."""
     code_width = max((len(finding.code) for finding in findings), default=0)
     lines: list[str] = []

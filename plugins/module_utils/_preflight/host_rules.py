@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _api_names
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._kubeconfig import Cluster, shown
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._kubeconfig import KubeconfigCluster, shown
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight import node_rules
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight import survey as preflight_survey
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.findings import Finding, named
@@ -23,7 +23,7 @@ PORTS = {"control_plane": (2379, 2380, 6443, 10250, 10257, 10259), "support": (1
 
 
 @dataclass(frozen=True)
-class Host:
+class SurveyedHost:
     """A host of the play: its place in the fleet, what the inventory names for it, and its survey, if it answered."""
 
     name: str
@@ -40,7 +40,7 @@ class Host:
         return self.result.get("survey") or {}
 
 
-def host_findings(host: Host) -> list[Finding]:
+def host_findings(host: SurveyedHost) -> list[Finding]:
     """What is wrong with one host by itself, its size apart."""
     named_by_inventory = [*_name(host), *_named_drives(host)]
     if not host.survey:
@@ -49,7 +49,7 @@ def host_findings(host: Host) -> list[Finding]:
     return [*named_by_inventory, *(finding for rule in rules for finding in rule(host))]
 
 
-def _name(host: Host) -> list[Finding]:
+def _name(host: SurveyedHost) -> list[Finding]:
     problem = _api_names.object_and_label(host.name)  # of the label kubernetes.io/hostname
     if not problem:
         return []
@@ -61,7 +61,7 @@ def _name(host: Host) -> list[Finding]:
     ]
 
 
-def _silent(host: Host) -> Finding:
+def _silent(host: SurveyedHost) -> Finding:
     told = (str(host.result.get(key) or "").strip().partition("\n")[0] for key in ("msg", "module_stderr"))
     said = ": ".join(filter(None, told))[:300] or "no answer"
     if host.result.get("unreachable"):
@@ -77,7 +77,7 @@ def _silent(host: Host) -> Finding:
     return Finding("host_survey_failed", host.name, said, "a survey of the host", hint)
 
 
-def _system(host: Host) -> list[Finding]:
+def _system(host: SurveyedHost) -> list[Finding]:
     findings, survey = [], host.survey
     if survey.get("arch") not in ARCHITECTURES:
         found, expected = f"architecture {survey.get('arch')}", "x86_64 or aarch64"
@@ -85,7 +85,7 @@ def _system(host: Host) -> list[Finding]:
     return findings
 
 
-def _kernel(host: Host) -> list[Finding]:
+def _kernel(host: SurveyedHost) -> list[Finding]:
     findings = node_rules.module_findings(host.name, host.survey)
     if host.survey.get("packet_filters") == []:
         found, expected = "neither nf_tables nor ip_tables", "one of them, for services and for the engine's network"
@@ -97,7 +97,7 @@ def _kernel(host: Host) -> list[Finding]:
     return findings
 
 
-def _node(host: Host) -> list[Finding]:
+def _node(host: SurveyedHost) -> list[Finding]:
     """What the roles would refuse later, or the kubelet after them."""
     storage = host.kind == "runner" and (bool(host.drives) or host.drive_rule)
     return [
@@ -108,7 +108,7 @@ def _node(host: Host) -> list[Finding]:
     ]
 
 
-def _leftovers(host: Host) -> list[Finding]:
+def _leftovers(host: SurveyedHost) -> list[Finding]:
     """What a former cluster left on a host that is no member of one."""
     if host.survey.get("member"):
         return []
@@ -128,7 +128,7 @@ def _leftovers(host: Host) -> list[Finding]:
     return findings
 
 
-def _inhibitor(host: Host) -> list[Finding]:
+def _inhibitor(host: SurveyedHost) -> list[Finding]:
     """logind ends a graceful shutdown early where a drop-in behind ours allows less (Debian's unattended-upgrades: 30
     s).
     """
@@ -152,7 +152,7 @@ def _inhibitor(host: Host) -> list[Finding]:
     return [Finding("shutdown_inhibitor_short", host.name, found, expected, hint)]
 
 
-def _ports(host: Host) -> list[Finding]:
+def _ports(host: SurveyedHost) -> list[Finding]:
     if host.survey.get("member"):
         return []
     taken = sorted(set(host.survey.get("listening") or ()) & set(PORTS.get(host.kind, ())))
@@ -163,7 +163,7 @@ def _ports(host: Host) -> list[Finding]:
     ]
 
 
-def _named_drives(host: Host) -> list[Finding]:
+def _named_drives(host: SurveyedHost) -> list[Finding]:
     usable = host.values.get("nvme_storage_drives", ()) is not None  # else its own check tells
     if host.kind == "runner" and not host.drives and not host.drive_rule and usable:
         hint = (
@@ -185,7 +185,7 @@ def _named_drives(host: Host) -> list[Finding]:
     ]
 
 
-def _drives(host: Host) -> list[Finding]:
+def _drives(host: SurveyedHost) -> list[Finding]:
     findings: list[Finding] = []
     devices: defaultdict[str, list[str]] = defaultdict(list)
     told = {drive.get("name"): drive for drive in host.survey.get("drives") or ()}
@@ -214,7 +214,7 @@ def _twice(host: str, found: str) -> Finding:
     )
 
 
-def fleet_findings(hosts: Sequence[Host]) -> list[Finding]:
+def fleet_findings(hosts: Sequence[SurveyedHost]) -> list[Finding]:
     """What only shows when hosts are compared."""
     checks = (
         ("hostname_duplicate", "hostname", "set each host's name with hostnamectl"),
@@ -244,7 +244,7 @@ def fleet_findings(hosts: Sequence[Host]) -> list[Finding]:
     return findings
 
 
-def clock_findings(hosts: Sequence[Host], tolerance: float) -> list[Finding]:
+def clock_findings(hosts: Sequence[SurveyedHost], tolerance: float) -> list[Finding]:
     """Clocks that differ by more than `tolerance` seconds from the control plane's, or from the middle one.
 
     A host read its clock at some moment between the question and the answer, so its distance from the controller's
@@ -275,7 +275,7 @@ def clock_findings(hosts: Sequence[Host], tolerance: float) -> list[Finding]:
     return findings
 
 
-def access_findings(kubeconfig: str, cluster: Cluster | None, has_control_plane: bool) -> list[Finding]:
+def access_findings(kubeconfig: str, cluster: KubeconfigCluster | None, has_control_plane: bool) -> list[Finding]:
     """Whether plays will reach the cluster's API: by the file, or by the control plane's own, which they fetch."""
     if cluster or has_control_plane:
         return []
@@ -295,7 +295,9 @@ def access_findings(kubeconfig: str, cluster: Cluster | None, has_control_plane:
     ]
 
 
-def cluster_findings(hosts: Sequence[Host], kubeconfig: str, cluster: Cluster | None) -> list[Finding]:
+def cluster_findings(
+    hosts: Sequence[SurveyedHost], kubeconfig: str, cluster: KubeconfigCluster | None
+) -> list[Finding]:
     """Whether the kubeconfig on the controller and the hosts speak of one cluster. `cluster` is the kubeconfig's, None
     without a file.
     """
@@ -322,7 +324,7 @@ def cluster_findings(hosts: Sequence[Host], kubeconfig: str, cluster: Cluster | 
     return [_stranger(host, ours) for host in hosts if host.survey.get("cluster_ca") not in (None, "", ours)]
 
 
-def _stranger(host: Host, ours: str) -> Finding:
+def _stranger(host: SurveyedHost, ours: str) -> Finding:
     expected = f"this fleet's CA {shown(ours)}" if ours else "no membership: this fleet's control plane is new"
     hint = (
         "if that cluster is gone, run `kubeadm reset` on the host; otherwise correct fleet_kubeconfig, or take the "

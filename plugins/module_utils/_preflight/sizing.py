@@ -77,7 +77,7 @@ class Runner:
 
 
 @dataclass(frozen=True)
-class Plan:
+class SizingPlan:
     """What is meant to run on the node, and what kubelet keeps back."""
 
     engine: Resources = Resources()
@@ -107,10 +107,12 @@ def floor_from(base: Floor, given: Mapping[str, Any], path: str = "minimum") -> 
     )
 
 
-def plan_from(given: Mapping[str, Any]) -> Plan:
+def plan_from(given: Mapping[str, Any]) -> SizingPlan:
     """A plan as someone states it. Raises ValueError that names the key."""
     stated = known_keys("plan", given, ("engine", "runners", "reserved", "max_pods", "eviction"))
-    eviction = known_keys("plan.eviction", stated.get("eviction", {}), ("memory",)).get("memory", Plan.eviction_bytes)
+    eviction = known_keys("plan.eviction", stated.get("eviction", {}), ("memory",)).get(
+        "memory", SizingPlan.eviction_bytes
+    )
     relative = isinstance(eviction, str) and eviction.strip().endswith("%")
     listed = enumerate(known_list("plan.runners", stated.get("runners", [])))
     runners = tuple(_runner_from(f"plan.runners[{index}]", runner) for index, runner in listed)
@@ -118,11 +120,11 @@ def plan_from(given: Mapping[str, Any]) -> Plan:
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"plan.runners: found {name} {names.count(name)} times, expected each name once")
-    return Plan(
+    return SizingPlan(
         engine=_resources_from("plan.engine", stated.get("engine", {})),
         runners=runners,
         reserved=_resources_from("plan.reserved", stated.get("reserved", {})),
-        max_pods=at("plan.max_pods", whole, stated.get("max_pods", Plan.max_pods)),
+        max_pods=at("plan.max_pods", whole, stated.get("max_pods", SizingPlan.max_pods)),
         eviction_bytes=0 if relative else at("plan.eviction.memory", to_bytes, eviction),
         # kubelet takes 0% and 100% alike: no threshold.
         eviction_share=at("plan.eviction.memory", percentage, eviction) % 1 if relative else Fraction(0),
@@ -148,15 +150,15 @@ def _runner_from(path: str, given: Any) -> Runner:
     )
 
 
-def allocatable(hardware: Hardware, plan: Plan | None) -> Resources:
+def allocatable(hardware: Hardware, plan: SizingPlan | None) -> Resources:
     """What kubelet leaves to pods: all that there is, less reservations, eviction threshold and huge pages."""
-    plan = plan or Plan()
+    plan = plan or SizingPlan()
     eviction = plan.eviction_bytes + int(hardware.usable_memory * plan.eviction_share)
     memory = hardware.usable_memory - plan.reserved.memory_bytes - eviction - hardware.hugepages_bytes
     return Resources(max(hardware.cpu_millis - plan.reserved.cpu_millis, 0), max(memory, 0), plan.max_pods)
 
 
-def _beside_engine(hardware: Hardware, plan: Plan) -> Resources:
+def _beside_engine(hardware: Hardware, plan: SizingPlan) -> Resources:
     """What is left for runners; negative where not even the engine fits."""
     whole_node = allocatable(hardware, plan)
     return Resources(
@@ -191,13 +193,13 @@ def _fits(room: Resources, size: Resources) -> tuple[str, int]:
     return name, max(int(times // 1), 0)
 
 
-def _left(hardware: Hardware, plan: Plan) -> Resources:
+def _left(hardware: Hardware, plan: SizingPlan) -> Resources:
     """What is left once everything runs; negative where it does not fit."""
     room, mix = _beside_engine(hardware, plan), plan.mix
     return Resources(room.cpu_millis - mix.cpu_millis, room.memory_bytes - mix.memory_bytes, room.pods - mix.pods)
 
 
-def capacity(hardware: Hardware, plan: Plan) -> dict[str, Any]:
+def capacity(hardware: Hardware, plan: SizingPlan) -> dict[str, Any]:
     """How many runners of each size fit beside the engine, what is left of the plan, and what runs out first."""
     room, left = _beside_engine(hardware, plan), _left(hardware, plan)
     runners = []
@@ -219,7 +221,7 @@ def sizing_findings(
     hardware: Hardware,
     minimum: Floor,
     recommended: Floor,
-    plan: Plan | None,
+    plan: SizingPlan | None,
     named_drives: Sequence[str],
 ) -> list[Finding]:
     """Everything that is too small or noteworthy about a machine. With `named_drives` only those drives count."""
@@ -333,7 +335,7 @@ def _oddities(subject: str, hardware: Hardware) -> list[Finding]:
     return findings
 
 
-def _plan(subject: str, hardware: Hardware, plan: Plan) -> list[Finding]:
+def _plan(subject: str, hardware: Hardware, plan: SizingPlan) -> list[Finding]:
     node, room, left = allocatable(hardware, plan), _beside_engine(hardware, plan), _left(hardware, plan)
     if room.cpu_millis < 0 or room.memory_bytes < 0:
         hint = "ask less for the engine, reserve less, or use a bigger machine"

@@ -150,11 +150,11 @@ class Store:
         """clean or running."""
         return engine_policy.parse(Marker, _read(self.base / f"{name}.json"))
 
-    def full(self) -> bool:
+    def has_state(self) -> bool:
         """Whether there is a state with something in it."""
         return bool(_children(self.state))
 
-    def found(self, base: Path | None = None) -> list[Checkpoint]:
+    def list_checkpoints(self, base: Path | None = None) -> list[Checkpoint]:
         """The finished checkpoints, newest first."""
         folder = (base or self.base) / "checkpoints"
         read = [
@@ -168,7 +168,12 @@ class Store:
     def _others(self) -> list[Checkpoint]:
         """Usable checkpoints of other versions' engines, to begin with where this version has nothing."""
         bases = [path for path in _children(Path(self.settings.cache)) if path.name != self.settings.version]
-        items = [item for base in bases for item in self.found(base) if engine_policy.is_usable(item, self.settings)]
+        items = [
+            item
+            for base in bases
+            for item in self.list_checkpoints(base)
+            if engine_policy.is_usable(item, self.settings)
+        ]
         return sorted(items, key=lambda item: item.time, reverse=True)
 
     def _place(self, checkpoint: Checkpoint) -> Path:
@@ -216,7 +221,9 @@ class Store:
         """Delete all that nothing will use again, a state that was not stopped clean among it."""
         self._way_made = True
         self.drop_ballast()
-        self.tell("disk_full", f"{self.node}: {self.settings.cache} is full: what nothing uses is deleted first")
+        self.record_event(
+            "disk_full", f"{self.node}: {self.settings.cache} is full: what nothing uses is deleted first"
+        )
         if self.marker("running") and not self.marker("clean"):
             self._set_aside()
         for path in self.leftovers():
@@ -235,7 +242,7 @@ class Store:
                 continue
         return [line for line in lines if isinstance(line, dict)]
 
-    def tell(self, kind: str, message: str, **more: Any) -> None:
+    def record_event(self, kind: str, message: str, **more: Any) -> None:
         """Keep an event and pass it on. A full disk must not keep the engine from starting."""
         with self._telling:
             known = self.events()
@@ -283,13 +290,15 @@ class Store:
         if requests.restore and _read(obeyed).strip() != requests.restore:
             wanted = requests.name
         clean = self.marker("clean")
-        own = [item for item in self.found() if item.bad or engine_policy.is_usable(item, self.settings)]
-        decision = engine_policy.judge(
-            clean, self.marker("running"), self.full(), own, self._others(), wanted, self.persisted()
+        own = [item for item in self.list_checkpoints() if item.bad or engine_policy.is_usable(item, self.settings)]
+        decision = engine_policy.choose_start(
+            clean, self.marker("running"), self.has_state(), own, self._others(), wanted, self.persisted()
         )
         names = [item.name for item in own]
         if wanted and wanted not in names:
-            self.tell("restore_refused", f"{self.node}: found no checkpoint {wanted}, there are: {', '.join(names)}")
+            self.record_event(
+                "restore_refused", f"{self.node}: found no checkpoint {wanted}, there are: {', '.join(names)}"
+            )
         self._judge_checkpoints(decision, names)
         self._carry_out(decision, clean, requests)
         wish.unlink(missing_ok=True)
@@ -300,11 +309,11 @@ class Store:
     def _judge_checkpoints(self, decision: Decision, own: list[str]) -> None:
         """Write down which checkpoints are bad, and which are not any more."""
         if decision.missed:
-            self.tell("clean_stop_missed", f"{self.node}: {decision.reason}")
+            self.record_event("clean_stop_missed", f"{self.node}: {decision.reason}")
         for name in decision.bad:
             (self.checkpoints / name / "bad").touch()
             tries = f"{engine_policy.TRIES} times"
-            self.tell(
+            self.record_event(
                 "checkpoint_bad",
                 f"{self.node}: the engine did not start on checkpoint {name} {tries}; it is not used again",
             )
@@ -318,7 +327,7 @@ class Store:
         elif decision.action == "cold":
             self._set_aside()
             self._empty()
-            self.tell("wiped", f"{self.node}: {decision.reason}: the engine starts on an empty cache")
+            self.record_event("wiped", f"{self.node}: {decision.reason}: the engine starts on an empty cache")
             self._mark_clean(Marker(self.settings.version, self.now(), 0, "cold"))
         elif decision.action == "keep" and clean:
             self._empty()
@@ -332,7 +341,7 @@ class Store:
 
     def _empty(self) -> None:
         """The state directory, where there is none yet: a subvolume where the filesystem has such."""
-        if self.full() or self._is_subvolume(self.state):
+        if self.has_state() or self._is_subvolume(self.state):
             return
         if self.state.exists() and self._btrfs:
             self.state.rmdir()
@@ -360,7 +369,7 @@ class Store:
                 raise
             self._set_aside()
             self._empty()
-            self.tell(
+            self.record_event(
                 "wiped", f"{self.node}: {decision.reason}; checkpoint {checkpoint.name} could not be restored: {error}"
             )
             self._mark_clean(Marker(self.settings.version, self.now(), 0, "cold"))
@@ -369,7 +378,9 @@ class Store:
             self.state.rename(self.base / f"dirty-{engine_policy.stamp(self.now())}-{os.getpid()}")
         restoring.rename(self.state)
         _sync(self.base, whole=True)
-        self.tell("restored", f"{self.node}: {decision.reason}", checkpoint=checkpoint.name, version=checkpoint.version)
+        self.record_event(
+            "restored", f"{self.node}: {decision.reason}", checkpoint=checkpoint.name, version=checkpoint.version
+        )
         marker = Marker(
             self.settings.version,
             self.now(),
@@ -396,13 +407,13 @@ class Store:
             try:
                 taken = self.take(clean)
                 size = f"{taken.results} results, {taken.bytes} bytes, by {taken.method}"
-                self.tell(
+                self.record_event(
                     "checkpoint",
                     f"{self.node}: took checkpoint {taken.name} of engine {taken.version} ({size})",
                     checkpoint=taken.name,
                 )
             except (NoSnapshot, OSError) as error:
-                self.tell("checkpoint_skipped", f"{self.node}: checkpoints: none: {error}")
+                self.record_event("checkpoint_skipped", f"{self.node}: checkpoints: none: {error}")
         request.unlink(missing_ok=True)
 
     def can_take(self) -> bool:
@@ -426,7 +437,7 @@ class Store:
 
     def newest(self) -> Checkpoint | None:
         """The newest good checkpoint."""
-        return next((item for item in self.found() if not item.bad), None)
+        return next((item for item in self.list_checkpoints() if not item.bad), None)
 
     def take(self, clean: Marker) -> Checkpoint:
         """A checkpoint of a state that was stopped clean."""
@@ -570,7 +581,7 @@ class Store:
                 running.rename(clean)
         _sync(self.base)
 
-    def untouched(self) -> None:
+    def mark_unwritten(self) -> None:
         """The engine ended before it wrote to its state, which is as good as it was."""
         (self.base / "running.json").rename(self.base / "clean.json")
         _sync(self.base)
@@ -596,7 +607,10 @@ class Store:
     def leftovers(self) -> list[Path]:
         """What nothing will use again."""
         old = (
-            [self.checkpoints / item.name for item in engine_policy.surplus(self.found(), self.settings.keep)]
+            [
+                self.checkpoints / item.name
+                for item in engine_policy.surplus(self.list_checkpoints(), self.settings.keep)
+            ]
             if self.settings.keep
             else []
         )
@@ -608,10 +622,10 @@ class Store:
         what it holds.
         """
         size, free = self.usage()
-        found = self.found()
+        found = self.list_checkpoints()
         if free * 100 >= size * self.settings.min_free or not found:
             return False
-        self.tell(
+        self.record_event(
             "checkpoint_dropped", f"{self.node}: found {free} of {size} bytes free, gave checkpoint {found[-1].name} up"
         )
         self.remove(self.checkpoints / found[-1].name)

@@ -201,7 +201,7 @@ def read_requests(annotations: Mapping[str, str]) -> Requests:
     return Requests(checkpoint, restore, name.strip())
 
 
-def judge(
+def choose_start(
     clean: Marker | None,
     running: Marker | None,
     full: bool,

@@ -88,14 +88,14 @@ def clients(metrics: Mapping[str, float] | None) -> int | None:
     return None if metrics is None else int(metrics.get("dagger_connected_clients", 0))
 
 
-def listens(door: Path) -> bool:
+def listens(path: Path) -> bool:
     """Whether the engine's socket takes a connection: it does once the engine has read its cache in. A connection alone
     is no session.
     """
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(5)
         try:
-            client.connect(str(door))
+            client.connect(str(path))
         except OSError:
             return False
     return True
@@ -212,7 +212,7 @@ def end_clients(store: Store, api: Api, why: str, only: Collection[str] | None =
     except (OSError, ValueError, KeyError) as error:
         log(f"the clients could not be ended: {error}")
         return
-    store.tell("clients_ended", f"{store.node}: {why}; ended {', '.join(names) or 'no runner pod'}")
+    store.record_event("clients_ended", f"{store.node}: {why}; ended {', '.join(names) or 'no runner pod'}")
 
 
 def end_stranded(store: Store, api: Api, died: float) -> None:
@@ -230,7 +230,9 @@ def end_stranded(store: Store, api: Api, died: float) -> None:
         log(f"clients of the engine that died could not be ended: {error}")
         return
     if names:
-        store.tell("clients_stranded", f"{store.node}: the engine died under {', '.join(names)}, which were ended")
+        store.record_event(
+            "clients_stranded", f"{store.node}: the engine died under {', '.join(names)}, which were ended"
+        )
 
 
 def drain(settings: Settings, store: Store, api: Api) -> int:
@@ -272,8 +274,8 @@ class Engine:
         self.confirmed = ""  # the canary as it was right before the stop
         self.process: subprocess.Popen[bytes] | None = None
         self.reading: threading.Thread | None = None
-        self.door = Path(settings.sockets, "engine.sock")
-        self.shut = self.door.with_suffix(".shut")
+        self.socket = Path(settings.sockets, "engine.sock")
+        self.closed_socket = self.socket.with_suffix(".shut")
 
     def on_signal(self, _signal: int, _frame: FrameType | None) -> None:
         """SIGTERM. Before there is an engine, preparations may be cut anywhere, and a state that was clean still is."""
@@ -301,7 +303,7 @@ class Engine:
             os.makedirs(os.path.dirname(CONFIG), exist_ok=True)
             Path(CONFIG).write_text(config, encoding="utf-8")
 
-        self.shut.unlink(missing_ok=True)
+        self.closed_socket.unlink(missing_ok=True)
         self.store.starting()
         self.process = subprocess.Popen(
             list(self.settings.entrypoint), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, preexec_fn=enter
@@ -311,10 +313,10 @@ class Engine:
         _in_background(self.stop_when_told)
         _in_background(self.watch)
         _in_background(lambda: self.prove_cache(known.canary if known else ""))
-        _in_background(self.tidy)
+        _in_background(self.collect_garbage)
         if self.settings.keep and self.settings.when_idle:
             _in_background(self.notice_use)
-            _in_background(self.rest)
+            _in_background(self.checkpoint_when_idle)
 
     def config(self) -> str:
         """What engine.json says on this node, whose cache filesystem has a size of its own."""
@@ -356,7 +358,7 @@ class Engine:
     def _tell_lost(self, reason: str) -> None:
         if not self.lost:
             self.lost = True
-            self.store.tell("wiped", f"{self.store.node}: {reason}")
+            self.store.record_event("wiped", f"{self.store.node}: {reason}")
 
     def stop_when_told(self) -> None:
         """The stop of an engine. It gets one SIGTERM, and none while it starts: that costs its cache, as the third one
@@ -405,7 +407,9 @@ class Engine:
                     f"the engine is to stop and has not answered for {waited} s; an end now would cost its cache, "
                     "so it is waited for"
                 )
-                self.store.tell("stop_held", f"{self.store.node}: {why}, until the grace period of its pod is over")
+                self.store.record_event(
+                    "stop_held", f"{self.store.node}: {why}, until the grace period of its pod is over"
+                )
         raise AssertionError
 
     def _end_early(self, why: str) -> bool:
@@ -413,7 +417,7 @@ class Engine:
         self.ended_early = True
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.process.pid, signal.SIGKILL)
-        self.store.tell(
+        self.store.record_event(
             "start_ended", f"{self.store.node}: the engine was to stop while it started, and was ended: {why}"
         )
         return False
@@ -454,7 +458,7 @@ class Engine:
                 self.metrics = found
                 if self.answers.is_set():
                     self.store.alive()
-                elif listens(self.door):
+                elif listens(self.socket):
                     self.answers.set()  # first of all: a stop waits for it
                     log("the engine answers")
                     try:
@@ -482,14 +486,14 @@ class Engine:
         """Right before the stop: the collector of garbage may have taken the step, which then runs again and is cached
         anew.
         """
-        if not self.door.exists():
+        if not self.socket.exists():
             return  # it was confirmed before the door was shut
         running = self.store.marker("running")
         nonce = self.canary.nonce(running.canary if running else "")
         answer = self.canary.answer(nonce, LAST_CANARY_SECONDS)
         self.confirmed = f"{nonce} {answer}" if answer else ""
 
-    def tidy(self) -> None:
+    def collect_garbage(self) -> None:
         """Delete what nothing uses, once the engine answers, and keep the disk from filling up."""
         self.answers.wait()
         while True:
@@ -506,7 +510,7 @@ class Engine:
             self.used = bool(self._client_pods())
             time.sleep(1)
 
-    def rest(self) -> None:
+    def checkpoint_when_idle(self) -> None:
         """Stop when nobody uses the engine and its last checkpoint is old: the container is started anew, and takes one
         first.
         """
@@ -552,11 +556,11 @@ class Engine:
         """
         self._confirm_canary()
         try:
-            self.door.rename(self.shut)
+            self.socket.rename(self.closed_socket)
             for _look in range(2):
                 time.sleep(1)
                 if clients(engine_metrics()) != 0 or engine_clients.at_work() - set(at_work):
-                    self.shut.rename(self.door)
+                    self.closed_socket.rename(self.socket)
                     return
         except OSError as error:
             log(f"no checkpoint while idle: {error}")
@@ -586,10 +590,10 @@ def run(settings: Settings, store: Store, api: Api) -> int:
             store.stopped(engine.size(), persisted, engine.confirmed)
             log("the engine stopped clean")
         elif engine.ended_early and engine.had_cache and persisted and persisted.clean:
-            store.untouched()
+            store.mark_unwritten()
             log("the engine was ended before it had read its cache in, which stays as it is")
         elif not engine.answers.is_set() and before == store.fingerprint():
-            store.untouched()
+            store.mark_unwritten()
             log(f"the engine ended with {code} before it wrote to its state, which stays as it is")
         else:
             log(
@@ -654,7 +658,7 @@ def serve(settings: Settings, store: Store) -> int:
 
         def do_GET(self) -> None:
             marker, clean = store.marker("running"), store.marker("clean")
-            checkpoints, events = store.found(), store.events()
+            checkpoints, events = store.list_checkpoints(), store.events()
             if self.path == "/metrics":
                 kind, text = (
                     "text/plain; version=0.0.4",

@@ -75,7 +75,7 @@ def test_judge(
     chosen: str | None,
     missed: bool,
 ) -> None:
-    decision = engine_policy.judge(clean, running, full, own, others, wanted)
+    decision = engine_policy.choose_start(clean, running, full, own, others, wanted)
     assert (decision.action, decision.checkpoint and decision.checkpoint.name, decision.missed) == (
         action,
         chosen,
@@ -98,7 +98,7 @@ def test_judge(
 def test_the_engines_own_mark_of_a_clean_stop_has_the_last_word(
     persisted: Persisted | None, own: list[Checkpoint], action: str
 ) -> None:
-    decision = engine_policy.judge(KEPT, None, True, own, persisted=persisted)
+    decision = engine_policy.choose_start(KEPT, None, True, own, persisted=persisted)
     assert (decision.action, decision.missed) == (action, action != "keep")
 
 
@@ -153,7 +153,7 @@ def test_a_checkpoint_that_does_not_start_is_left_for_the_one_before_it_and_then
     """
     own, running, path = [NEW, OLD], RAN, []
     for _start in range(8):
-        decision = engine_policy.judge(None, running, True, own)
+        decision = engine_policy.choose_start(None, running, True, own)
         own = [replace(item, bad=not decision.forgive and (item.bad or item.name in decision.bad)) for item in own]
         chosen = decision.checkpoint.name if decision.checkpoint else ""
         path.append(chosen or decision.action)
@@ -165,7 +165,7 @@ def test_a_checkpoint_that_does_not_start_is_left_for_the_one_before_it_and_then
 
 def test_a_checkpoint_that_answered_once_is_not_held_to_be_bad() -> None:
     running = Marker("0.21.8", 1, origin="restored", checkpoint="new", tries=1, answered=True)
-    decision = engine_policy.judge(None, running, True, [NEW, OLD])
+    decision = engine_policy.choose_start(None, running, True, [NEW, OLD])
     assert (decision.bad, decision.checkpoint, decision.tries) == ((), NEW, 0)
 
 

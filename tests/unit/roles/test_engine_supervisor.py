@@ -166,7 +166,7 @@ def test_the_exporter_serves_metrics_and_the_whole_story(
     settings = program.Settings("0.21.8", str(tmp_path))
     store = program.Store(settings, "runner-1")
     store.checkpoints.mkdir(parents=True)
-    store.tell("wiped", "runner-1: gone")
+    store.record_event("wiped", "runner-1: gone")
     server = serving(program, store, settings, monkeypatch)
     base = f"http://127.0.0.1:{server.server_address[1]}"
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -209,10 +209,10 @@ def test_who_only_holds_connections_takes_few_threads_and_not_for_long(
 def test_an_event_line_that_was_cut_spoils_no_other(program: ModuleType, tmp_path: Path) -> None:
     store = program.Store(program.Settings("0.21.8", str(tmp_path)), "runner-1")
     store.base.mkdir()
-    store.tell("wiped", "one")
+    store.record_event("wiped", "one")
     with open(store.base / "events.jsonl", "a", encoding="utf-8") as file:
         file.write('{"kind": "wip')
-    store.tell("wiped", "two")
+    store.record_event("wiped", "two")
     assert [(event["number"], event["message"]) for event in store.events()] == [(1, "one"), (2, "two")]
 
 
@@ -518,8 +518,8 @@ class Idle:
         settings = program.Settings("0.21.8", str(tmp_path), sockets=str(tmp_path), interval=3600, min_free=0)
         self.processes: dict[str, float] = api.get("processes", {})
         (tmp_path / "0.21.8" / "state").mkdir(parents=True)
-        self.door = tmp_path / "engine.sock"
-        self.door.touch()
+        self.socket = tmp_path / "engine.sock"
+        self.socket.touch()
         self.stopped: list[float] = []
         self.doors: list[bool] = []
         store, calls = program.Store(settings, "runner-1"), program.Api(settings)
@@ -531,7 +531,9 @@ class Idle:
         monkeypatch.setattr(calls, "call", lambda *_arguments, **_more: {"items": pods})
         monkeypatch.setattr(program.engine_clients, "oldest_by_pod", lambda: self.processes)
         monkeypatch.setattr(
-            program.engine_clients, "at_work", lambda: set(api.get("at_work", lambda _shut: ())(not self.door.exists()))
+            program.engine_clients,
+            "at_work",
+            lambda: set(api.get("at_work", lambda _shut: ())(not self.socket.exists())),
         )
         monkeypatch.setattr(self.engine, "stopping", self)
         monkeypatch.setattr(self.engine, "canary", Step("a"))
@@ -540,12 +542,12 @@ class Idle:
             now = program.time.monotonic()
             if now > 8000:
                 raise Enough
-            self.doors.append(self.door.exists())
+            self.doors.append(self.socket.exists())
             # Its bytes grow for a while, as of one that a job uses at first.
             self.engine.metrics = {
                 "dagger_local_cache_total_disk_size_bytes": 5000 + (min(now, 600) if api.get("used", True) else 0)
             }
-            late = api.get("late") and not self.door.exists()
+            late = api.get("late") and not self.socket.exists()
             return {"dagger_connected_clients": 1 if late else clients(now)}
 
         monkeypatch.setattr(program, "engine_metrics", metrics)
@@ -563,9 +565,9 @@ def test_an_idle_engine_is_stopped_for_a_checkpoint_behind_a_shut_door(
     program: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     idle = Idle(program, tmp_path, monkeypatch, lambda _now: 0)
-    idle.engine.rest()
+    idle.engine.checkpoint_when_idle()
     assert 3600 <= idle.stopped[0] < 3700 and len(idle.stopped) == 1
-    assert idle.doors[-2:] == [False, False] and all(idle.doors[:-2]) and not idle.door.exists()
+    assert idle.doors[-2:] == [False, False] and all(idle.doors[:-2]) and not idle.socket.exists()
     assert idle.engine.confirmed == "new a"  # while its door was open
 
 
@@ -573,7 +575,7 @@ def test_a_job_of_another_engine_keeps_none_from_its_checkpoint(
     program: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     idle = Idle(program, tmp_path, monkeypatch, lambda _now: 0, at_work=lambda _shut: ["theirs"])
-    idle.engine.rest()
+    idle.engine.checkpoint_when_idle()
     assert 3600 <= idle.stopped[0] < 3700
 
 
@@ -582,7 +584,7 @@ def test_a_stop_waits_for_a_calm_of_ten_minutes_until_another_interval_has_passe
 ) -> None:
     """With a job of a minute every five minutes."""
     idle = Idle(program, tmp_path, monkeypatch, lambda now: int(now % 300 < 60))
-    idle.engine.rest()
+    idle.engine.checkpoint_when_idle()
     assert 7200 <= idle.stopped[0] < 7500
 
 
@@ -598,7 +600,7 @@ def test_the_probes_of_a_kubelet_keep_no_engine_from_its_checkpoint(
         monkeypatch,
         lambda now: int((now + offset) % 15 < length or (now + offset + 3) % 30 < length),
     )
-    idle.engine.rest()
+    idle.engine.checkpoint_when_idle()
     assert idle.stopped[0] < 3900
 
 
@@ -625,8 +627,8 @@ def test_an_engine_is_left_alone(
 ) -> None:
     idle = Idle(program, tmp_path, monkeypatch, clients, **api)
     with pytest.raises(Enough):
-        idle.engine.rest()
-    assert not idle.stopped and idle.door.exists()
+        idle.engine.checkpoint_when_idle()
+    assert not idle.stopped and idle.socket.exists()
 
 
 def test_a_build_between_two_looks_is_a_use(
@@ -639,7 +641,7 @@ def test_a_build_between_two_looks_is_a_use(
     idle.engine.notice_use()
     assert idle.engine.used and program.time.monotonic() < 16
     monkeypatch.setattr(program.engine_clients, "oldest_by_pod", dict)
-    idle.engine.rest()
+    idle.engine.checkpoint_when_idle()
     assert 3600 <= idle.stopped[0] < 3700
 
 

@@ -6,7 +6,7 @@ import string
 
 import pytest
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _addresses
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.findings import Finding, table
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.findings import Finding, findings_table
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -61,7 +61,9 @@ def test_whatever_the_password_is(scheme: str, password: str, rest: str) -> None
     text = f"cannot reach {scheme}://ci:{password}@{rest}"
     assert _addresses.hidden(text) == f"cannot reach {scheme}://***@{rest}"
     finding = Finding("mirror_unreachable", text, text, text, text)
-    assert password not in table([finding]).replace(rest, "") and f"ci:{password}" not in str(finding.as_dict())
+    assert password not in findings_table([finding]).replace(rest, "") and f"ci:{password}" not in str(
+        finding.as_dict()
+    )
 
 
 def test_where_a_credential_stands() -> None:

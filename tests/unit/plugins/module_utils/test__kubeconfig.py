@@ -37,7 +37,7 @@ def test_the_current_context_decides() -> None:
     text = yaml.safe_dump(
         config(first={"server": "https://a"}, second={"server": "https://b", "certificate-authority-data": data})
     )
-    assert _kubeconfig.parse(text) == _kubeconfig.Cluster("https://b", PEM, 2)
+    assert _kubeconfig.parse(text) == _kubeconfig.KubeconfigCluster("https://b", PEM, 2)
     assert len(_kubeconfig.parse(text).fingerprint) == 64
 
 
@@ -124,7 +124,7 @@ def test_a_kubeconfig_from_a_node_is_made_anew() -> None:
     found = yaml.safe_load(_kubeconfig.rebuilt(yaml.safe_dump(admin())))
     assert set(found["clusters"][0]["cluster"]) == {"server", "certificate-authority-data"}
     assert set(found["users"][0]["user"]) == {"client-certificate-data", "client-key-data"}
-    assert _kubeconfig.parse(yaml.safe_dump(found)) == _kubeconfig.Cluster("https://192.0.2.11:6443", PEM, 1)
+    assert _kubeconfig.parse(yaml.safe_dump(found)) == _kubeconfig.KubeconfigCluster("https://192.0.2.11:6443", PEM, 1)
     assert _kubeconfig.rebuilt(yaml.safe_dump(found)) == yaml.safe_dump(found, sort_keys=False)
 
 

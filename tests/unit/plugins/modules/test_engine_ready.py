@@ -79,7 +79,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Callable[..., MemoryCluster]:
 def test_lifts_the_taint_once(run_module: RunModule, cluster: Callable[..., MemoryCluster]) -> None:
     made = cluster("runner-1", "runner-2")
     first = run_module(engine_ready.main, ARGUMENTS)
-    assert first["changed"] and first["lifted"] == ["runner-1", "runner-2"] and made.tainted() == []
+    assert first["changed"] and first["untainted"] == ["runner-1", "runner-2"] and made.tainted() == []
     again = run_module(engine_ready.main, ARGUMENTS)
     assert not again["changed"] and again["ready"] == ["runner-1", "runner-2"]
 
@@ -87,7 +87,7 @@ def test_lifts_the_taint_once(run_module: RunModule, cluster: Callable[..., Memo
 def test_check_mode_reports_and_lifts_nothing(run_module: RunModule, cluster: Callable[..., MemoryCluster]) -> None:
     made = cluster("runner-1")
     result = run_module(engine_ready.main, ARGUMENTS, check=True)
-    assert result["changed"] and result["lifted"] == ["runner-1"] and result["waiting"] == ["runner-2"]
+    assert result["changed"] and result["untainted"] == ["runner-1"] and result["waiting"] == ["runner-2"]
     assert "failed" not in result and made.tainted() == ["runner-1", "runner-2"]
 
 
@@ -128,13 +128,13 @@ def test_an_engine_that_stopped_for_good_gets_its_taint_back(
     made = cluster("runner-1", "runner-2")
     run_module(engine_ready.main, ARGUMENTS)
     made.answers = {"runner-1"}
-    assert run_module(engine_ready.main, ARGUMENTS, check=True)["barred"] == [] and made.tainted() == []
+    assert run_module(engine_ready.main, ARGUMENTS, check=True)["tainted"] == [] and made.tainted() == []
     result = run_module(engine_ready.main, ARGUMENTS)
     assert (
-        result["failed"] and result["changed"] and result["barred"] == ["runner-2"] and made.tainted() == ["runner-2"]
+        result["failed"] and result["changed"] and result["tainted"] == ["runner-2"] and made.tainted() == ["runner-2"]
     )
     assert result["diff"] == {"before": "", "after": f"runner-2: {ENGINE_TAINT}\n"}
-    assert run_module(engine_ready.main, ARGUMENTS)["barred"] == []
+    assert run_module(engine_ready.main, ARGUMENTS)["tainted"] == []
 
 
 def test_a_node_in_a_roll_out_is_left_to_it(run_module: RunModule, cluster: Callable[..., MemoryCluster]) -> None:

@@ -186,7 +186,7 @@ class MemoryCluster:
                 return True, 0
         return True, None
 
-    def barred(self) -> list[str]:
+    def tainted(self) -> list[str]:
         return [
             name
             for name, node in self.node_objects.items()
@@ -212,7 +212,7 @@ def test_check_then_real_then_nothing(run_module: RunModule, cluster: MemoryClus
     """The dry run lists what would roll and why, and the real one is told the same."""
     cluster.jobs["runner-2"] = 5
     foretold = run_module(engine_rollout.main, ARGUMENTS, check=True)
-    assert cluster.stale() == list(NODES) and cluster.barred() == [] and cluster.starts == 0
+    assert cluster.stale() == list(NODES) and cluster.tainted() == [] and cluster.starts == 0
     assert foretold["changed"] and foretold["planned"][0] == "runner-1: engine pod engine-runner-1-0: image changed"
     real = run_module(engine_rollout.main, ARGUMENTS)
     assert (real["planned"], real["diff"]) == (foretold["planned"], foretold["diff"])
@@ -224,7 +224,7 @@ def test_check_then_real_then_nothing(run_module: RunModule, cluster: MemoryClus
     )
     assert (
         cluster.stale() == []
-        and cluster.barred() == []
+        and cluster.tainted() == []
         and cluster.killed_jobs == []
         and set(cluster.cached.values()) == {40_000}
     )
@@ -257,7 +257,7 @@ def test_killed_at_every_call_the_next_run_finishes(
             assert {"mark", "remove", "stopped", "gauges", "unregister", "runner_pods", "engine_pods"} <= steps
             return
         assert "failed" not in run_module(engine_rollout.main, ARGUMENTS), f"call {call}"
-        assert made.stale() == [] and made.barred() == [] and made.killed_jobs == [], f"call {call}"
+        assert made.stale() == [] and made.tainted() == [] and made.killed_jobs == [], f"call {call}"
         assert set(made.cached.values()) == {40_000} and not any(map(read_progress, made.node_objects.values())), (
             f"call {call}"
         )
@@ -269,7 +269,7 @@ def test_a_lost_cache_stops_the_roll_until_it_is_known(run_module: RunModule, cl
     """The node keeps its taint, the next run says so again, and a person ends it."""
     cluster.careless = {"runner-1"}
     first = run_module(engine_rollout.main, ARGUMENTS)
-    assert first["failed"] and first["lost"] == ["runner-1"] and cluster.barred() == ["runner-1"]
+    assert first["failed"] and first["lost"] == ["runner-1"] and cluster.tainted() == ["runner-1"]
     assert (
         "engines: the canary step, which was cached before the stop, had to run anew" in first["msg"]
         and "Not begun: runner-2, runner-3" in first["msg"]
@@ -282,7 +282,7 @@ def test_a_lost_cache_stops_the_roll_until_it_is_known(run_module: RunModule, cl
         and cluster.starts == 1
     )
     third = run_module(engine_rollout.main, {**ARGUMENTS, "accept_cache_loss": ["runner-1"]})
-    assert "failed" not in third and cluster.barred() == [] and cluster.stale() == []
+    assert "failed" not in third and cluster.tainted() == [] and cluster.stale() == []
 
 
 def test_what_is_not_known_is_said_and_stops_nothing(
@@ -307,11 +307,11 @@ def test_an_engine_that_does_not_come_back_stops_the_roll(run_module: RunModule,
     cluster.deaf = {"runner-1"}
     result = run_module(engine_rollout.main, {**ARGUMENTS, "start_timeout": 0})
     assert result["failed"] and "does not answer 0 seconds after it was started anew" in result["msg"]
-    assert cluster.barred() == ["runner-1"] and cluster.stale() == ["runner-2", "runner-3"] and result["lost"] == []
+    assert cluster.tainted() == ["runner-1"] and cluster.stale() == ["runner-2", "runner-3"] and result["lost"] == []
     cluster.pods["runner-1"]["status"]["conditions"] = [{"type": "Ready", "status": "True"}]
     result = run_module(engine_rollout.main, ARGUMENTS)
     assert result["rolled"][0]["node"] == "runner-1" and result["rolled"][0]["engines"][0]["before"]["bytes"] == 40_000
-    assert cluster.barred() == [] and cluster.stale() == []
+    assert cluster.tainted() == [] and cluster.stale() == []
 
 
 def test_a_node_in_use_is_let_alone_unless_told(run_module: RunModule, cluster: MemoryCluster) -> None:
@@ -319,7 +319,7 @@ def test_a_node_in_use_is_let_alone_unless_told(run_module: RunModule, cluster: 
     cluster.jobs["runner-1"] = 10**6
     result = run_module(engine_rollout.main, {**ARGUMENTS, "drain_timeout": 0})
     assert result["failed"] and "runner pods job-runner-1; engine-runner-1-0 has 1 clients" in result["msg"]
-    assert cluster.starts == 0 and cluster.barred() == [] and cluster.killed_jobs == []
+    assert cluster.starts == 0 and cluster.tainted() == [] and cluster.killed_jobs == []
     result = run_module(engine_rollout.main, {**ARGUMENTS, "drain_timeout": 0, "end_jobs": True})
     assert (
         "failed" not in result and cluster.killed_jobs == ["job-runner-1"] and set(cluster.cached.values()) == {40_000}
@@ -331,11 +331,11 @@ def test_a_drain_stops_nothing_and_leaves_the_node_closed(run_module: RunModule,
     cluster.jobs["runner-2"] = 5
     wish = {**ARGUMENTS, "drain_only": True, "nodes": ["runner-2"]}
     assert run_module(engine_rollout.main, wish, check=True)["planned"] == ["runner-2: wait until its jobs have ended"]
-    assert cluster.barred() == []
+    assert cluster.tainted() == []
     result = run_module(engine_rollout.main, wish)
     assert "failed" not in result and [item["node"] for item in result["rolled"]] == ["runner-2"]
     assert (
-        cluster.barred() == ["runner-2"]
+        cluster.tainted() == ["runner-2"]
         and cluster.starts == 0
         and cluster.killed_jobs == []
         and cluster.jobs["runner-2"] == 0
@@ -343,7 +343,7 @@ def test_a_drain_stops_nothing_and_leaves_the_node_closed(run_module: RunModule,
     assert not any(map(read_progress, cluster.node_objects.values())) and cluster.stale() == list(NODES)
     cluster.jobs["runner-1"] = 10**6
     busy = run_module(engine_rollout.main, {**wish, "nodes": ["runner-1"], "drain_timeout": 0})
-    assert busy["failed"] and "still in use after 0 seconds" in busy["msg"] and cluster.barred() == ["runner-2"]
+    assert busy["failed"] and "still in use after 0 seconds" in busy["msg"] and cluster.tainted() == ["runner-2"]
 
 
 def test_a_runner_that_left_the_list_is_removed(run_module: RunModule, cluster: MemoryCluster) -> None:
@@ -364,7 +364,7 @@ def test_a_silent_node_is_passed_over(run_module: RunModule, cluster: MemoryClus
     """Nothing on it can be stopped clean."""
     cluster.node_objects["runner-2"]["status"]["conditions"][0]["status"] = "Unknown"
     result = run_module(engine_rollout.main, ARGUMENTS)
-    assert result["silent"] == ["runner-2"] and cluster.stale() == ["runner-2"] and "failed" not in result
+    assert result["not_reporting"] == ["runner-2"] and cluster.stale() == ["runner-2"] and "failed" not in result
 
 
 def test_a_restart_by_time_ends_where_it_was_reached(run_module: RunModule, cluster: MemoryCluster) -> None:
@@ -427,7 +427,7 @@ def test_a_restore_that_did_not_come_about_is_told(
     assert (
         "engines: no checkpoint was restored" in result["msg"]
         and requests(cluster) == []
-        and cluster.barred() == ["runner-1"]
+        and cluster.tainted() == ["runner-1"]
     )
 
 
@@ -474,7 +474,7 @@ def test_a_request_of_a_killed_run_goes_with_the_next_one(
             return
         asked = len(made.obeyed)
         assert "failed" not in run_module(engine_rollout.main, ARGUMENTS), f"call {call}"
-        assert requests(made) == [] and made.barred() == [] and len(made.obeyed) <= asked + 1, f"call {call}"
+        assert requests(made) == [] and made.tainted() == [] and len(made.obeyed) <= asked + 1, f"call {call}"
     raise AssertionError("a roll takes more calls than were tried")
 
 
@@ -498,7 +498,7 @@ def test_a_checkpoint_that_is_not_there_stops_nothing(
         cluster.checkpoints = {"engine-runner-2-0": known}
     result = run_module(engine_rollout.main, {**RESTORE, "checkpoint": wanted}, check=check)
     assert said in result.get("msg", "") and ("failed" in result) == bool(said)
-    assert not said or (cluster.starts == 0 and requests(cluster) == [] and cluster.barred() == [])
+    assert not said or (cluster.starts == 0 and requests(cluster) == [] and cluster.tainted() == [])
 
 
 @pytest.mark.parametrize(

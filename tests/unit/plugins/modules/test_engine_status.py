@@ -25,10 +25,10 @@ FIGURES = {
 PROVEN = {**FIGURES, "canary": 1, "persisted_results": 4333, "persisted_bytes": 20.8e6}
 
 
-def node(name: str, *, barred: bool = False, progress: Progress | None = None, ready: str = "True") -> dict[str, Any]:
+def node(name: str, *, tainted: bool = False, progress: Progress | None = None, ready: str = "True") -> dict[str, Any]:
     """A node."""
     notes = {ROLL_ANNOTATION: progress.to_json()} if progress else {}
-    taints = [{"key": ENGINE_TAINT, "effect": "NoSchedule"}] if barred else []
+    taints = [{"key": ENGINE_TAINT, "effect": "NoSchedule"}] if tainted else []
     conditions = [{"type": "Ready", "status": ready}]
     meta = {"name": name, "annotations": notes, "labels": {POOL_LABEL: "runner"}}
     return {"metadata": meta, "spec": {"taints": taints}, "status": {"conditions": conditions}}
@@ -53,8 +53,8 @@ def pod(place: str, revision: str = "new", ready: str = "True") -> dict[str, Any
 TEMPLATES = {"ds": {"old": {"image": "a"}, "new": {"image": "b"}}}
 NODES = [
     node("a"),
-    node("b", barred=True),
-    node("c", barred=True, progress=Progress("lost", "T", "it has 0 bytes")),
+    node("b", tainted=True),
+    node("c", tainted=True, progress=Progress("lost", "T", "it has 0 bytes")),
     node("d", ready="Unknown"),
     node("e"),
 ]
@@ -69,7 +69,7 @@ def test_the_table() -> None:
         "engine-c": {"canary": 0},
         "engine-e": {"size": 8e9, "free": 1e8},
     }
-    lines = status.table(status.engines(NODES, PODS, TEMPLATES, gauges, {}), now=7200)
+    lines = status.status_lines(status.engines(NODES, PODS, TEMPLATES, gauges, {}), now=7200)
     assert re.split("  +", lines[0]) == list(status.COLUMNS)
     cells = [re.split("  +", line) for line in lines[1:4]]
     assert cells[0] == ["a", "runner", "0.21.8", "ready", "1", "73 MB", "-", "-", "6 GB", "2, 1.0 h old", "0", "-"]
@@ -88,7 +88,7 @@ def test_the_table() -> None:
 
 def test_a_node_without_an_engine_is_named() -> None:
     """It has no pod to ask."""
-    assert status.table(status.engines([node("a")], [], TEMPLATES, {}, {}))[-1] == "! a : no engine pod"
+    assert status.status_lines(status.engines([node("a")], [], TEMPLATES, {}, {}))[-1] == "! a : no engine pod"
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ class Memory:
 def test_the_module_asks_every_engine_and_changes_nothing(
     run_module: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And says when the API is silent."""
+    """And says when the API is not_reporting."""
     monkeypatch.setattr(engine_status, "connect", lambda _module: Memory())
     result = run_module(engine_status.main, {"kubeconfig": "/k", "pools": ["runner"]})
     assert not result["changed"] and len(result["engines"]) == 5 and result["engines"][0]["figures"] == FIGURES

@@ -112,7 +112,7 @@ def test_a_node_that_has_just_joined_is_waited_for(
     warned: list[str] = []
     monkeypatch.setattr(basic.AnsibleModule, "warn", lambda _module, text: warned.append(text))
     result = run(api, addresses, wait=5)
-    assert result["approved"] == [] and result["silent"] == ["a"] and 3 < len(slept) < 10
+    assert result["approved"] == [] and result["unserved"] == ["a"] and 3 < len(slept) < 10
     assert "new nodes have not asked for a certificate to serve with within 5 s: a" in warned[0]
 
 

@@ -12,7 +12,7 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.f
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _digest_check, _image_check
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _registry_check as registries
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._fleet_images import CLUSTER, Image
-from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._image_check import Cluster, Look
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._image_check import Cluster, ImageReport
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._registry_check import Host
 
 from tests.unit.plugins.registries import Registry, serving
@@ -43,12 +43,12 @@ def values(digests: dict[str, str], repository: str = "registry.k8s.io") -> dict
     }
 
 
-def look(registry: Registry, digests: dict[str, str], ask: bool = True, sandbox: str = PAUSE) -> Look:
+def look(registry: Registry, digests: dict[str, str], ask: bool = True, sandbox: str = PAUSE) -> ImageReport:
     host = Host("runner", registry.mirror, ALL, sandbox)
-    return _image_check.look([host], values(digests), Cluster("1.30.0", False), registry.mirror, digests, ask)
+    return _image_check.check_images([host], values(digests), Cluster("1.30.0", False), registry.mirror, digests, ask)
 
 
-def wrong(told: Look) -> list[Finding]:
+def wrong(told: ImageReport) -> list[Finding]:
     return [finding for finding in told.findings if finding.code != "images_unknown"]
 
 
@@ -100,7 +100,9 @@ def test_upstream_is_asked_where_no_mirror_stands_in(registry: Registry) -> None
     def ask(digests: dict[str, str]) -> list[Finding]:
         host = Host("runner", {}, ALL, PAUSE)
         return wrong(
-            _image_check.look([host], values(digests, registry.address), Cluster("1.30.0", False), {}, digests, True)
+            _image_check.check_images(
+                [host], values(digests, registry.address), Cluster("1.30.0", False), {}, digests, True
+            )
         )
 
     assert ask({}) == [] and registry.asked == []
@@ -155,7 +157,7 @@ def test_a_chart_whose_images_nobody_knows(registry: Registry) -> None:
         "pod_network_values": {},
         "__pod_network_release": {"name": "flannel", "namespace": "kube-flannel", "chart": "flannel", "values": {}},
     }
-    told = _image_check.look([], given, Cluster("", False), {}, {}, True)
+    told = _image_check.check_images([], given, Cluster("", False), {}, {}, True)
     assert told.unknown == ["pod_network_chart"]
     (finding,) = _digest_check.by_tag(told.images, {}, True, told.unknown)
     assert "2 of 2" in finding.found and finding.found.endswith(

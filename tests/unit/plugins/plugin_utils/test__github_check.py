@@ -133,20 +133,20 @@ def test_dates(runtime: int | None, registration: int | None, updates: bool, cod
         "runtime_deprecates_at": date(runtime),
         "registration_deprecates_at": date(registration),
     }
-    told = github.judge(Question("orgs/x", "2.335.1", updates), Reply(200, body), PUBLIC, NOW)
+    told = github.github_findings(Question("orgs/x", "2.335.1", updates), Reply(200, body), PUBLIC, NOW)
     assert codes(told) == ([code] if code else [])
     assert not told or (told[0].subject == "runner 2.335.1" and told[0].found.startswith(found))
 
 
 def test_dates_of_a_version_that_nobody_knows_are_not_told() -> None:
     body = {"runtime_deprecates_at": "2020-01-01T00:00:00Z", "registration_deprecates_at": None}
-    assert github.judge(Question("orgs/x", ""), Reply(200, body), PUBLIC, NOW) == []
+    assert github.github_findings(Question("orgs/x", ""), Reply(200, body), PUBLIC, NOW) == []
 
 
 @pytest.mark.parametrize("date", ["soon", 12, ["2026"]])
 def test_an_answer_without_dates_is_told(date: Any) -> None:
     assert codes(
-        github.judge(Question("orgs/x", "2.335.1"), Reply(200, {"runtime_deprecates_at": date}), PUBLIC, NOW)
+        github.github_findings(Question("orgs/x", "2.335.1"), Reply(200, {"runtime_deprecates_at": date}), PUBLIC, NOW)
     ) == ["github_dates_unknown"]
 
 
@@ -172,7 +172,7 @@ def test_an_answer_without_dates_is_told(date: Any) -> None:
     ],
 )
 def test_an_answer_that_is_none(reply: Reply, base: str, code: str, severity: str) -> None:
-    (told,) = github.judge(Question("orgs/x", "2.335.1"), reply, base, NOW)
+    (told,) = github.github_findings(Question("orgs/x", "2.335.1"), reply, base, NOW)
     assert (told.code, told.severity) == (code, severity)
     assert told.found and told.hint
 

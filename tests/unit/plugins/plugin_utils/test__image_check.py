@@ -100,7 +100,7 @@ class Site:
     def look(self, cluster: Cluster = NOBODY, host: Host | None = None, **change: Any) -> list[Finding]:
         """What is told of the fleet."""
         host = host or Host("runner", self.mirror, REGISTRIES, PAUSE)
-        return _image_check.look([host], self.values(**change), cluster, self.mirror, {}, ask=True).findings
+        return _image_check.check_images([host], self.values(**change), cluster, self.mirror, {}, ask=True).findings
 
     def commands(self) -> list[str]:
         path = self.folder / "commands"
@@ -240,7 +240,7 @@ def test_without_a_mirror_nobody_is_asked(site: Site) -> None:
     none = {f"{role}_mirror": {} for role in _fleet_images.CHARTS}
     values = site.values(**none)
     assert (
-        _image_check.look(
+        _image_check.check_images(
             [Host("runner", {}, REGISTRIES, PAUSE)], values, Cluster("1.30.0", True), {}, {}, ask=True
         ).findings
         == []
@@ -253,7 +253,9 @@ def test_files_alone_behind_the_mirror(site: Site) -> None:
     files = {"url": site.url, "checksums": site.mirror["checksums"]}
     only = {f"{role}_mirror": files for role in _fleet_images.CHARTS}
     host = Host("runner", {"url": site.url}, REGISTRIES, PAUSE)
-    assert _image_check.look([host], site.values(**only), NOBODY, {"url": site.url}, {}, ask=True).findings == []
+    assert (
+        _image_check.check_images([host], site.values(**only), NOBODY, {"url": site.url}, {}, ask=True).findings == []
+    )
     assert (
         [line for line in site.asked if "flannel.tgz" in line] and site.registry.asked == [] and site.commands() == []
     )

@@ -66,12 +66,12 @@ def test_a_runner_that_is_too_big_leaves_the_place_tight() -> None:
     pools = [{"name": "giant", "resources": {"requests": {"cpu": 100}}}]
     machine = plan(BIG, runner_pools_pools=pools)
     assert place(machine, "runner")["fits"] and place(machine, "runner")["runners"][0]["fits"] == 0
-    text = _planner.table([machine])
+    text = _planner.plan_table([machine])
     assert "tight  giant: 0 (cpu)" in text and "runner giant: 100 CPUs" in text
 
 
 def test_the_table_has_a_line_for_each_place_and_each_reason() -> None:
-    lines = _planner.table([plan({"vcpus": 1, "memory_bytes": "1GB"})]).splitlines()
+    lines = _planner.plan_table([plan({"vcpus": 1, "memory_bytes": "1GB"})]).splitlines()
     assert [line.split()[:2] for line in lines[:2]] == [["machine", "vCPUs"], ["box", "1"]]
     assert sum(" no" in line[:80] for line in lines) >= 3
     assert any("1 vCPUs online and usable, expected at least 2 for runner" in line for line in lines)

@@ -37,7 +37,9 @@ def findings(
     mirror: dict[str, Any], hosts: list[Host] | None = None, images: Sequence[Image] = IMAGES
 ) -> list[Finding]:
     hosts = [Host("runner", mirror, ALL)] if hosts is None else hosts
-    return _registry_check.judge(_registry_check.answers(_registry_check.image_questions(hosts, images, mirror)))
+    return _registry_check.registry_findings(
+        _registry_check.answers(_registry_check.image_questions(hosts, images, mirror))
+    )
 
 
 def test_all_is_there(registry: Registry) -> None:

@@ -11,7 +11,7 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.net
     HELD,
     OPEN,
     UNKNOWN,
-    Look,
+    Observation,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,18 +36,22 @@ def node(name: str, address: str, share: str = "", control_plane: bool = False) 
     ("looks", "expected"),
     [
         pytest.param([], UNKNOWN, id="nobody looked"),
-        pytest.param([Look(90, False, False)], UNKNOWN, id="a pod that does not answer proves nothing"),
-        pytest.param([Look(0, True, False)], HELD, id="one answers and one does not"),
-        pytest.param([Look(0, True, True), Look(5, True, True)], UNKNOWN, id="a moment is not enough"),
-        pytest.param([Look(0, True, True), Look(5, True, False)], HELD, id="it came to be held"),
-        pytest.param([Look(0, True, True), Look(20, True, True)], OPEN, id="both answer for long"),
+        pytest.param([Observation(90, False, False)], UNKNOWN, id="a pod that does not answer proves nothing"),
+        pytest.param([Observation(0, True, False)], HELD, id="one answers and one does not"),
+        pytest.param([Observation(0, True, True), Observation(5, True, True)], UNKNOWN, id="a moment is not enough"),
+        pytest.param([Observation(0, True, True), Observation(5, True, False)], HELD, id="it came to be held"),
+        pytest.param([Observation(0, True, True), Observation(20, True, True)], OPEN, id="both answer for long"),
         pytest.param(
-            [Look(0, False, False), Look(20, True, True)], UNKNOWN, id="the time before the first answer does not count"
+            [Observation(0, False, False), Observation(20, True, True)],
+            UNKNOWN,
+            id="the time before the first answer does not count",
         ),
-        pytest.param([Look(0, True, True), Look(20, False, False)], UNKNOWN, id="silence of both is no proof"),
+        pytest.param(
+            [Observation(0, True, True), Observation(20, False, False)], UNKNOWN, id="silence of both is no proof"
+        ),
     ],
 )
-def test_verdict(looks: list[Look], expected: str) -> None:
+def test_verdict(looks: list[Observation], expected: str) -> None:
     assert policies.verdict(looks, 20) == expected
 
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.objects import Look, explain
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.objects import ClusterReader, explain
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.problems import (
     MAX_EVENTS,
     MAX_LINES,
@@ -506,7 +506,7 @@ def test_what_may_not_be_read_is_said_and_does_not_end_the_look() -> None:
         "/api/v1/namespaces/x/events": OSError("connection refused\nto https://u:p@host"),
         "/api/v1/namespaces/x/pods": [pod("p", "x", conditions=[UNSCHEDULABLE])],
     }
-    lines = problems(Look(Api(lists)).objects(["x"]))
+    lines = problems(ClusterReader(Api(lists)).objects(["x"]))
     assert "could not read /api/v1/nodes: HTTP 403 Forbidden" in lines
     assert "could not read /api/v1/namespaces/x/events: OSError: connection refused to https://***@host" in lines
     assert lines[-1].startswith("pod x/p: Unschedulable")

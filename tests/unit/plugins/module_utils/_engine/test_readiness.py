@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.readiness import (
     complaint,
-    judge,
+    engine_verdicts,
     stuck_container,
     without_taint,
 )
@@ -54,12 +54,12 @@ def waiting(reason: str, message: str = "") -> list[dict[str, Any]]:
 
 
 def test_a_ready_pod_makes_a_ready_node() -> None:
-    (verdict,) = judge([node("a")], [pod("a")], [daemonset()], VERSIONS)
+    (verdict,) = engine_verdicts([node("a")], [pod("a")], [daemonset()], VERSIONS)
     assert verdict.ready and verdict.tainted and not verdict.outdated
 
 
 def test_verdicts_are_sorted_and_separate() -> None:
-    verdicts = judge(
+    verdicts = engine_verdicts(
         [node("b"), node("a", tainted=False)], [pod("a"), pod("b", ready="False")], [daemonset()], VERSIONS
     )
     assert [(verdict.name, verdict.ready, verdict.tainted) for verdict in verdicts] == [
@@ -95,7 +95,7 @@ def test_verdicts_are_sorted_and_separate() -> None:
     ],
 )
 def test_why_a_node_waits(pods: list[dict[str, Any]], reason: str) -> None:
-    (verdict,) = judge([node("a")], pods, [daemonset()], VERSIONS)
+    (verdict,) = engine_verdicts([node("a")], pods, [daemonset()], VERSIONS)
     assert not verdict.ready
     assert verdict.waiting[VERSION].startswith(reason)
 
@@ -103,36 +103,36 @@ def test_why_a_node_waits(pods: list[dict[str, Any]], reason: str) -> None:
 def test_a_stopping_pod_does_not_answer() -> None:
     stopping = pod("a")
     stopping["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
-    (verdict,) = judge([node("a")], [stopping], [daemonset()], VERSIONS)
+    (verdict,) = engine_verdicts([node("a")], [stopping], [daemonset()], VERSIONS)
     assert verdict.waiting == {VERSION: "pod engine-a is stopping"}
 
 
 def test_every_version_must_answer() -> None:
-    (verdict,) = judge([node("a")], [pod("a")], [daemonset()], {"runner": [VERSION, "1.0.0"]})
+    (verdict,) = engine_verdicts([node("a")], [pod("a")], [daemonset()], {"runner": [VERSION, "1.0.0"]})
     assert list(verdict.waiting) == ["1.0.0"]
 
 
 def test_each_pool_has_versions_of_its_own() -> None:
     nodes = [node("a"), node("b", pool="large"), node("c", pool="support")]
     pods = [pod("a"), pod("b"), pod("b", version="1.0.0")]
-    verdicts = judge(nodes, pods, [daemonset()], {"runner": [VERSION], "large": [VERSION, "1.0.0", "1.0.1"]})
+    verdicts = engine_verdicts(nodes, pods, [daemonset()], {"runner": [VERSION], "large": [VERSION, "1.0.0", "1.0.1"]})
     assert [list(verdict.waiting) for verdict in verdicts] == [[], ["1.0.1"], []]
 
 
 def test_an_older_template_of_another_daemonset_says_nothing() -> None:
     other = daemonset("2")
     other["metadata"]["name"] = "dagger-engine-large-0-21-8"
-    (verdict,) = judge([node("a")], [pod("a", generation="1")], [other, daemonset("1")], VERSIONS)
+    (verdict,) = engine_verdicts([node("a")], [pod("a", generation="1")], [other, daemonset("1")], VERSIONS)
     assert verdict.outdated == ()
 
 
 def test_a_silent_node_is_neither_ready_nor_hidden() -> None:
-    (verdict,) = judge([node("a", ready="Unknown")], [pod("a")], [daemonset()], VERSIONS)
-    assert verdict.silent and not verdict.ready
+    (verdict,) = engine_verdicts([node("a", ready="Unknown")], [pod("a")], [daemonset()], VERSIONS)
+    assert verdict.not_reporting and not verdict.ready
 
 
 def test_an_older_template_is_outdated_but_ready() -> None:
-    (verdict,) = judge([node("a")], [pod("a", generation="1")], [daemonset("2")], VERSIONS)
+    (verdict,) = engine_verdicts([node("a")], [pod("a", generation="1")], [daemonset("2")], VERSIONS)
     assert verdict.ready and verdict.outdated == (VERSION,)
 
 
@@ -141,7 +141,7 @@ def test_only_our_taint_goes() -> None:
 
 
 def test_the_complaint_names_node_pod_and_log() -> None:
-    verdicts = judge([node("a")], [pod("a", ready="False")], [daemonset()], VERSIONS)
+    verdicts = engine_verdicts([node("a")], [pod("a", ready="False")], [daemonset()], VERSIONS)
     text = complaint(verdicts, {"engine-a": "json: unknown field"}, 60)
     assert (
         "a: engine 0.21.8: pod engine-a is Running and does not answer yet; last log line: json: unknown field" in text

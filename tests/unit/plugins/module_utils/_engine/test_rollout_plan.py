@@ -12,9 +12,9 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.roll
     UNREGISTER,
     UNREGISTERED,
     CacheVerdict,
-    NodePlan,
     Progress,
     RolloutError,
+    RolloutPlan,
     at_once,
     batches,
     changes,
@@ -256,7 +256,7 @@ def test_what_is_stale_is_planned_with_its_reason() -> None:
     nodes = [node("b"), node("a"), node("c", ready="Unknown")]
     assert not any(item.needed for item in plan(nodes, [pod("a"), pod("b")], TEMPLATES))
     found = plan(nodes, [pod("a", "old"), pod("b"), pod("c", "ancient"), pod("d", daemonset="foreign")], TEMPLATES)
-    assert [(item.node, item.needed, item.silent) for item in found] == [
+    assert [(item.node, item.needed, item.not_reporting) for item in found] == [
         ("a", True, False),
         ("b", False, False),
         ("c", True, True),
@@ -342,14 +342,14 @@ def test_a_change_that_the_cluster_has_not_seen_is_waited_for(
 )
 def test_batches(canary: bool, number: int, expected: list[list[str]]) -> None:
     """The canary goes alone."""
-    plans = [NodePlan(name, False, ()) for name in "abcde"]
+    plans = [RolloutPlan(name, False, ()) for name in "abcde"]
     assert [[item.node for item in batch] for batch in batches(plans, canary, number)] == expected
     assert batches([], canary, number) == []
 
 
 def test_a_roll_that_goes_on_has_had_its_canary() -> None:
     """The nodes that are half done are finished together."""
-    plans = [NodePlan("a", False, (), Progress()), NodePlan("b", False, ())]
+    plans = [RolloutPlan("a", False, (), Progress()), RolloutPlan("b", False, ())]
     assert len(batches(plans, True, 2)) == 1
 
 

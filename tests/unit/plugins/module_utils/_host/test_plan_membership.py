@@ -9,7 +9,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host import plan_membership as membership
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host.plan_membership import Evidence, judge
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._host.plan_membership import (
+    Evidence,
+    classify_membership,
+)
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -77,7 +80,7 @@ CONTROL_PLANES: list[tuple[str, Evidence, str, str, str]] = [
 @pytest.mark.parametrize(("found", "state", "action"), [row[1:] for row in WORKERS], ids=[row[0] for row in WORKERS])
 def test_a_node(found: Evidence, state: str, action: str) -> None:
     """What a host is, and what follows."""
-    verdict = judge(found, OURS, False, NOW)
+    verdict = classify_membership(found, OURS, False, NOW)
     assert (verdict.state, verdict.action) == (state, action)
     assert verdict.reason
 
@@ -87,13 +90,13 @@ def test_a_node(found: Evidence, state: str, action: str) -> None:
 )
 def test_a_control_plane(found: Evidence, cluster: str, state: str, action: str) -> None:
     """What a host is, and what follows."""
-    verdict = judge(found, cluster, True, NOW)
+    verdict = classify_membership(found, cluster, True, NOW)
     assert (verdict.state, verdict.action) == (state, action)
 
 
 def test_a_refusal_names_both_clusters_and_the_way_out() -> None:
     """Found, expected, what to do."""
-    reason = judge(replace(MEMBER, ca=THEIRS), OURS, False, NOW).reason
+    reason = classify_membership(replace(MEMBER, ca=THEIRS), OURS, False, NOW).reason
     assert membership.fingerprint(OURS) in reason
     assert membership.fingerprint(THEIRS) in reason
     assert "kubeadm reset" in reason
@@ -116,7 +119,7 @@ EVIDENCE = st.builds(
 @given(EVIDENCE, st.booleans(), st.sampled_from(["", OURS]))
 def test_nothing_of_another_cluster_is_ever_touched(found: Evidence, control_plane: bool, cluster: str) -> None:
     """Whatever else lies on the host."""
-    verdict = judge(found, cluster, control_plane, NOW)
+    verdict = classify_membership(found, cluster, control_plane, NOW)
     if found.ca == THEIRS and cluster:
         assert verdict.action == "refuse"
     if found.traces and not found.begun and (found.ca is None or control_plane):

@@ -39,7 +39,7 @@ def node(
     }
 
 
-def carried_out(before: dict[str, Any], plan: pools.Plan) -> dict[str, Any]:
+def carried_out(before: dict[str, Any], plan: pools.NodePlan) -> dict[str, Any]:
     """What the API makes of a plan."""
     labels = dict(before["metadata"]["labels"])
     owned = list(pools.owned_labels(before["metadata"]))

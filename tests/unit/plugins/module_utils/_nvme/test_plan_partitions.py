@@ -195,7 +195,7 @@ FOREIGN = ("signature: ext4",)
         pytest.param(
             drive("a", partitions=(part("runnerfleet-engine", filesystem=""), part("runnerfleet-containers", 2))),
             [],
-            "runnerfleet-engine holds no filesystem, wished is xfs",
+            "runnerfleet-engine holds no filesystem, desired is xfs",
             True,
             id="filesystem-gone",
         ),
@@ -329,7 +329,7 @@ GROWING_WISHES = {
         "",
     ),
     "rounding": ([at("engine", 0, 6)], [ENGINE], [], ""),
-    "as wished": ([at("engine", 0, 4)], [Volume("engine", "4GiB")], [], ""),
+    "as desired": ([at("engine", 0, 4)], [Volume("engine", "4GiB")], [], ""),
     "cut": (
         [at("engine.grow", 0, 4)],
         [Volume("engine", "4GiB", mount="/e")],

@@ -234,13 +234,13 @@ NEW_ENGINE = tuple(
         pytest.param(
             GROUP,
             (replace(ENGINE, size="1GiB"), CONTAINERS),
-            "volume engine has 12.0 GiB, wished is 1.0 GiB",
+            "volume engine has 12.0 GiB, desired is 1.0 GiB",
             id="shrink",
         ),
         pytest.param(
             GROUP,
             (replace(ENGINE, filesystem="ext4"), CONTAINERS),
-            "holds xfs, wished is ext4: to give up",
+            "holds xfs, desired is ext4: to give up",
             id="filesystem",
         ),
         pytest.param(
@@ -317,7 +317,7 @@ def test_an_array_is_made_and_partitioned(level: str, size: int) -> None:
     ("drives", "group", "level", "actions", "refused"),
     [
         pytest.param(RAID, RUNNING, "raid0", [], "", id="converged"),
-        pytest.param(RAID, RUNNING, "raid10", [], "is a raid0, wished is raid10", id="other-level"),
+        pytest.param(RAID, RUNNING, "raid10", [], "is a raid0, desired is raid10", id="other-level"),
         pytest.param(
             [*RAID, drive("d")],
             RUNNING,

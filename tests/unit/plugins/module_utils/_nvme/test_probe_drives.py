@@ -67,7 +67,7 @@ def test_table_reads_any_sector_size_and_the_filesystem_of_ours_only() -> None:
     ]
     out = json.dumps({"partitiontable": {"label": "gpt", "sectorsize": 4096, "partitions": entries}})
     drives = nvme.Drives(answers(sfdisk=(0, out, ""), blkid=(0, "TYPE=xfs\nUUID=u\n", "")))
-    first, second, third = drives.table("/dev/nvme9n1", Path("/nonexistent"))
+    first, second, third = drives.partition_table("/dev/nvme9n1", Path("/nonexistent"))
     assert (first.number, first.start, first.size, first.filesystem, first.uuid, first.device) == (
         1,
         1 << 20,

@@ -10,10 +10,10 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.f
     CODES,
     SEVERITIES,
     Finding,
+    findings_table,
     in_order,
     named,
     summary,
-    table,
 )
 
 SWAPPED = Finding("os_untested", "a", "x", "y", "z")
@@ -25,13 +25,13 @@ def test_errors_come_first_and_once() -> None:
 
 
 def test_table_tells_all_of_a_finding_on_lines_of_its_own() -> None:
-    assert table([UNREACHED]).splitlines() == [
+    assert findings_table([UNREACHED]).splitlines() == [
         "ERROR    host_unreachable  b",
         "         found     no answer",
         "         expected  an answer",
         "         do        look",
     ]
-    assert table([]) == ""
+    assert findings_table([]) == ""
 
 
 @pytest.mark.parametrize(

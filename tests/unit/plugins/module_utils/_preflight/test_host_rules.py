@@ -7,9 +7,9 @@ import hashlib
 from typing import Any
 
 import pytest
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._kubeconfig import Cluster
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._kubeconfig import KubeconfigCluster
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight import host_rules
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.host_rules import Host
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.host_rules import SurveyedHost
 
 GOOD = {
     "addresses": ["192.0.2.31"],
@@ -27,8 +27,8 @@ GOOD = {
 
 def host(
     name: str = "runner-1", kind: str = "runner", named: tuple[str, ...] = ("/dev/disk/by-id/a",), **survey: Any
-) -> Host:
-    return Host(name, kind, {"survey": {**GOOD, **survey}}, named, grace_seconds=780)
+) -> SurveyedHost:
+    return SurveyedHost(name, kind, {"survey": {**GOOD, **survey}}, named, grace_seconds=780)
 
 
 def codes(findings: Any) -> list[str]:
@@ -84,7 +84,9 @@ def test_what_is_accepted(survey: dict[str, Any]) -> None:
 
 def test_two_names_of_one_drive() -> None:
     told = [{"name": name, "device": "/dev/nvme0n1", "problem": ""} for name in ("a", "b")]
-    (finding,) = host_rules.host_findings(Host("runner-1", "runner", {"survey": {**GOOD, "drives": told}}, ("a", "b")))
+    (finding,) = host_rules.host_findings(
+        SurveyedHost("runner-1", "runner", {"survey": {**GOOD, "drives": told}}, ("a", "b"))
+    )
     assert (finding.code, finding.found) == ("drive_named_twice", "a and b are both /dev/nvme0n1")
 
 
@@ -106,7 +108,7 @@ def test_a_runner_without_drives_and_a_support_node_without() -> None:
     ],
 )
 def test_a_silent_host(result: dict[str, Any], code: str, found: str) -> None:
-    (finding,) = host_rules.host_findings(Host("h", "support", result))
+    (finding,) = host_rules.host_findings(SurveyedHost("h", "support", result))
     assert (finding.code, finding.found) == (code, found)
 
 
@@ -120,10 +122,10 @@ def test_twins_are_told_once_with_their_names() -> None:
 PEM = "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n"
 
 
-def known(authority: str) -> Cluster | None:
+def known(authority: str) -> KubeconfigCluster | None:
     """The kubeconfig of a cluster whose CA is that; none for an empty one."""
     return (
-        Cluster("https://192.0.2.11:6443", PEM.format(base64.b64encode(authority.encode()).decode()))
+        KubeconfigCluster("https://192.0.2.11:6443", PEM.format(base64.b64encode(authority.encode()).decode()))
         if authority
         else None
     )
@@ -165,7 +167,7 @@ def test_clusters(authorities: dict[str, str], fingerprint: str, expected: list[
 def test_a_kubeconfig_without_a_ca_is_one_all_the_same() -> None:
     """It names somebody's cluster, and there is none of this fleet yet."""
     findings = host_rules.cluster_findings(
-        [host("cp-1", "control_plane", cluster_ca="")], "/kubeconfig", Cluster("https://192.0.2.9")
+        [host("cp-1", "control_plane", cluster_ca="")], "/kubeconfig", KubeconfigCluster("https://192.0.2.9")
     )
     assert codes(findings) == ["kubeconfig_without_cluster"]
 
@@ -174,24 +176,28 @@ def test_a_kubeconfig_without_a_ca_is_one_all_the_same() -> None:
     ("path", "cluster", "control_plane", "expected"),
     [
         ("", None, True, []),
-        ("/k", Cluster(), False, []),
+        ("/k", KubeconfigCluster(), False, []),
         ("", None, False, ["kubeconfig_missing"]),
         ("/k", None, False, ["kubeconfig_missing"]),
     ],
 )
-def test_access(path: str, cluster: Cluster | None, control_plane: bool, expected: list[str]) -> None:
+def test_access(path: str, cluster: KubeconfigCluster | None, control_plane: bool, expected: list[str]) -> None:
     assert codes(host_rules.access_findings(path, cluster, control_plane)) == expected
 
 
 def test_a_control_plane_that_does_not_answer_proves_nothing() -> None:
     assert (
-        host_rules.cluster_findings([Host("cp-1", "control_plane", {"unreachable": True})], "/kubeconfig", known("A"))
+        host_rules.cluster_findings(
+            [SurveyedHost("cp-1", "control_plane", {"unreachable": True})], "/kubeconfig", known("A")
+        )
         == []
     )
 
 
 def test_drives_that_a_rule_chooses_need_no_names() -> None:
-    assert host_rules.host_findings(Host("h", "runner", {"survey": {**GOOD, "drives": []}}, drive_rule=True)) == []
+    assert (
+        host_rules.host_findings(SurveyedHost("h", "runner", {"survey": {**GOOD, "drives": []}}, drive_rule=True)) == []
+    )
 
 
 def test_what_etcd_left() -> None:

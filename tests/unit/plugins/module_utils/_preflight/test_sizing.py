@@ -15,9 +15,9 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.s
     NODE_PODS,
     RECOMMENDED,
     Floor,
-    Plan,
     Resources,
     Runner,
+    SizingPlan,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,7 +27,7 @@ NVME = HardwareDrive("nvme1n1", 400 * GB, transport="nvme")
 BOOT = HardwareDrive("nvme0n1", 480 * GB, transport="nvme", in_use="boot drive (/)", boot=True)
 GOOD = Hardware(4, 16 * GB, (BOOT, NVME))
 BIG = Hardware(16, 64 * GIB, (NVME,))
-PLAN = Plan(
+PLAN = SizingPlan(
     engine=Resources(4000, 16 * GIB),
     runners=(Runner("small", Resources(1000, 2 * GIB), 4), Runner("large", Resources(4000, 16 * GIB), 1)),
     reserved=Resources(500, GIB),
@@ -36,7 +36,11 @@ PLAN = Plan(
 
 
 def judge(
-    machine: Hardware, role: str = "runner", plan: Plan | None = None, named: tuple[str, ...] = (), **floors: Floor
+    machine: Hardware,
+    role: str = "runner",
+    plan: SizingPlan | None = None,
+    named: tuple[str, ...] = (),
+    **floors: Floor,
 ) -> list[Finding]:
     minimum, recommended = floors.get("minimum", MINIMUM[role]), floors.get("recommended", RECOMMENDED[role])
     return sizing.sizing_findings("host", role, machine, minimum, recommended, plan, named)
@@ -247,16 +251,16 @@ def test_a_plan_is_read() -> None:
 @pytest.mark.parametrize(
     ("stated", "expected"),
     [
-        ({}, Plan()),
-        ({"engine": None, "eviction": {"memory": None}, "max_pods": None}, Plan()),
-        ({"eviction": {"memory": "5%"}}, Plan(eviction_bytes=0, eviction_share=Fraction(1, 20))),
-        ({"eviction": {"memory": "0%"}}, Plan(eviction_bytes=0)),
-        ({"eviction": {"memory": "100%"}}, Plan(eviction_bytes=0)),
-        ({"engine": {"cpu": 1}, "max_pods": 250}, Plan(engine=Resources(1000, 0), max_pods=250)),
+        ({}, SizingPlan()),
+        ({"engine": None, "eviction": {"memory": None}, "max_pods": None}, SizingPlan()),
+        ({"eviction": {"memory": "5%"}}, SizingPlan(eviction_bytes=0, eviction_share=Fraction(1, 20))),
+        ({"eviction": {"memory": "0%"}}, SizingPlan(eviction_bytes=0)),
+        ({"eviction": {"memory": "100%"}}, SizingPlan(eviction_bytes=0)),
+        ({"engine": {"cpu": 1}, "max_pods": 250}, SizingPlan(engine=Resources(1000, 0), max_pods=250)),
     ],
     ids=["nothing", "nulls", "a share", "no threshold", "kubelet's other way to say none", "some of it"],
 )
-def test_what_a_plan_leaves_out(stated: dict[str, Any], expected: Plan) -> None:
+def test_what_a_plan_leaves_out(stated: dict[str, Any], expected: SizingPlan) -> None:
     assert sizing.plan_from(stated) == expected
 
 
@@ -306,19 +310,19 @@ def test_a_plan_that_is_none(stated: Any, told: str) -> None:
         ),
         pytest.param(
             Hardware(1, 1000),
-            Plan(eviction_bytes=0, eviction_share=Fraction(1, 3), max_pods=9),
+            SizingPlan(eviction_bytes=0, eviction_share=Fraction(1, 3), max_pods=9),
             Resources(1000, 667, 9),
             id="a share",
         ),
         pytest.param(
             Hardware(1, GIB),
-            Plan(reserved=Resources(2000, 2 * GIB)),
+            SizingPlan(reserved=Resources(2000, 2 * GIB)),
             Resources(0, 0, 110),
             id="more reserved than there is",
         ),
     ],
 )
-def test_allocatable(machine: Hardware, plan: Plan | None, expected: Resources) -> None:
+def test_allocatable(machine: Hardware, plan: SizingPlan | None, expected: Resources) -> None:
     assert sizing.allocatable(machine, plan) == expected
 
 
@@ -346,17 +350,17 @@ def test_capacity() -> None:
     ids=["cpu", "memory", "pods", "fewer pods than the node's own", "a tie is cpu"],
 )
 def test_what_limits(machine: Hardware, max_pods: int, fits: int, limited_by: str) -> None:
-    plan = Plan(runners=(Runner("a", Resources(1000, GIB)),), eviction_bytes=0, max_pods=max_pods)
+    plan = SizingPlan(runners=(Runner("a", Resources(1000, GIB)),), eviction_bytes=0, max_pods=max_pods)
     found = sizing.capacity(machine, plan)
     assert (found["runners"][0]["fits"], found["runners"][0]["limited_by"]) == (fits, limited_by)
     assert found["bottleneck"] == limited_by
 
 
 def test_without_runners_nothing_runs_out_first() -> None:
-    assert sizing.capacity(BIG, Plan())["bottleneck"] is None
+    assert sizing.capacity(BIG, SizingPlan())["bottleneck"] is None
 
 
-SMALL = Plan(runners=(Runner("a", Resources(1000, GIB), 3),), eviction_bytes=0)
+SMALL = SizingPlan(runners=(Runner("a", Resources(1000, GIB), 3),), eviction_bytes=0)
 
 
 @pytest.mark.parametrize(
@@ -414,7 +418,7 @@ SMALL = Plan(runners=(Runner("a", Resources(1000, GIB), 3),), eviction_bytes=0)
         ),
     ],
 )
-def test_plans(machine: Hardware, plan: Plan, expected: list[str]) -> None:
+def test_plans(machine: Hardware, plan: SizingPlan, expected: list[str]) -> None:
     floor = Floor(0, 0, 0)
     findings = judge(machine, "support", plan, minimum=floor, recommended=floor)
     assert [code for code in codes(findings) if code not in ("hugepages_reserved", "cgroup_limited")] == expected
@@ -440,11 +444,11 @@ RUNNERS = st.lists(
     st.builds(Runner, st.sampled_from("abc"), RESOURCES, st.integers(0, 9)), max_size=3, unique_by=lambda one: one.name
 )
 SHARES = st.fractions(0, Fraction(99, 100), max_denominator=100)
-PLANS = st.builds(Plan, RESOURCES, RUNNERS.map(tuple), RESOURCES, st.integers(0, 250), SIZES, SHARES)
+PLANS = st.builds(SizingPlan, RESOURCES, RUNNERS.map(tuple), RESOURCES, st.integers(0, 250), SIZES, SHARES)
 MACHINES = st.builds(Hardware, st.integers(0, 512), st.integers(0, 2**41), st.just(()), st.just(0), SIZES, CPUS, SIZES)
 
 
-def exceeds(machine: Hardware, plan: Plan) -> bool:
+def exceeds(machine: Hardware, plan: SizingPlan) -> bool:
     """Whether a plan cannot run, summed up the long way."""
     node = sizing.allocatable(machine, plan)
     cpu = plan.engine.cpu_millis + sum(runner.size.cpu_millis for runner in plan.runners for _each in range(runner.max))
@@ -459,14 +463,14 @@ def exceeds(machine: Hardware, plan: Plan) -> bool:
 
 
 def test_nothing_fits_beside_an_engine_that_does_not_fit_not_even_what_asks_for_no_memory() -> None:
-    (told,) = sizing.capacity(Hardware(4, 0), Plan(engine=Resources(0, 1), runners=(Runner("a", Resources(1, 0)),)))[
-        "runners"
-    ]
+    (told,) = sizing.capacity(
+        Hardware(4, 0), SizingPlan(engine=Resources(0, 1), runners=(Runner("a", Resources(1, 0)),))
+    )["runners"]
     assert (told["fits"], told["limited_by"]) == (0, "memory")
 
 
 @given(MACHINES, PLANS)
-def test_what_fits_fits_and_one_more_does_not(machine: Hardware, plan: Plan) -> None:
+def test_what_fits_fits_and_one_more_does_not(machine: Hardware, plan: SizingPlan) -> None:
     for runner, told in zip(plan.runners, sizing.capacity(machine, plan)["runners"], strict=True):
         alone = replace(plan, runners=(replace(runner, max=told["fits"]),))
         assert told["fits"] == 0 or not exceeds(machine, alone)
@@ -474,7 +478,7 @@ def test_what_fits_fits_and_one_more_does_not(machine: Hardware, plan: Plan) -> 
 
 
 @given(MACHINES, PLANS)
-def test_a_plan_is_refused_exactly_when_something_is_short(machine: Hardware, plan: Plan) -> None:
+def test_a_plan_is_refused_exactly_when_something_is_short(machine: Hardware, plan: SizingPlan) -> None:
     floor = Floor(0, 0, 0)
     found = set(codes(judge(machine, "support", plan, minimum=floor, recommended=floor))) - {
         "cgroup_limited",
@@ -485,7 +489,7 @@ def test_a_plan_is_refused_exactly_when_something_is_short(machine: Hardware, pl
 
 
 @given(MACHINES, PLANS)
-def test_the_bottleneck_is_what_one_more_mix_breaks_first(machine: Hardware, plan: Plan) -> None:
+def test_the_bottleneck_is_what_one_more_mix_breaks_first(machine: Hardware, plan: SizingPlan) -> None:
     found = sizing.capacity(machine, plan)
     need = dict(
         zip(("cpu", "memory", "pods"), (plan.mix.cpu_millis, plan.mix.memory_bytes, plan.mix.pods), strict=True)
