@@ -10,7 +10,7 @@ COLLECTION := .ansible/collections/ansible_collections/runnerfleet/baremetal
 # The lab keeps a newer Go there where the machine's own is too old.
 export PATH := $(CURDIR)/.venv/bin:$(CACHE)/go/current/bin:$(PATH)
 
-.PHONY: lab lab-down lab-nvme lab-nvme-down test test-fast test-cores test-nvme test-engine test-engine-facts bench pins docs venv setup setup-nvme clean
+.PHONY: lab lab-down lab-nvme lab-nvme-down lint unit test test-fast test-cores test-nvme test-engine test-engine-facts soak bench pins docs venv setup setup-nvme clean
 
 lab: setup venv
 	python -m lab up
@@ -32,6 +32,13 @@ lab-nvme-down:
 test: setup venv
 	python tests/run.py
 
+# Without root and without a fleet. shellcheck comes from the system.
+lint: venv
+	python tests/run.py ruff ruff-format mypy yamllint shellcheck changelog ansible-lint docs
+
+unit: venv
+	python tests/run.py unit
+
 test-fast: venv
 	python tests/run.py --without-fleet
 
@@ -47,6 +54,11 @@ test-nvme: setup setup-nvme venv
 # Engines through a roll-out under load, and through what happens to machines: restarts, a power cut, a full disk.
 test-engine: setup venv
 	python tests/run.py engine_faults
+
+# Roll-outs and SIGKILL of engines while jobs run, again and again, on the fleet that `make lab` has left.
+soak: setup venv
+	python -m lab.proof.rollouts --rolls 20
+	python -m lab.proof.kills --kills 20
 
 # What the lab's engine copies of the real one, a test a fact. ENGINE_IMAGE=... or ENGINE_SOCKET=... holds another engine against them.
 test-engine-facts: setup venv

@@ -98,6 +98,32 @@ def test_a_role_is_whole(role: str) -> None:
     assert [name for name in wanted if not (ROOT / name).is_file()] == []
 
 
+@pytest.mark.parametrize("role", ROLES)
+def test_a_role_s_page_has_the_one_shape(role: str) -> None:
+    """What it does, how to call it, its options, what it will not do, and what it leaves behind."""
+    text = (ROOT / f"roles/{role}/README.md").read_text()
+    assert text.startswith(f"# {role}\n\n")
+    wanted = ["## Example", "## Options", "## It will not", "## Files and units"]
+    assert [line for line in text.splitlines() if line in wanted] == wanted
+    example, options, refused, files = (text.partition(f"{title}\n\n")[2].partition("\n## ")[0] for title in wanted)
+    assert "```yaml" in example and f"`ansible-doc -t role runnerfleet.baremetal.{role}`" in options
+    assert refused.startswith("- ") and files.startswith("| what | where, or whose |")
+
+
+# What the scenarios run on: no other system is claimed.
+RUN_ON = [{"name": "Debian", "versions": ["bookworm"]}]
+
+
+@pytest.mark.parametrize("role", [*ROLES, *INTERNAL])
+def test_a_role_says_who_made_it_since_when_and_where_it_was_run(role: str) -> None:
+    """Roles that only speak to an API run where Ansible does."""
+    told = load(Path(f"roles/{role}/meta/main.yml"))["galaxy_info"]
+    assert told["author"] and told["license"] == "GPL-3.0-or-later" and told["min_ansible_version"] == "2.19"
+    assert told.get("platforms", RUN_ON) == RUN_ON
+    for spec in load(Path(f"roles/{role}/meta/argument_specs.yml"))["argument_specs"].values():
+        assert spec["author"] and re.fullmatch(r"\d+\.\d+\.\d+", spec["version_added"])
+
+
 @pytest.mark.parametrize("path", TASK_FILES, ids=str)
 def test_a_task_file_fits_on_a_page(path: Path) -> None:
     """main.yml is a table of contents, a step is a page."""
