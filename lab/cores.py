@@ -72,7 +72,7 @@ def find() -> dict[int, str]:
     for minor in range(min(core.minors[0] for core in CORES), max(core.minors[1] for core in CORES) + 1):
         named = shutil.which(f"python3.{minor}")
         versions = sorted(
-            kept.glob(f"3.{minor}.*/bin/python3.{minor}"),
+            kept.glob(f"3.{minor}.*/bin/python3.{minor}") if os.access(kept, os.R_OK | os.X_OK) else (),
             key=lambda path: [int(part) for part in re.findall(r"\d+", str(path))],
         )
         candidates = [*([named] if named else []), *map(str, reversed(versions)), sys.executable]

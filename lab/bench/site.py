@@ -22,13 +22,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from lab import fleet as fleets
+from lab import simulated
 from lab.bench import engine as bench_engine
 from lab.bench import storage as bench_storage
 from lab.bench.counted import ROOT, playbook
 from lab.process import LabError, run, ssh_options
 from lab.programs import CACHE
 from lab.settings import DEFAULT_NODES, Fleet
-from tests.refusals import fleet as simulated
 
 PAGE = ROOT / "docs/benchmarks.md"
 KEPT = CACHE / "bench"

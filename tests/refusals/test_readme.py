@@ -10,7 +10,8 @@ from typing import Any
 
 import yaml
 
-from .fleet import survey
+from lab.simulated import survey
+
 from .report import Findings, report_on
 from .test_refusals import ROOT
 

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .fleet import inventory
+from lab.simulated import inventory
+
 from .report import report_on
 
 Host = dict[str, Any]

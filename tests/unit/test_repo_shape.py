@@ -187,6 +187,12 @@ def test_production_knows_nothing_of_the_lab() -> None:
                 assert not re.search(r"\bmolecule\b|10\.89\.|\bLAB_|runnerfleet-lab", text), f"{path} knows of the lab"
 
 
+def test_the_lab_knows_nothing_of_the_tests() -> None:
+    """It runs without them: what both need is the lab's."""
+    for path in sorted((ROOT / "lab").rglob("*.py")):
+        assert not re.search(r"^\s*(from|import) tests\b", path.read_text(), re.MULTILINE), f"{path} imports a test"
+
+
 # Modules that wait by what they are, for the cluster and for a machine.
 WAITING_FOR_CLUSTER = {"kubernetes.core.k8s_drain"}
 WAITING_FOR_MACHINE = {
