@@ -96,9 +96,9 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme import probe_controller
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.model import (
     MARK,
-    OTHER_PATH,
-    UNREAD,
     Drive,
+    Kind,
+    Reason,
     ours,
 )
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.plan_selection import reasons
@@ -116,7 +116,7 @@ def shown(drive: Drive, carried: list[str]) -> dict[str, Any]:
         "sector": drive.sector,
         "state": state,
         "usable": state != "taken",
-        "reasons": reasons(drive),
+        "reasons": list(map(str, reasons(drive))),
         "ours": carried,
     }
 
@@ -130,12 +130,12 @@ def carried_by(host: Stripes, drive: Drive) -> list[str]:
     return [p.name[len(MARK) :] for p in parts if p.name.startswith(MARK)]
 
 
-def carried_or_reason(host: Stripes, drive: Drive) -> tuple[list[str], list[str]]:
+def carried_or_reason(host: Stripes, drive: Drive) -> tuple[list[str], list[Reason]]:
     """Names of our volumes on a drive, or why they are not known."""
     try:
         return carried_by(host, drive), []
     except BAD_ANSWER as error:
-        return [], [f"{UNREAD}: {error}"]
+        return [], [Reason(Kind.UNREAD, str(error))]
 
 
 def drive_facts(host: Stripes, sysfs: Path, name: str = "") -> dict[str, Any]:
@@ -158,7 +158,7 @@ def drive_facts(host: Stripes, sysfs: Path, name: str = "") -> dict[str, Any]:
 
 def other_way(name: str) -> dict[str, Any]:
     """A device that is one more way to a drive."""
-    drive = Drive(name, f"/dev/{name}", 0, blocked=(OTHER_PATH,))
+    drive = Drive(name, f"/dev/{name}", 0, blocked=(Reason(Kind.OTHER_PATH),))
     who = probe_controller.identity(Path("/sys/class/block", name))
     return {"links": [], "health": None, "formats": None, "note": "", **who, **shown(drive, [])}
 

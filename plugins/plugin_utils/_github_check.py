@@ -25,7 +25,6 @@ from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _gith
 
 TIMEOUT = 5
 THREADS = 8
-APP = {"app_id", "installation_id", "private_key"}
 
 
 def github_findings(url: str, auth: Any, pools: Any, image: str, ask: bool) -> list[Finding]:

@@ -24,7 +24,6 @@ _NODE_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-
 _TOKEN = re.compile(r"\b([a-z0-9]{6})\.[a-z0-9]{16}\b")
 _KUBECONFIG_KEYS = ("server", "certificate-authority-data", "client-certificate", "client-certificate-data")
 
-STATIC_PODS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "etcd")
 # What an interrupted `kubeadm init` of ours has left behind and kubeadm would stumble over.
 INIT_LEFTOVERS = (
     *(

@@ -79,7 +79,7 @@ class Writer:
         try:
             now = self.drives.read(planned.identity, held=descriptor)
             if now != planned:
-                lost = "; ".join([*now.blocked, *now.found]) or now.node
+                lost = "; ".join(map(str, [*now.blocked, *now.found])) or now.node
                 raise ValueError(
                     f"{planned.identity} has changed since it was read ({lost}): nothing was written to it, run this "
                     "again"

@@ -61,7 +61,7 @@ class Eraser:
                 if drive.node in stay:
                     refusals.append(f"{name} is in nvme_storage_drives: take it out there first")
                 elif drive.blocked:
-                    refusals.append(f"{name} ({drive.node}) is in use: {'; '.join(drive.blocked)}")
+                    refusals.append(f"{name} ({drive.node}) is in use: {'; '.join(map(str, drive.blocked))}")
                 elif drive.node in planned:
                     refusals.append(f"{name} is {planned[drive.node].drive.identity} by another name")
                 else:
@@ -100,7 +100,7 @@ class Eraser:
         try:
             now = self.drives.read(planned.identity, held=descriptor)
             if now != planned:
-                lost = "; ".join([*now.blocked, *now.found]) or now.node
+                lost = "; ".join(map(str, [*now.blocked, *now.found])) or now.node
                 raise ValueError(
                     f"{planned.identity} has changed since it was read ({lost}): it was not erased, run this again"
                 )
@@ -118,10 +118,8 @@ class Eraser:
         self.writer.settle()
         left = self.drives.read(planned.identity)
         if not blank(left):
-            raise ValueError(
-                f"{planned.identity} was erased, and yet there is {'; '.join(left.found) or 'something'} on it. Do not "
-                "let it go"
-            )
+            there = "; ".join(map(str, left.found)) or "something"
+            raise ValueError(f"{planned.identity} was erased, and yet there is {there} on it. Do not let it go")
 
 
 def blank(drive: Drive) -> bool:

@@ -20,7 +20,7 @@ def describe(drives: Sequence[Drive], placed: Sequence[Placed], steps: Sequence[
         title = f"{drive.identity} ({show_bytes(drive.size)})"
         have = (
             [f"{p.name} {p.filesystem or 'no filesystem'} {show_bytes(p.size)}" for p in drive.partitions]
-            or list(drive.found)
+            or list(map(str, drive.found))
             or ["empty"]
         )
         before += [title, *(f"  {line}" for line in have)]

@@ -10,6 +10,7 @@ import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any, ClassVar
 
 MIB = 1024**2
@@ -23,17 +24,6 @@ GROWING = ".grow"
 GROUP = "runnerfleet"
 # Stands for the array where a drive's identity is asked for.
 ARRAY = f"md array {GROUP}"
-# What a reason why a drive is not free begins with; the details follow a colon.
-BOOT, MOUNTED, SWAP, HOLDER, EXCLUSIVE = "boot", "mounted", "swap", "holder", "opened exclusively"
-READ_ONLY, UNOPENED, UNREAD, NO_SIZE = "read-only", "cannot be opened", "cannot be read", "no usable size"
-NO_NAME, OTHER_PATH = "no name of its own", "multipath path"
-PARTITIONS, SIGNATURE, UNKNOWN = "partitions", "signature", "unknown bytes"
-REASONS = (
-    *(BOOT, MOUNTED, SWAP, HOLDER, PARTITIONS, SIGNATURE, EXCLUSIVE, OTHER_PATH, UNKNOWN),
-    *(READ_ONLY, NO_SIZE, NO_NAME, UNOPENED, UNREAD),
-)
-# What uses a drive of ours is us.
-OWN_USE = (MOUNTED, HOLDER, EXCLUSIVE)
 # Of our volume group.
 EXTENT = 4 * MIB
 # Where the data of an array's member begin, and the chunk that its size is a multiple of.
@@ -41,6 +31,46 @@ OFFSET, CHUNK = 16 * MIB, 256 * 1024
 # The smallest volume that mkfs.xfs accepts is 300 MiB.
 MINIMUM = 320 * MIB
 _NAMESPACE = uuid.UUID("c5b2e6d4-3f0e-5a63-9d0a-6f0f6f3a7a10")
+
+
+class Kind(str, Enum):
+    """Why a drive is not free: the documented words, in the order of docs/storage.md."""
+
+    BOOT = "boot"
+    MOUNTED = "mounted"
+    SWAP = "swap"
+    HOLDER = "holder"
+    PARTITIONS = "partitions"
+    SIGNATURE = "signature"
+    EXCLUSIVE = "opened exclusively"
+    OTHER_PATH = "multipath path"
+    UNKNOWN = "unknown bytes"
+    READ_ONLY = "read-only"
+    NO_SIZE = "no usable size"
+    NO_NAME = "no name of its own"
+    UNOPENED = "cannot be opened"
+    UNREAD = "cannot be read"
+
+
+# What uses a drive of ours is us.
+OWN_USE = (Kind.MOUNTED, Kind.HOLDER, Kind.EXCLUSIVE)
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why a drive is not free. Code asks the kind, people read the text."""
+
+    kind: Kind
+    detail: str = ""
+
+    @classmethod
+    def of(cls, text: str) -> Reason:
+        """A reason from its text, as a survey has it; words of no known kind say who holds the drive."""
+        kind, _colon, detail = text.partition(": ")
+        return cls(Kind(kind), detail) if kind in {known.value for known in Kind} else cls(Kind.HOLDER, text)
+
+    def __str__(self) -> str:
+        return f"{self.kind.value}: {self.detail}" if self.detail else self.kind.value
 
 
 @dataclass(frozen=True)
@@ -67,8 +97,8 @@ class Drive:
     sector: int = 512
     # What stays the same whatever name the inventory uses; follows from the names, for an array from its members.
     seed: str = field(default="", compare=False)
-    found: tuple[str, ...] = ()  # what would be lost; consent by `wipe`
-    blocked: tuple[str, ...] = ()  # what no consent covers
+    found: tuple[Reason, ...] = ()  # what would be lost; consent by `wipe`
+    blocked: tuple[Reason, ...] = ()  # what no consent covers
     model: str = ""
     member: str = ""  # the volume group (lvm:) or array (md:) of ours that it belongs to
     claimed: bool = False  # proven empty by us and interrupted while its table was written
@@ -214,19 +244,14 @@ def volume_name(partition: str) -> str:
     return partition[len(MARK) :].removesuffix(NEW).removesuffix(GROWING)
 
 
-def is_reason(text: str, *words: str) -> bool:
-    """Whether a reason begins with one of the words."""
-    return text.partition(":")[0] in words
-
-
 def ours(drive: Drive) -> bool:
     """Whether a drive carries our mark: the one place that tells ours from foreign."""
     return bool(drive.member) or any(p.name.startswith(MARK) for p in drive.partitions)
 
 
-def foreign_use(drive: Drive) -> list[str]:
+def foreign_use(drive: Drive) -> list[Reason]:
     """What stands against using a drive, what we use it for ourselves left out."""
-    return [reason for reason in drive.blocked if not (ours(drive) and is_reason(reason, *OWN_USE))]
+    return [reason for reason in drive.blocked if not (ours(drive) and reason.kind in OWN_USE)]
 
 
 def identifier(drive: Drive, volume: str) -> str:

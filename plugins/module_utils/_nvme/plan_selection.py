@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.model import (
     MARK,
     NEW,
-    PARTITIONS,
     Drive,
+    Kind,
+    Reason,
     ours,
 )
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._quantity import show_bytes, to_bytes
@@ -36,10 +37,10 @@ def used(drive: Drive) -> bool:
     return not drive.claimed and (bool(drive.member) or any(not p.name.endswith(NEW) for p in marked))
 
 
-def reasons(drive: Drive) -> list[str]:
+def reasons(drive: Drive) -> list[Reason]:
     """Why a drive is not free, each beginning with a word of a fixed vocabulary."""
     marked = [p.name for p in drive.partitions if p.name.startswith(MARK)]
-    return [*drive.blocked, *drive.found, *([f"{PARTITIONS}: {', '.join(marked)}"] if marked else [])]
+    return [*drive.blocked, *drive.found, *([Reason(Kind.PARTITIONS, ", ".join(marked))] if marked else [])]
 
 
 def rule_errors(rule: Rule) -> list[str]:
@@ -81,7 +82,11 @@ def choose(drives: Sequence[Drive], rule: Rule) -> tuple[list[Drive], list[str]]
         return sorted(chosen, key=lambda d: d.seed), []
     lines = [
         f"  {d.identity} ({d.node}, {show_bytes(d.size)}, {d.model or 'model unknown'}): "
-        + ("carries our volumes" if ours(d) else "; ".join(filter(None, [mismatch(d, rule), *reasons(d)])) or "free")
+        + (
+            "carries our volumes"
+            if ours(d)
+            else "; ".join(filter(None, [mismatch(d, rule), *map(str, reasons(d))])) or "free"
+        )
         for d in sorted(drives, key=lambda d: d.seed)
     ]
     if settled:

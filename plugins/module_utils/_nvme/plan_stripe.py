@@ -16,18 +16,18 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.model 
     CHUNK,
     EXTENT,
     GROUP,
-    HOLDER,
     MARK,
     MIB,
     MINIMUM,
     NEW,
     OFFSET,
-    PARTITIONS,
     Drive,
     Group,
+    Kind,
     Layout,
     Partition,
     Placed,
+    Reason,
     Volume,
     drive_tag,
     identifier,
@@ -72,7 +72,7 @@ def plan_stripe(
     new = new_drives(drives, group)
     for drive in new:
         marks = [p.name for p in drive.partitions if p.name.startswith(MARK)]
-        require_consent(plan, drive, [f"{PARTITIONS}: {', '.join(marks)}"] if marks else drive.found, wipe)
+        require_consent(plan, drive, [Reason(Kind.PARTITIONS, ", ".join(marks))] if marks else drive.found, wipe)
     if plan.refusals:
         return plan
     for drive in drives:
@@ -102,7 +102,7 @@ def restarted(drives: Sequence[Drive], group: Group, wipe: Sequence[str]) -> tup
     # Claims go before the first volume is made: where one is left on an incomplete array, nothing was ever kept on it.
     if group.kind != "lvm" and all(drive.claimed for drive in here):
         # Its half made array is stopped before it is made again.
-        held = (f"{HOLDER}: {group.holder}",)
+        held = (Reason(Kind.HOLDER, group.holder),)
         freed = [replace(drive, blocked=() if drive.blocked == held else drive.blocked) for drive in drives]
         return freed, Group(group.kind, holder=group.holder)
     return drives, group

@@ -19,25 +19,14 @@ from typing import Any, Callable
 
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.model import (
     ARRAY,
-    BOOT,
-    EXCLUSIVE,
     GROUP,
-    HOLDER,
     MARK,
     MIB,
-    MOUNTED,
     NEW,
-    NO_NAME,
-    NO_SIZE,
-    PARTITIONS,
-    READ_ONLY,
-    SIGNATURE,
-    SWAP,
-    UNKNOWN,
-    UNOPENED,
-    UNREAD,
     Drive,
+    Kind,
     Partition,
+    Reason,
 )
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.plan_names import (
     BY_ID,
@@ -273,16 +262,16 @@ class Drives:
             blocked=self.blocked(sysfs, held),
             model=" ".join(text(sysfs / "device/model").split()),
         )
-        problems: tuple[str, ...] = (
-            () if names or identity == ARRAY else (f"{NO_NAME}: none that means this drive alone",)
+        problems: tuple[Reason, ...] = (
+            () if names or identity == ARRAY else (Reason(Kind.NO_NAME, "none that means this drive alone"),)
         )
         if not bare.size:
-            problems += (f"{NO_SIZE}: 0 bytes",)
+            problems += (Reason(Kind.NO_SIZE, "0 bytes"),)
         else:
             try:
                 return replace(self.with_content(bare, sysfs, content), blocked=bare.blocked + problems)
             except BAD_ANSWER as error:
-                problems += (f"{UNREAD}: {error.strerror if isinstance(error, OSError) else error}",)
+                problems += (Reason(Kind.UNREAD, str(error.strerror if isinstance(error, OSError) else error)),)
         return replace(bare, blocked=bare.blocked + problems)
 
     def with_content(self, drive: Drive, sysfs: Path, content: bool) -> Drive:
@@ -298,7 +287,7 @@ class Drives:
         fresh = all(p.name.startswith(MARK) and p.name.endswith(NEW) for p in partitions)
         known = "linux_raid_member" not in signatures or bool(member)
         claimed = fresh and (loose or bool(member)) and known and self.has_claim(drive.node)
-        found: tuple[str, ...] = ()
+        found: tuple[Reason, ...] = ()
         if content and (claimed or not any(p.name.startswith(MARK) for p in partitions)):
             found = self.content(drive.node, drive.size, sysfs, claimed, partitions, signatures)
         return replace(
@@ -379,15 +368,15 @@ class Drives:
 
     def content(
         self, node: str, size: int, sysfs: Path, claimed: bool, partitions: tuple[Partition, ...], signatures: list[str]
-    ) -> tuple[str, ...]:
+    ) -> tuple[Reason, ...]:
         """All that speaks against calling the drive empty."""
-        found = [f"{SIGNATURE}: {s}" for s in signatures if not (claimed and s in OWN_SIGNATURES)]
+        found = [Reason(Kind.SIGNATURE, s) for s in signatures if not (claimed and s in OWN_SIGNATURES)]
         foreign = [p.name or f"number {p.number}" for p in partitions if not claimed]
         known = sorted(p.name for p in sysfs.iterdir() if (p / "partition").exists())
         if foreign:
-            found.append(f"{PARTITIONS}: {', '.join(foreign)}")
+            found.append(Reason(Kind.PARTITIONS, ", ".join(foreign)))
         elif known and not claimed:
-            found.append(f"{PARTITIONS}: {', '.join(known)}")
+            found.append(Reason(Kind.PARTITIONS, ", ".join(known)))
         with open(at(node), "rb", buffering=0) as device:
             for offset in sorted({0, max(size - MIB, 0), *(size * i // SAMPLES // MIB * MIB for i in range(SAMPLES))}):
                 if claimed and (offset < MIB or offset >= size - MIB):
@@ -395,25 +384,27 @@ class Drives:
                 device.seek(offset)
                 block = device.read(MIB)
                 if block != ZEROES[: len(block)]:  # ten times as fast as counting
-                    found.append(f"{UNKNOWN}: in the MiB at {offset}")
+                    found.append(Reason(Kind.UNKNOWN, f"in the MiB at {offset}"))
                     break
         return tuple(found)
 
-    def blocked(self, sysfs: Path, held: int | None) -> tuple[str, ...]:
+    def blocked(self, sysfs: Path, held: int | None) -> tuple[Reason, ...]:
         """What uses the drive, by whatever way to it."""
         ways = [at("/sys/class/block", device.name) for device in self.drive_of(sysfs.name).devices]
         family = [member for way in ways for member in self.family(way)]
         devices = {text(p / "dev"): p.name for p in family}
-        reasons = [READ_ONLY] if text(sysfs / "ro") == "1" else []
+        reasons = [Reason(Kind.READ_ONLY)] if text(sysfs / "ro") == "1" else []
         for device, _root, target in mountinfo():
             if device in devices:
-                reasons.append(f"{BOOT if target in ('/', '/boot', '/boot/efi', '/usr') else MOUNTED}: {target}")
+                reasons.append(
+                    Reason(Kind.BOOT if target in ("/", "/boot", "/boot/efi", "/usr") else Kind.MOUNTED, target)
+                )
         for line in at("/proc/swaps").read_text().splitlines()[1:]:
             if device_of(line.split()[0]) in devices:
-                reasons.append(f"{SWAP}: {line.split()[0]}")
+                reasons.append(Reason(Kind.SWAP, line.split()[0]))
         holders = sorted({h.name for p in family for h in (p / "holders").glob("*")})
         if holders:
-            reasons.append(f"{HOLDER}: {', '.join(holders)}")
+            reasons.append(Reason(Kind.HOLDER, ", ".join(holders)))
         if not reasons:
             reasons = [
                 reason
@@ -424,14 +415,14 @@ class Drives:
         return tuple(dict.fromkeys(reasons))
 
     @staticmethod
-    def opened(node: str) -> list[str]:
+    def opened(node: str) -> list[Reason]:
         """Why a device cannot be opened by us alone."""
         try:
             os.close(os.open(at(node), os.O_RDONLY | os.O_EXCL))
         except OSError as error:
-            return [
-                f"{EXCLUSIVE}: by another program" if error.errno == errno.EBUSY else f"{UNOPENED}: {error.strerror}"
-            ]
+            if error.errno == errno.EBUSY:
+                return [Reason(Kind.EXCLUSIVE, "by another program")]
+            return [Reason(Kind.UNOPENED, str(error.strerror))]
         return []
 
     def family(self, sysfs: Path) -> list[Path]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.model import Drive, Layout, Volume
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.model import Drive, Layout, Reason, Volume
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._quantity import percentage, show_bytes, to_bytes
 
 
@@ -129,20 +129,20 @@ def drive_errors(drives: Sequence[Drive]) -> list[str]:
     return [f"{d.identity} is {d.node}, which is named twice" for i, d in enumerate(drives) if d.node in nodes[:i]]
 
 
-def require_consent(plan: Layout, drive: Drive, found: Sequence[str], wipe: Sequence[str]) -> None:
+def require_consent(plan: Layout, drive: Drive, found: Sequence[Reason | str], wipe: Sequence[str]) -> None:
     """A drive that is to be written: what it holds needs consent (`wipe`, by identity), what uses it forbids it."""
     consent = drive.identity in wipe
     if found:
         plan.destructive.append(
-            {"drive": drive.identity, "node": drive.node, "found": list(found), "consented": consent}
+            {"drive": drive.identity, "node": drive.node, "found": list(map(str, found)), "consented": consent}
         )
     if found and not consent:
         plan.refusals.append(
-            f"{drive.identity} ({drive.node}, {show_bytes(drive.size)}) is not empty: {'; '.join(found)}. "
+            f"{drive.identity} ({drive.node}, {show_bytes(drive.size)}) is not empty: {'; '.join(map(str, found))}. "
             f'Nothing was written. To give up what it holds: wipe: ["{drive.identity}"]'
         )
     if drive.blocked:
-        problems = "; ".join(drive.blocked)
+        problems = "; ".join(map(str, drive.blocked))
         plan.refusals.append(
             f"{drive.identity} ({drive.node}) cannot be used: {problems}. Nothing was written, and `wipe` does not "
             "cover this"

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.layout import OPTIONS, refusals_on
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.model import BOOT, Drive
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.model import Drive, Kind, Reason
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.findings import Finding, named
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.hardware import (
     HardwareDrive,
@@ -164,10 +164,11 @@ def listed_refusals(survey: Mapping[str, Any], given: Mapping[str, Any]) -> list
     return refusals_on(drives, given) if given and len(drives) >= len(named_drives) else []
 
 
-def blocked(drive: HardwareDrive) -> tuple[str, ...]:
+def blocked(drive: HardwareDrive) -> tuple[Reason, ...]:
     """What stands against a drive of a list."""
-    reason = drive.in_use or (BOOT if drive.boot else "")
-    return (reason,) if reason else ()
+    if drive.in_use:
+        return (Reason.of(drive.in_use),)
+    return (Reason(Kind.BOOT),) if drive.boot else ()
 
 
 def disk_findings(

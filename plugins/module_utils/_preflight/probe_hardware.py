@@ -11,10 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.model import (
-    BOOT,
     Drive,
+    Kind,
     foreign_use,
-    is_reason,
 )
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.probe_drives import Drives, Run, text
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight import hardware
@@ -84,8 +83,8 @@ def _drive(drive: Drive, sysfs: Path, name: str) -> HardwareDrive:
         size_bytes=drive.size,
         model=drive.model,
         transport=transport(sysfs),
-        in_use="; ".join(foreign_use(drive)),
-        boot=any(is_reason(reason, BOOT) for reason in drive.blocked),
+        in_use="; ".join(map(str, foreign_use(drive))),
+        boot=any(reason.kind is Kind.BOOT for reason in drive.blocked),
     )
 
 

@@ -14,7 +14,6 @@ from ansible.module_utils.facts.system.distribution import Distribution
 
 # The drop-in of kubernetes_host, and the 5 seconds that logind waits when nothing says otherwise.
 INHIBIT_DROP_IN = "zz-runnerfleet.conf"
-INHIBIT_DEFAULT = 5.0
 _SECONDS = {
     "": 1.0,
     "s": 1.0,

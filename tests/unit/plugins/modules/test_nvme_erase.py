@@ -13,7 +13,9 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme import
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.apply_erase import Eraser, blank
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.model import Drive
 
-DRIVE = Drive("nvme-a", "/dev/nvme0n1", 1 << 30, found=("unknown bytes: in the MiB at 0",), model="M")
+from tests.unit.plugins.drives import reason
+
+DRIVE = Drive("nvme-a", "/dev/nvme0n1", 1 << 30, found=(reason("unknown bytes: in the MiB at 0"),), model="M")
 
 
 class Drives:
@@ -75,7 +77,7 @@ def test_one_that_changed_or_is_not_empty_after_it_is_told() -> None:
     drives = Drives(0)
     eraser = Eraser(drives)  # type: ignore[arg-type]
     (planned,), _refusals = eraser.plan(["nvme-a"], [])
-    drives.now = replace(DRIVE, blocked=("mounted: /srv",))
+    drives.now = replace(DRIVE, blocked=(reason("mounted: /srv"),))
     with pytest.raises(ValueError, match=r"has changed since it was read \(mounted: /srv"):
         eraser.erase(planned)
     assert not [line for line in drives.ran if line.startswith("nvme format")]

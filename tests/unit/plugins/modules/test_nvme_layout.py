@@ -10,6 +10,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.model import Drive
 from ansible_collections.runnerfleet.baremetal.plugins.modules import nvme_layout
 
+from tests.unit.plugins.drives import reason
+
 Run = Callable[..., dict[str, Any]]
 VOLUMES = [{"name": "engine", "size": "60%"}, {"name": "containers"}]
 BLANK = Drive("eui.1", "/dev/nvme0n1", 1 << 40)
@@ -41,7 +43,7 @@ def test_check_mode_shows_the_whole_plan(monkeypatch: pytest.MonkeyPatch, run_mo
 def test_refusal_shows_plan_and_what_would_be_lost(
     monkeypatch: pytest.MonkeyPatch, run_module: Run, check: bool
 ) -> None:
-    found(monkeypatch, Drive("eui.1", "/dev/nvme0n1", 1 << 40, found=("signature: xfs",)))
+    found(monkeypatch, Drive("eui.1", "/dev/nvme0n1", 1 << 40, found=(reason("signature: xfs"),)))
     result = run_module(nvme_layout.main, {"drives": ["eui.1"], "volumes": VOLUMES}, check=check)
     assert result["failed"] and not result["changed"] and 'wipe: ["eui.1"]' in result["msg"]
     assert result["destructive"] == [

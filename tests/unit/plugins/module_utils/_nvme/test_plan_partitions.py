@@ -22,6 +22,8 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.plan_p
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.plugins.drives import reason
+
 GIB = 1024**3
 ENGINE, CONTAINERS = Volume("engine", "60%", mount="/engine"), Volume("containers", mount="/containers")
 BOTH = (ENGINE, CONTAINERS)
@@ -156,7 +158,7 @@ def test_spread_gives_each_a_drive_whatever_its_share() -> None:
     ]
 
 
-FOREIGN = ("signature: ext4",)
+FOREIGN = (reason("signature: ext4"),)
 
 
 @pytest.mark.parametrize(
@@ -165,18 +167,26 @@ FOREIGN = ("signature: ext4",)
         pytest.param(drive("a", found=FOREIGN), [], 'wipe: ["/dev/disk/by-id/a"]', True, id="foreign"),
         pytest.param(drive("a", found=FOREIGN), ["/dev/disk/by-id/a"], "", True, id="consent-by-path"),
         pytest.param(
-            drive("a", found=FOREIGN, blocked=("swap: /dev/a",)),
+            drive("a", found=FOREIGN, blocked=(reason("swap: /dev/a"),)),
             ["/dev/disk/by-id/a"],
             "does not cover this",
             True,
             id="used",
         ),
         pytest.param(
-            drive("a", blocked=("opened exclusively by another program",)), [], "opened exclusively", False, id="held"
+            drive("a", blocked=(reason("opened exclusively: by another program"),)),
+            [],
+            "opened exclusively",
+            False,
+            id="held",
         ),
         pytest.param(drive("a", claimed=True), [], "", False, id="interrupted"),
         pytest.param(
-            drive("a", claimed=True, found=("signature: xfs",)), [], "signature: xfs", True, id="claimed-and-reused"
+            drive("a", claimed=True, found=(reason("signature: xfs"),)),
+            [],
+            "signature: xfs",
+            True,
+            id="claimed-and-reused",
         ),
         pytest.param(
             drive("a", partitions=(part("runnerfleet-engine"),)),
@@ -261,7 +271,7 @@ def fleets(draw: st.DrawFn) -> tuple[list[Drive], list[str]]:
                 name,
                 size=size,
                 found=FOREIGN if content == "foreign" else (),
-                blocked=("mounted at /",) if content == "busy" else (),
+                blocked=(reason("mounted: /"),) if content == "busy" else (),
                 claimed=content == "claimed",
                 partitions=() if content in ("blank", "foreign", "busy", "claimed") else marked,
             )

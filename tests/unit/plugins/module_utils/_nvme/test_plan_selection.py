@@ -10,6 +10,8 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.plan_s
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.plugins.drives import reason
+
 TB = 10**12
 ENGINE = (Partition(1, "runnerfleet-engine", 1, 2),)
 HALF = (Partition(1, "runnerfleet-engine.new", 1, 2),)
@@ -21,7 +23,7 @@ def drive(name: str, **options: object) -> Drive:
 
 
 A, B, C = drive("a"), drive("b"), drive("c")
-BOOT = drive("boot", blocked=("boot: /",), found=("signature: gpt",))
+BOOT = drive("boot", blocked=(reason("boot: /"),), found=(reason("signature: gpt"),))
 
 
 @pytest.mark.parametrize(
@@ -36,7 +38,10 @@ BOOT = drive("boot", blocked=("boot: /",), found=("signature: gpt",))
             [replace(A, partitions=ENGINE), B], Rule(1, model="OTHER"), ["eui.a"], id="adopted-whatever-the-rule"
         ),
         pytest.param(
-            [replace(A, member="vg", blocked=("holder: dm-0",)), B], Rule(1), ["eui.a"], id="member-of-our-group"
+            [replace(A, member="vg", blocked=(reason("holder: dm-0"),)), B],
+            Rule(1),
+            ["eui.a"],
+            id="member-of-our-group",
         ),
         pytest.param([replace(A, partitions=HALF), B], Rule(2), ["eui.a", "eui.b"], id="interrupted"),
         pytest.param([replace(A, claimed=True), B], Rule(2), ["eui.a", "eui.b"], id="claimed"),

@@ -25,6 +25,8 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nvme.steps 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.unit.plugins.drives import reason
+
 GIB = 1024**3
 ENGINE, CONTAINERS = Volume("engine", "60%", mount="/engine"), Volume("containers", mount="/containers")
 BOTH = (ENGINE, CONTAINERS)
@@ -65,7 +67,9 @@ def after(drives: Sequence[Drive], group: Group, plan: Layout) -> tuple[list[Dri
                 volumes[name], name=name, filesystem=place.volume.filesystem, uuid=place.partition.uuid
             )
     members = [
-        replace(d, member="vg", found=("signature: LVM2_member",), blocked=("holder: dm-0",), claimed=False)
+        replace(
+            d, member="vg", found=(reason("signature: LVM2_member"),), blocked=(reason("holder: dm-0"),), claimed=False
+        )
         for d in drives
     ]
     return members, Group(uuid="vg", drives=tuple(total), total=total, free=free, volumes=tuple(volumes.values()))
@@ -141,7 +145,7 @@ def test_wishes_that_are_refused(
     assert expected in "\n".join(plan.refusals)
 
 
-FOREIGN = ("signature: LVM2_member of volume group data",)
+FOREIGN = (reason("signature: LVM2_member of volume group data"),)
 MARKED = (Partition(1, "runnerfleet-engine", MIB, GIB, "/dev/b1", "xfs", "u", "259:1"),)
 
 
@@ -152,13 +156,13 @@ MARKED = (Partition(1, "runnerfleet-engine", MIB, GIB, "/dev/b1", "xfs", "u", "2
         pytest.param(drive("b", found=FOREIGN), [], 'wipe: ["/dev/disk/by-id/b"]', True, id="foreign"),
         pytest.param(drive("b", found=FOREIGN), ["/dev/disk/by-id/b"], "", True, id="consent"),
         pytest.param(
-            drive("b", found=FOREIGN, blocked=("holder: dm-0",)),
+            drive("b", found=FOREIGN, blocked=(reason("holder: dm-0"),)),
             ["/dev/disk/by-id/b"],
             "`wipe` does not cover this",
             True,
             id="in-use",
         ),
-        pytest.param(drive("b", blocked=("boot: /",)), ["/dev/disk/by-id/b"], "boot: /", False, id="boot"),
+        pytest.param(drive("b", blocked=(reason("boot: /"),)), ["/dev/disk/by-id/b"], "boot: /", False, id="boot"),
         pytest.param(
             drive("b", partitions=MARKED),
             [],
@@ -296,7 +300,10 @@ def test_a_claim_that_was_left_is_cleared() -> None:
     assert told(plan) == ["unclaim /dev/disk/by-id/a"]
 
 
-RAID = [drive(n, member="md", found=("signature: linux_raid_member",), blocked=("holder: md127",)) for n in "abc"]
+RAID = [
+    drive(n, member="md", found=(reason("signature: linux_raid_member"),), blocked=(reason("holder: md127"),))
+    for n in "abc"
+]
 TABLE = tuple(
     Partition(n, f"runnerfleet-{v.name}", MIB, GIB, f"/dev/md127p{n}", "xfs", v.name, f"259:{n}")
     for n, v in enumerate(BOTH, 1)
@@ -366,7 +373,7 @@ def fleets(draw: st.DrawFn) -> tuple[list[Drive], list[str]]:
                 name,
                 size=size,
                 found=FOREIGN if content == "foreign" else (),
-                blocked=("mounted: /",) if content == "busy" else (),
+                blocked=(reason("mounted: /"),) if content == "busy" else (),
                 claimed=content == "claimed",
                 partitions=MARKED if content == "marked" else (),
             )
