@@ -71,19 +71,20 @@ class Writer:
         if os.path.exists("/run/udev/control"):
             self.call(["udevadm", "settle", "--timeout=60"])
 
+    def prove(self, planned: Drive, held: int, outcome: str) -> None:
+        """The drive is still what the plan saw, while nobody else can open it. `outcome`: what a refusal says of it."""
+        now = self.drives.read(planned.identity, held=held)
+        if now != planned:
+            lost = "; ".join(map(str, [*now.blocked, *now.found])) or now.node
+            raise ValueError(f"{planned.identity} has changed since it was read ({lost}): {outcome}, run this again")
+
     def claim(self, planned: Drive, wipe: bool) -> int:
         """Prove the drive empty while nobody else can open it, then mark it as taken; returns the descriptor that keeps
         others out.
         """
         descriptor = os.open(planned.node, os.O_RDWR | os.O_EXCL)
         try:
-            now = self.drives.read(planned.identity, held=descriptor)
-            if now != planned:
-                lost = "; ".join(map(str, [*now.blocked, *now.found])) or now.node
-                raise ValueError(
-                    f"{planned.identity} has changed since it was read ({lost}): nothing was written to it, run this "
-                    "again"
-                )
+            self.prove(planned, descriptor, "nothing was written to it")
             if wipe:
                 for start, size in [*((p.start, p.size) for p in planned.partitions), (0, planned.size)]:
                     zero(descriptor, start, size)

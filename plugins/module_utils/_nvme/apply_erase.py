@@ -98,12 +98,7 @@ class Eraser:
         planned = erasure.drive
         descriptor = os.open(planned.node, os.O_RDWR | os.O_EXCL)
         try:
-            now = self.drives.read(planned.identity, held=descriptor)
-            if now != planned:
-                lost = "; ".join(map(str, [*now.blocked, *now.found])) or now.node
-                raise ValueError(
-                    f"{planned.identity} has changed since it was read ({lost}): it was not erased, run this again"
-                )
+            self.writer.prove(planned, descriptor, "it was not erased")
             self.drives.run(["partx", "--delete", planned.node])
             if not erasure.ses:
                 for start in range(0, planned.size, PIECE):
