@@ -24,6 +24,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree
@@ -151,6 +152,31 @@ def go(stage: str) -> Counts:
     return counts
 
 
+@contextmanager
+def collection_tree(parent: Path | None = None) -> Iterator[Path]:
+    """A copy of the checkout in a directory of the collection's name, as Galaxy lays it out."""
+    with tempfile.TemporaryDirectory(dir=parent) as directory:
+        tree = Path(directory, "ansible_collections/runnerfleet/baremetal")
+        for name in files():
+            (tree / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, tree / name)
+        # Beside ours, the collection that our roles and some tests use.
+        others = Path(ansible.__file__).parents[1] / "ansible_collections"
+        (tree.parents[1] / "kubernetes").symlink_to(others / "kubernetes")
+        yield tree
+
+
+def integration(stage: str) -> Counts:
+    """What needs no fleet, in ansible-test's own form. A target counts one."""
+    with collection_tree() as tree:
+        targets = [path.name for path in sorted((tree / "tests/integration/targets").iterdir())]
+        code = run(stage, ["ansible-test", "integration", "--color", "no", "--local"], cwd=tree)
+    log = (OUTPUT / f"{stage}.log").read_text(encoding="utf-8")
+    ran = [name for name in targets if f"Running {name} integration test role" in log]
+    passed = len(ran) - int(code != 0)
+    return Counts(passed=passed, failed=len(targets) - passed)
+
+
 def sanity(stage: str) -> Counts:
     """ansible-test wants a directory of the collection's name outside any repository, and gets a home of its own for
     its environments.
@@ -161,15 +187,7 @@ def sanity(stage: str) -> Counts:
         bootstrap.parent.mkdir(parents=True, exist_ok=True)
         bootstrap.write_text(PIP_BOOTSTRAP, encoding="utf-8")
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
-    with tempfile.TemporaryDirectory(dir=home) as directory:
-        tree = Path(directory, "ansible_collections/runnerfleet/baremetal")
-        for name in files():
-            (tree / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, tree / name)
-        # Beside ours, the collection that our modules import.
-        (tree.parents[1] / "kubernetes").symlink_to(
-            Path(ansible.__file__).parents[1] / "ansible_collections/kubernetes"
-        )
+    with collection_tree(home) as tree:
         code = run(
             stage,
             ["ansible-test", "sanity", "--requirements", "--color", "no", "--python", python],
@@ -187,11 +205,7 @@ def docs(stage: str) -> Counts:
     """What a documentation site makes of the plugins and roles. It wants a tree of the collection's name, as Galaxy has
     it.
     """
-    with tempfile.TemporaryDirectory() as directory:
-        tree = Path(directory, "ansible_collections/runnerfleet/baremetal")
-        for name in files():
-            (tree / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, tree / name)
+    with collection_tree() as tree:
         code = run(stage, ["antsibull-docs", "lint-collection-docs", "--plugin-docs", "."], cwd=tree)
     return Counts(passed=int(code == 0), failed=int(code != 0))
 
@@ -277,6 +291,7 @@ CHECKS: dict[str, Callable[[str], Counts]] = {
     "go": go,
     "ansible-lint": command("ansible-lint"),
     "docs": docs,
+    "integration": integration,
     "sanity": sanity,
 }
 # Their fleets are taken down here, where the last scenario of each is known.
