@@ -9,7 +9,7 @@ DOCUMENTATION = r"""
 module: engine_rollout
 author: runnerfleet contributors (@runnerfleet)
 version_added: 0.1.0
-short_description: Start engines anew, node by node, without losing a job or a cache
+short_description: Restart Dagger engines node by node without losing a job or a cache
 description:
   - Rolls the engine pods that run an older template than their DaemonSet. Where nothing differs, nothing is stopped.
   - On each node, new runners are kept away by the taint C(runnerfleet.dev/engine-not-ready), idle ones are taken off
@@ -62,7 +62,8 @@ options:
     elements: dict
     default: []
   drain_timeout:
-    description: Seconds to wait for a node's jobs. A node that is still in use then is let alone, and the roll ends.
+    description: Seconds to wait for a node's jobs. A node that is still in use after that is left as it is, and the
+      roll-out stops.
     type: int
     default: 7200
   end_jobs:

@@ -37,7 +37,7 @@ options:
           name: {description: How findings and O(drives) call it., type: str, required: true}
           size_bytes: {description: Its size., type: raw, required: true}
           model: {description: Its model., type: str}
-          transport: {description: "What it hangs on, such as V(sata). Without it, V(nvme).", type: str}
+          transport: {description: "Bus, such as V(sata). Without it, V(nvme).", type: str}
           in_use: {description: "Whether it is in use, or by what.", type: raw}
           boot: {description: Whether the system starts from it., type: bool}
       vcpus_offline: {description: CPUs that are offline., type: int}

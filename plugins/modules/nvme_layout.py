@@ -10,8 +10,8 @@ module: nvme_layout
 short_description: Partition, format and mount NVMe drives without touching what they hold
 version_added: 0.1.0
 description:
-  - Brings drives, by name or by a rule, to a desired set of volumes, each a filesystem with a mount unit and bind
-    mounts, on GPT partitions, in a striped volume group or on an md array.
+  - Creates the desired volumes on drives given by name or selected by a rule, each a filesystem with a mount unit and
+    bind mounts, on GPT partitions, in a striped volume group or on an md array.
   - A drive is written only when it is proven empty, by a low-level probe, its first and last MiB and samples between
     them, its partitions, holders, mounts and swap, and an exclusive open, in the same process right before the first
     write. What is not understood counts as data.

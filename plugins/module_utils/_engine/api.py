@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The requests about engines and the runners beside them, on plain dicts. Private to the collection."""
+"""Requests to the Kubernetes API about engines and runners; plain dicts. Private to the collection."""
 
 from __future__ import annotations
 

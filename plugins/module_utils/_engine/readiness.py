@@ -38,7 +38,7 @@ class NodeVerdict:
 
     @property
     def awaited(self) -> bool:
-        """Its engines do not answer, and nothing says that they should not."""
+        """An engine does not answer, and no roll-out or dead kubelet explains it."""
         return bool(self.waiting) and not self.not_reporting and not self.rolling
 
 

@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a fleet is, from the objects of its API. Without times: an idle fleet reads the same twice. Private to the
-collection.
+"""What a fleet is, from the objects of its API. Without timestamps: an unchanged fleet reads the same twice. Private to
+the collection.
 """
 
 from __future__ import annotations

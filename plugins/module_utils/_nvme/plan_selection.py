@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Drives by a rule instead of by name, and what speaks for and against each. No I/O. Private to the collection."""
+"""Selects drives by a rule and explains why each was or was not chosen. No I/O. Private to the collection."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ def _drive_from(path: str, given: Any) -> HardwareDrive:
         name=str(stated["name"]),
         size_bytes=at(f"{path}.size_bytes", to_bytes, stated["size_bytes"]),
         model=str(stated.get("model", "")),
-        # Who plans a purchase thinks of NVMe; what was gathered always says what it is.
+        # Hand-written hardware defaults to NVMe; gathered hardware always states its transport.
         transport=str(stated.get("transport", "nvme")).lower(),
         in_use=_WORDS.get(in_use.lower(), in_use),
         boot=bool(_WORDS.get(str(stated.get("boot", "")).lower(), "yes")),

@@ -151,7 +151,7 @@ class Store:
         return engine_policy.parse(Marker, _read(self.base / f"{name}.json"))
 
     def has_state(self) -> bool:
-        """Whether there is a state with something in it."""
+        """Whether the state directory is non-empty."""
         return bool(_children(self.state))
 
     def list_checkpoints(self, base: Path | None = None) -> list[Checkpoint]:
