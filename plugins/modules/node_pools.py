@@ -120,8 +120,8 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.cli
     status,
 )
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nodes.plan_pools import (
-    CLAIMS,
     FIELD_MANAGER,
+    TAINTS_ANNOTATION,
     NodePlan,
     Wanted,
     plan_node,
@@ -154,7 +154,7 @@ class Nodes(Cluster):
 
     def set_taints(self, plan: NodePlan) -> None:
         """Replace the list of taints and the note of those that are ours, if nobody has written meanwhile."""
-        meta = {"resourceVersion": plan.resource_version, "annotations": {CLAIMS: plan.claims or None}}
+        meta = {"resourceVersion": plan.resource_version, "annotations": {TAINTS_ANNOTATION: plan.claims or None}}
         body = {"metadata": meta, "spec": {"taints": plan.taints or None}}
         self.patch(f"{NODES}/{plan.node}", body, {"fieldManager": f"{FIELD_MANAGER}-taints"})
 

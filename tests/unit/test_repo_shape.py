@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _names
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._variables import INTERNAL
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -185,6 +186,18 @@ def test_production_knows_nothing_of_the_lab() -> None:
             if path.suffix in (".yml", ".py", ".j2"):
                 text = path.read_text()
                 assert not re.search(r"\bmolecule\b|10\.89\.|\bLAB_|runnerfleet-lab", text), f"{path} knows of the lab"
+
+
+def test_every_name_that_is_written_out_is_one_of_the_list() -> None:
+    """Manifests write labels, taints and annotations out; a typo would be a label that nobody has."""
+    known = {value for key, value in vars(_names).items() if key.isupper()}
+    name = re.compile(r"(?<![.\w])runnerfleet\.dev/[a-z-]+|node-restriction\.kubernetes\.io/runnerfleet-[a-z]+")
+    written: dict[str, str] = {}
+    for folder in ("roles", "playbooks", "plugins"):
+        for path in (path for path in sorted((ROOT / folder).rglob("*")) if path.suffix in (".yml", ".j2", ".py")):
+            written.update(dict.fromkeys(name.findall(path.read_text()), str(path.relative_to(ROOT))))
+    assert len(written) > 8
+    assert {name: path for name, path in written.items() if name not in known} == {}
 
 
 def test_the_lab_knows_nothing_of_the_tests() -> None:

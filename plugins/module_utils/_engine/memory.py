@@ -12,12 +12,12 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._fleet.runner_share import pool_runners, runner
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._names import POOL_TAINT
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._quantity import to_bytes
 
 MIB = 1024**2
 LEAST = 2048 * MIB  # what an engine gets in any case; where that does not fit, its pod waits and the preflight says so
 OVERHEAD = 256 * MIB  # for what else runs on each node: the pod network, what watches engines and machines
-POOL = "runnerfleet.dev/pool"  # a label of DaemonSets
 STEP = 256 * MIB  # machines of one kind differ by less
 # an amount that is there already stays while it fits and is at least so much of what is possible: it costs a restart
 KEPT_PERCENT = 90
@@ -51,7 +51,7 @@ def memory_now(daemonsets: Iterable[Mapping[str, Any]], pool: str) -> int:
     """Bytes that the engines of a pool ask for already; 0 where there are none, or where they differ."""
     found: set[int] = set()
     for item in daemonsets:
-        if (item["metadata"].get("labels") or {}).get(POOL) == pool:
+        if (item["metadata"].get("labels") or {}).get(POOL_TAINT) == pool:
             containers = item["spec"]["template"]["spec"]["containers"]
             engine: Mapping[str, Any] = next((entry for entry in containers if entry["name"] == "engine"), {})
             found.add(to_bytes(((engine.get("resources") or {}).get("requests") or {}).get("memory", 0)))
@@ -72,7 +72,7 @@ def leftover(daemonsets: Iterable[Mapping[str, Any]], wanted: Collection[tuple[s
             ours
             and digested
             and not any(pods)
-            and (labels.get(POOL, ""), labels.get("app.kubernetes.io/version", "")) not in wanted
+            and (labels.get(POOL_TAINT, ""), labels.get("app.kubernetes.io/version", "")) not in wanted
         ):
             found.append(item["metadata"]["name"])
     return sorted(found)

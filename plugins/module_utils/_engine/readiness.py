@@ -10,9 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._names import ENGINE_TAINT, POOL_LABEL
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._names import (
+    ENGINE_TAINT,
+    POOL_LABEL,
+    ROLLOUT_ANNOTATION,
+)
 
-ROLL_ANNOTATION = "runnerfleet.dev/engine-rollout"
 VERSION_LABEL = "app.kubernetes.io/version"
 INSTANCE_LABEL = "app.kubernetes.io/instance"  # the name of its DaemonSet
 _GENERATION = "deprecated.daemonset.template.generation"
@@ -70,7 +73,7 @@ def engine_verdicts(
             if any(_outdated(pod, generations) for pod in found):
                 outdated.append(version)
         tainted = any(taint["key"] == ENGINE_TAINT for taint in _taints(node))
-        rolling = ROLL_ANNOTATION in (node["metadata"].get("annotations") or {})
+        rolling = ROLLOUT_ANNOTATION in (node["metadata"].get("annotations") or {})
         verdicts.append(
             NodeVerdict(name, _condition(node, "Ready") == "Unknown", tainted, waiting, stuck, tuple(outdated), rolling)
         )

@@ -19,20 +19,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.readiness import (
-    ROLL_ANNOTATION,
-    VERSION_LABEL,
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.readiness import VERSION_LABEL
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._names import (
+    CHECKPOINT_ANNOTATION,
+    RESTORE_ANNOTATION,
+    ROLLOUT_ANNOTATION,
 )
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._text import clean
 
-# What a node's engines find there when they start next. A roll-out writes them with its own note, and takes them away
-# with it.
-CHECKPOINT_ANNOTATION = (
-    "runnerfleet.dev/engine-checkpoint"  # take one, if the last is older than this time in seconds since 1970
-)
-RESTORE_ANNOTATION = (
-    "runnerfleet.dev/engine-restore"  # <id> <checkpoint, or nothing for the newest>: obeyed once for an id
-)
 HASH_LABEL = "controller-revision-hash"
 UNREGISTER = "actions-runner/unregistration-request-timestamp"
 UNREGISTERED = "actions-runner/unregistration-complete-timestamp"
@@ -143,7 +137,7 @@ def read_progress(node: Mapping[str, Any]) -> Progress | None:
     """The roll that a node is in. One that cannot be read begins anew: nothing but the figures from before is lost with
     it.
     """
-    text = (node["metadata"].get("annotations") or {}).get(ROLL_ANNOTATION)
+    text = (node["metadata"].get("annotations") or {}).get(ROLLOUT_ANNOTATION)
     if not text:
         return None
     try:
@@ -216,7 +210,7 @@ def notes(before: Progress | None, now: Progress | None) -> dict[str, str | None
     """The annotations of a node, None for those that go. A request stands in them only while its roll says so, whoever
     goes on with it.
     """
-    found: dict[str, str | None] = {ROLL_ANNOTATION: now.to_json() if now else None, RESTORE_ANNOTATION: None}
+    found: dict[str, str | None] = {ROLLOUT_ANNOTATION: now.to_json() if now else None, RESTORE_ANNOTATION: None}
     if before and before.request == "checkpoint" and before.asking:
         found[CHECKPOINT_ANNOTATION] = None  # one that a person wrote is left alone
     if now and now.asking and now.request == "restore":

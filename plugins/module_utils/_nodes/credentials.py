@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._names import JOINS_ANNOTATION
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._text import clean
 
 try:
@@ -41,7 +42,6 @@ JOIN_GROUP = "system:bootstrappers:kubeadm:default-node-token"
 TOKEN_GROUPS = ("system:bootstrappers", JOIN_GROUP, "system:authenticated")
 AUTOMATIC_BINDING = "kubeadm:node-autoapprove-bootstrap"
 MANAGED = {"app.kubernetes.io/managed-by": "runnerfleet"}
-JOINS = "runnerfleet.dev/joins"  # annotation of a token: the one node that it may become
 REASON = "RunnerfleetJoin"  # of a condition that was set from here
 _USAGES = {CLIENT_SIGNER: {"digital signature", "client auth"}, SERVING_SIGNER: {"digital signature", "server auth"}}
 _ALPHABET = string.ascii_lowercase + string.digits
@@ -84,7 +84,7 @@ class Token:
                 "name": f"bootstrap-token-{self.id}",
                 "namespace": "kube-system",
                 "labels": MANAGED,
-                "annotations": {JOINS: self.node},
+                "annotations": {JOINS_ANNOTATION: self.node},
             },
             "stringData": {
                 "description": f"Lets {self.node} join, and nobody else",
@@ -111,7 +111,7 @@ def tokens_of(token_secrets: Sequence[Object], names: Collection[str]) -> dict[s
     found = {}
     for item in token_secrets:
         meta = item.get("metadata") or {}
-        node = (meta.get("annotations") or {}).get(JOINS)
+        node = (meta.get("annotations") or {}).get(JOINS_ANNOTATION)
         if node in names and (meta.get("labels") or {}).get("app.kubernetes.io/managed-by") == "runnerfleet":
             found[str(meta["name"]).rpartition("-")[2]] = str(node)
     return found

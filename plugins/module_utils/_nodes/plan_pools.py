@@ -25,9 +25,9 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._api_values 
     label_text,
     pool_problems,
 )
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._names import TAINTS_ANNOTATION
 
 FIELD_MANAGER = "runnerfleet"
-CLAIMS = "runnerfleet.dev/taints"
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ def plan_node(node: Mapping[str, Any], wanted: Wanted) -> NodePlan:
     shown = {key for key in labels if key in owned or (key in wanted.labels and labels[key] != wanted.labels[key])}
 
     taints = list(spec.get("taints") or [])
-    note = (meta.get("annotations") or {}).get(CLAIMS, "")
+    note = (meta.get("annotations") or {}).get(TAINTS_ANNOTATION, "")
     claimed = _claims(note)
     claims = sorted(taint.name for taint in wanted.taints if taint.key != POOL_TAINT)
     claim = json.dumps(claims) if claims else ""

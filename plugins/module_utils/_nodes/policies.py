@@ -12,6 +12,7 @@ import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._names import EXPELLED_ANNOTATION
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nodes.credentials import (
     CLIENT_SIGNER,
     MANAGED,
@@ -20,7 +21,6 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._nodes.crede
 
 GROUP = "/apis/admissionregistration.k8s.io/v1"
 LIFE, EXPELLED = "runnerfleet-node-certificates", "runnerfleet-expelled-nodes"
-NAMES = "runnerfleet.dev/expelled"  # annotation: the names, as JSON
 DENIED = "this node is expelled (fleet_expelled_nodes)"
 _OF_POD = "authentication.kubernetes.io/node-name"
 Object = Mapping[str, Any]
@@ -100,7 +100,11 @@ def expelled(names: Sequence[str]) -> list[dict[str, Any]]:
         ],
     }
     return _pair(
-        "ValidatingAdmissionPolicy", EXPELLED, spec, {"validationActions": ["Deny"]}, {NAMES: json.dumps(listed)}
+        "ValidatingAdmissionPolicy",
+        EXPELLED,
+        spec,
+        {"validationActions": ["Deny"]},
+        {EXPELLED_ANNOTATION: json.dumps(listed)},
     )
 
 
@@ -115,7 +119,7 @@ def path(item: Object) -> str:
 
 def expelled_names(policy: Object) -> set[str]:
     """The names that the cluster's policy puts out; none where there is no policy."""
-    text = ((policy.get("metadata") or {}).get("annotations") or {}).get(NAMES)
+    text = ((policy.get("metadata") or {}).get("annotations") or {}).get(EXPELLED_ANNOTATION)
     try:
         listed = json.loads(text) if text else []
     except ValueError:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.readiness import ROLL_ANNOTATION
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.readiness import ROLLOUT_ANNOTATION
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._names import ENGINE_TAINT, POOL_LABEL
 from ansible_collections.runnerfleet.baremetal.plugins.modules import engine_ready
 
@@ -141,7 +141,7 @@ def test_a_node_in_a_roll_out_is_left_to_it(run_module: RunModule, cluster: Call
     """Neither let in when its engine answers, nor waited for when it does not."""
     made = cluster("runner-1")
     for node in made.stored.values():
-        node["metadata"]["annotations"] = {ROLL_ANNOTATION: "{}"}
+        node["metadata"]["annotations"] = {ROLLOUT_ANNOTATION: "{}"}
     result = run_module(engine_ready.main, ARGUMENTS)
     assert "failed" not in result and not result["changed"] and result["rolling"] == ["runner-1", "runner-2"]
     assert made.tainted() == ["runner-1", "runner-2"]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.readiness import (
-    ROLL_ANNOTATION,
+    ROLLOUT_ANNOTATION,
     with_taint,
     without_taint,
 )
@@ -381,7 +381,7 @@ def requests(cluster: MemoryCluster) -> list[str]:
         key
         for node in cluster.node_objects.values()
         for key in node["metadata"]["annotations"]
-        if key != ROLL_ANNOTATION
+        if key != ROLLOUT_ANNOTATION
     ]
 
 

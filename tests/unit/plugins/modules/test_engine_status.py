@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine import status
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.readiness import ROLL_ANNOTATION
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.readiness import ROLLOUT_ANNOTATION
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.rollout_plan import Progress
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._names import ENGINE_TAINT, POOL_LABEL
 from ansible_collections.runnerfleet.baremetal.plugins.modules import engine_status
@@ -27,7 +27,7 @@ PROVEN = {**FIGURES, "canary": 1, "persisted_results": 4333, "persisted_bytes": 
 
 def node(name: str, *, tainted: bool = False, progress: Progress | None = None, ready: str = "True") -> dict[str, Any]:
     """A node."""
-    notes = {ROLL_ANNOTATION: progress.to_json()} if progress else {}
+    notes = {ROLLOUT_ANNOTATION: progress.to_json()} if progress else {}
     taints = [{"key": ENGINE_TAINT, "effect": "NoSchedule"}] if tainted else []
     conditions = [{"type": "Ready", "status": ready}]
     meta = {"name": name, "annotations": notes, "labels": {POOL_LABEL: "runner"}}

@@ -99,7 +99,8 @@ class Api:
 
     def tokens(self) -> dict[str, Any]:
         return {
-            secret["metadata"]["annotations"][credentials.JOINS]: secret["stringData"] for secret in self.under(SECRETS)
+            secret["metadata"]["annotations"][credentials.JOINS_ANNOTATION]: secret["stringData"]
+            for secret in self.under(SECRETS)
         }
 
     def ask(self, name: str, user: str, node: str) -> None:
@@ -155,7 +156,10 @@ def test_a_name_that_has_a_node_gets_no_token(run: RunModule) -> None:
 def test_a_later_run_replaces_what_a_killed_one_left(run: RunModule) -> None:
     """And no token of anybody else."""
     api = Api()
-    other = {"metadata": {"name": "bootstrap-token-zzzzzz", "annotations": {credentials.JOINS: "x"}}, "stringData": {}}
+    other = {
+        "metadata": {"name": "bootstrap-token-zzzzzz", "annotations": {credentials.JOINS_ANNOTATION: "x"}},
+        "stringData": {},
+    }
     api.objects[f"{SECRETS}/bootstrap-token-zzzzzz"] = other
     first = run(api, state="present")["tokens"]
     second = run(api, state="present")["tokens"]

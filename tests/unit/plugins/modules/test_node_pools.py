@@ -68,8 +68,8 @@ class Api:
                 if body["metadata"]["resourceVersion"] != meta["resourceVersion"]:
                     raise ApiError(409, "Conflict")
                 node["spec"]["taints"] = body["spec"]["taints"] or []
-                note = body["metadata"]["annotations"][pools.CLAIMS]
-                meta["annotations"] = {pools.CLAIMS: note} if note else {}
+                note = body["metadata"]["annotations"][pools.TAINTS_ANNOTATION]
+                meta["annotations"] = {pools.TAINTS_ANNOTATION: note} if note else {}
             else:
                 assert body["metadata"]["uid"] == meta["uid"]
                 owned = pools.owned_labels(meta)
@@ -116,7 +116,7 @@ def test_check_then_real_then_nothing(api: Api, run_module: Run) -> None:
         pools.POOL_LABEL: "runner",
         "node-role.kubernetes.io/runner": "",
     }
-    assert api.nodes["runner-1"]["metadata"]["annotations"] == {pools.CLAIMS: '["gpu:NoExecute"]'}
+    assert api.nodes["runner-1"]["metadata"]["annotations"] == {pools.TAINTS_ANNOTATION: '["gpu:NoExecute"]'}
     assert [taint["key"] for taint in api.nodes["runner-1"]["spec"]["taints"]] == ["gpu", pools.POOL_TAINT]
     assert api.nodes["cp-1"]["metadata"]["labels"] == {"arch": "amd64"}
     writes = api.writes

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.api import EngineCluster
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.readiness import ROLL_ANNOTATION
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.readiness import ROLLOUT_ANNOTATION
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.rollout_plan import Progress, RolloutError
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._names import ENGINE_TAINT
 
@@ -141,11 +141,11 @@ def test_a_mark_is_one_write_of_taint_and_note(api: Api, cluster: EngineCluster)
     assert [request[0] for request in api.asked] == ["GET", "PATCH", "GET", "PATCH"]
     assert body["spec"]["taints"] == [other, {"key": ENGINE_TAINT, "effect": "NoSchedule"}]
     assert (
-        json.loads(body["metadata"]["annotations"][ROLL_ANNOTATION])["step"] == "drain"
+        json.loads(body["metadata"]["annotations"][ROLLOUT_ANNOTATION])["step"] == "drain"
         and body["metadata"]["resourceVersion"] == "1"
     )
     cluster.mark("n", None)
-    assert api.asked[-1][2]["metadata"]["annotations"][ROLL_ANNOTATION] is None and api.asked[-1][2]["spec"][
+    assert api.asked[-1][2]["metadata"]["annotations"][ROLLOUT_ANNOTATION] is None and api.asked[-1][2]["spec"][
         "taints"
     ] == [other]
 

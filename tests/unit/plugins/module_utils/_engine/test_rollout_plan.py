@@ -6,7 +6,10 @@ import json
 from typing import Any
 
 import pytest
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.readiness import ROLL_ANNOTATION, with_taint
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.readiness import (
+    ROLLOUT_ANNOTATION,
+    with_taint,
+)
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.rollout_plan import (
     STEPS,
     UNREGISTER,
@@ -72,7 +75,7 @@ def pod(
 
 def node(name: str, progress: Progress | None = None, ready: str = "True") -> dict[str, Any]:
     """A node."""
-    notes = {ROLL_ANNOTATION: progress.to_json()} if progress else {}
+    notes = {ROLLOUT_ANNOTATION: progress.to_json()} if progress else {}
     return {
         "metadata": {"name": name, "annotations": notes},
         "status": {"conditions": [{"type": "Ready", "status": ready}]},
@@ -291,7 +294,7 @@ def test_progress_survives_its_annotation() -> None:
     assert read_progress(node("a", progress)) == progress
     assert read_progress(node("a")) is None
     for text in ("{", "[]", '{"step": "stop", "more": 1}'):
-        found = read_progress({"metadata": {"annotations": {ROLL_ANNOTATION: text}}})
+        found = read_progress({"metadata": {"annotations": {ROLLOUT_ANNOTATION: text}}})
         assert found is not None and found.engines == {}
 
 
@@ -426,13 +429,13 @@ HOSTILE = [
 @pytest.mark.parametrize("text", HOSTILE, ids=lambda text: text[:40])
 def test_a_note_that_cannot_be_one_begins_anew(text: str) -> None:
     """A node can write its own annotations: it must not stop a look at the others, nor a roll."""
-    found = read_progress({"metadata": {"annotations": {ROLL_ANNOTATION: text}}})
+    found = read_progress({"metadata": {"annotations": {ROLLOUT_ANNOTATION: text}}})
     assert found == Progress()
 
 
 def test_a_note_is_bounded_and_steers_no_terminal() -> None:
     note = {"step": "lost", "problem": "\x1b[2J" + "x" * 9999, "engines": {"a": {"uid": "u", "pod": "p", "grace": 1e9}}}
-    found = read_progress({"metadata": {"annotations": {ROLL_ANNOTATION: json.dumps(note)}}})
+    found = read_progress({"metadata": {"annotations": {ROLLOUT_ANNOTATION: json.dumps(note)}}})
     assert found and "\x1b" not in found.problem and len(found.problem) <= 1000 and found.engines["a"]["grace"] == 86400
 
 
@@ -447,7 +450,7 @@ JSON = st.recursive(
 @given(JSON)
 def test_whatever_a_node_says_is_read_or_left(value: Any) -> None:
     text = json.dumps(value)
-    progress = read_progress({"metadata": {"annotations": {ROLL_ANNOTATION: text}}})
+    progress = read_progress({"metadata": {"annotations": {ROLLOUT_ANNOTATION: text}}})
     assert (
         progress
         and progress.step in STEPS

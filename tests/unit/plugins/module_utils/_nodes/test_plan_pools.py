@@ -29,7 +29,7 @@ def node(
             "uid": "u-1",
             "resourceVersion": "7",
             "labels": labels or {},
-            "annotations": {pools.CLAIMS: claims} if claims else {},
+            "annotations": {pools.TAINTS_ANNOTATION: claims} if claims else {},
             "managedFields": [
                 {"manager": "kubelet", "operation": "Update", "fieldsV1": {"f:metadata": {"f:labels": {"f:arch": {}}}}},
                 {"manager": pools.FIELD_MANAGER, "operation": "Apply", "fieldsV1": fields},
@@ -47,7 +47,7 @@ def carried_out(before: dict[str, Any], plan: pools.NodePlan) -> dict[str, Any]:
         labels = {key: value for key, value in labels.items() if key not in owned} | plan.labels
         owned = list(plan.labels)
     taints = before["spec"].get("taints") if plan.taints is None else plan.taints
-    claims = before["metadata"]["annotations"].get(pools.CLAIMS, "") if plan.claims is None else plan.claims
+    claims = before["metadata"]["annotations"].get(pools.TAINTS_ANNOTATION, "") if plan.claims is None else plan.claims
     return node(labels, owned, taints, claims)
 
 

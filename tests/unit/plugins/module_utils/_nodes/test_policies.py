@@ -20,7 +20,7 @@ def test_a_policy_carries_its_names_in_order() -> None:
 
 def test_what_is_no_list_puts_nobody_out() -> None:
     for text in ("", "x", "1", '{"a": 1}', None):
-        assert policies.expelled_names({"metadata": {"annotations": {policies.NAMES: text}}}) == set()
+        assert policies.expelled_names({"metadata": {"annotations": {policies.EXPELLED_ANNOTATION: text}}}) == set()
     assert policies.expelled_names({}) == set()
 
 
