@@ -86,6 +86,7 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.cli
     api_errors,
     status,
 )
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.conditions import is_ready
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.network_policies import (
     HELD,
     OPEN,
@@ -124,9 +125,7 @@ def answers(cluster: Cluster, pod: str, port: int, path: str) -> bool:
 def probe(cluster: Cluster, params: dict[str, Any], started: float) -> Observation:
     """One look at a pod that is ready. The open port comes first and last: it answers while the other does not."""
     pod = f"/api/v1/namespaces/{params['namespace']}/pods/{params['pod']}"
-    told = cluster.get(pod).get("status", {}).get("conditions") or []
-    ready = any(condition["type"] == "Ready" and condition["status"] == "True" for condition in told)
-    reached = ready and answers(cluster, pod, params["open_port"], "ready")
+    reached = is_ready(cluster.get(pod)) and answers(cluster, pod, params["open_port"], "ready")
     closed = reached and answers(cluster, pod, params["closed_port"], "health")
     if reached and not closed:
         reached = answers(cluster, pod, params["open_port"], "ready")

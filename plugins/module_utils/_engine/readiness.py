@@ -10,6 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.conditions import (
+    is_not_reporting,
+    is_ready,
+)
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._names import (
     ENGINE_TAINT,
     POOL_LABEL,
@@ -74,9 +78,7 @@ def engine_verdicts(
                 outdated.append(version)
         tainted = any(taint["key"] == ENGINE_TAINT for taint in _taints(node))
         rolling = ROLLOUT_ANNOTATION in (node["metadata"].get("annotations") or {})
-        verdicts.append(
-            NodeVerdict(name, _condition(node, "Ready") == "Unknown", tainted, waiting, stuck, tuple(outdated), rolling)
-        )
+        verdicts.append(NodeVerdict(name, is_not_reporting(node), tainted, waiting, stuck, tuple(outdated), rolling))
     return sorted(verdicts, key=lambda verdict: verdict.name)
 
 
@@ -140,7 +142,7 @@ def _reason(pod: Mapping[str, Any]) -> str | None:
     name, status = pod["metadata"]["name"], pod.get("status") or {}
     if pod["metadata"].get("deletionTimestamp"):
         return f"pod {name} is stopping"
-    if _condition(pod, "Ready") == "True":
+    if is_ready(pod):
         return None
     for entry in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
         state = entry.get("state") or {}
@@ -157,10 +159,3 @@ def _labels(item: Mapping[str, Any]) -> Mapping[str, str]:
 
 def _taints(node: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     return (node.get("spec") or {}).get("taints") or []
-
-
-def _condition(item: Mapping[str, Any], kind: str) -> str:
-    for condition in (item.get("status") or {}).get("conditions") or []:
-        if condition.get("type") == kind:
-            return str(condition.get("status"))
-    return ""

@@ -19,6 +19,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.conditions import (
+    is_not_reporting,
+    is_ready,
+)
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.readiness import VERSION_LABEL
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._names import (
     CHECKPOINT_ANNOTATION,
@@ -386,10 +390,8 @@ def plan(
     plans = []
     for node in nodes:
         name = node["metadata"]["name"]
-        ready = [item for item in (node.get("status") or {}).get("conditions") or [] if item.get("type") == "Ready"]
-        not_reporting = bool(ready) and ready[0].get("status") == "Unknown"
         stale = tuple(sorted(by_node.get(name, []), key=lambda item: item.daemonset))
-        plans.append(RolloutPlan(name, not_reporting, stale, read_progress(node)))
+        plans.append(RolloutPlan(name, is_not_reporting(node), stale, read_progress(node)))
     return sorted(plans, key=lambda item: (item.progress is None, item.node))
 
 
@@ -430,11 +432,9 @@ def ended(pod: Mapping[str, Any]) -> bool:
     return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
 
 
-def is_ready(pod: Mapping[str, Any]) -> bool:
+def is_serving(pod: Mapping[str, Any]) -> bool:
     """The pod answers, and nobody has asked it to stop."""
-    conditions = (pod.get("status") or {}).get("conditions") or []
-    answers = any(item.get("type") == "Ready" and item.get("status") == "True" for item in conditions)
-    return answers and not pod["metadata"].get("deletionTimestamp")
+    return is_ready(pod) and not pod["metadata"].get("deletionTimestamp")
 
 
 def deregistration_step(pod: Mapping[str, Any]) -> str:

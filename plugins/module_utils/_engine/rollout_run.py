@@ -28,7 +28,7 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.roll
     Stale,
     deregistration_step,
     ended,
-    is_ready,
+    is_serving,
     judge_cache,
     judge_restore,
     owner,
@@ -213,7 +213,7 @@ class NodeRoll:
             name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
             gauges[uid] = self.cluster.gauges(name)
             clients = gauges[uid].get("clients")
-            if clients is None and is_ready(pod):
+            if clients is None and is_serving(pod):
                 busy.append(f"{name} does not say how many clients it has")
             elif clients:
                 busy.append(f"{name} has {clients:.0f} clients")
@@ -289,7 +289,7 @@ class NodeRoll:
         while True:
             found = [pod for pod in self.cluster.engine_pods(self.node) if owner(pod, "DaemonSet") == daemonset]
             for pod in found:
-                if is_ready(pod):
+                if is_serving(pod):
                     gauges = self.cluster.gauges(pod["metadata"]["name"])
                     if "clients" in gauges:
                         return dict(gauges)

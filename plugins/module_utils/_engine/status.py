@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.rollout_plan import (
-    is_ready,
+    is_serving,
     owner,
     plan,
     version,
@@ -62,7 +62,7 @@ def engines(
         here = [pod for pod in pods if (pod.get("spec") or {}).get("nodeName") == item.node]
         for pod in sorted(here, key=lambda pod: pod["metadata"]["name"]):
             name = pod["metadata"]["name"]
-            own = {"daemonset": owner(pod, "DaemonSet"), "version": version(pod), "pod": name, "ready": is_ready(pod)}
+            own = {"daemonset": owner(pod, "DaemonSet"), "version": version(pod), "pod": name, "ready": is_serving(pod)}
             told = {
                 "figures": dict(gauges.get(name, {})),
                 "checkpoints": list(states.get(name, {}).get("checkpoints") or []),

@@ -11,13 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.conditions import is_ready
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._names import POOL_LABEL, ROLE_LABEL
 
 Object = Mapping[str, Any]
-
-
-def _ready(conditions: Any) -> bool:
-    return any(item.get("type") == "Ready" and item.get("status") == "True" for item in conditions or ())
 
 
 def _by_name(items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -36,7 +33,7 @@ def node(item: Object) -> dict[str, Any]:
         "name": item["metadata"]["name"],
         "pool": labels.get(POOL_LABEL, ""),
         "roles": sorted(label[len(ROLE_LABEL) :] for label in labels if label.startswith(ROLE_LABEL)),
-        "ready": _ready(status.get("conditions")),
+        "ready": is_ready(item),
         "schedulable": not spec.get("unschedulable", False),
         "taints": sorted(taints),
         "kubelet": str(info.get("kubeletVersion", "")),
@@ -53,7 +50,7 @@ def engine(pod: Object) -> dict[str, Any]:
         "name": pod["metadata"]["name"],
         "node": str((pod.get("spec") or {}).get("nodeName") or ""),
         "image": str(containers[0].get("image") or ""),
-        "ready": _ready((pod.get("status") or {}).get("conditions")),
+        "ready": is_ready(pod),
     }
 
 

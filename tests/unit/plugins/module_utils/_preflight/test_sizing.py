@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight import sizing
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.findings import Finding
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.hardware import Hardware, HardwareDrive
@@ -502,3 +504,10 @@ def test_the_bottleneck_is_what_one_more_mix_breaks_first(machine: Hardware, pla
     else:
         worst = Fraction(left[found["bottleneck"]], need[found["bottleneck"]])
         assert all(worst <= Fraction(left[name], need[name]) for name in need if need[name])
+
+
+def test_the_floors_of_the_role_are_those_of_the_code(repository: Path) -> None:
+    """Stated twice, since a person reads the one and the module the other."""
+    stated = yaml.safe_load((repository / "roles/preflight/defaults/main.yml").read_text())
+    for name, floors in (("preflight_minimum", MINIMUM), ("preflight_recommended", RECOMMENDED)):
+        assert {kind: sizing.floor_from(Floor(0, 0), given) for kind, given in stated[name].items()} == floors
