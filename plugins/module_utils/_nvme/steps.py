@@ -41,27 +41,28 @@ class PartitionDrive(Step):
 
 
 @dataclass(frozen=True)
-class MakeFilesystem(Step):
+class VolumeStep(Step):
+    """A step about one volume, where it lies or will lie."""
+
+    placed: Placed
+
+
+class MakeFilesystem(VolumeStep):
     """Make the filesystem of a volume that has none yet."""
 
     action, listed = "format", False
-    placed: Placed
 
 
-@dataclass(frozen=True)
-class AnnouncePartition(Step):
+class AnnouncePartition(VolumeStep):
     """Make a partition known to the kernel."""
 
     action, listed = "announce", False
-    placed: Placed
 
 
-@dataclass(frozen=True)
-class GrowPartition(Step):
+class GrowPartition(VolumeStep):
     """Let a partition grow, and then its filesystem."""
 
     action = "extend"
-    placed: Placed
 
 
 @dataclass(frozen=True)
@@ -78,22 +79,21 @@ class TakeDrives(Step):
 
 
 @dataclass(frozen=True)
-class CreateVolumeGroup(TakeDrives):
+class GroupStep(TakeDrives):
+    """Claim drives for our volume group, which remembers them by these tags."""
+
+    action = "group"
+    tags: tuple[str, ...]
+
+
+class CreateVolumeGroup(GroupStep):
     """Make our volume group."""
 
-    action = "group"
-    tags: tuple[str, ...]
 
-
-@dataclass(frozen=True)
-class ExtendVolumeGroup(TakeDrives):
+class ExtendVolumeGroup(GroupStep):
     """Add drives to our volume group."""
 
-    action = "group"
-    tags: tuple[str, ...]
 
-
-@dataclass(frozen=True)
 class ActivateVolumes(Step):
     """Start the volumes of our group."""
 
@@ -158,43 +158,40 @@ class WriteFile(Step):
 
 
 @dataclass(frozen=True)
-class MountVolume(Step):
+class MountStep(Step):
+    """A step about one mount."""
+
+    mount: Mount
+
+
+class MountVolume(MountStep):
     """Start the mount of a volume."""
 
     action, needs_units = "mount", True
-    mount: Mount
 
 
-@dataclass(frozen=True)
-class BindDirectory(Step):
+class BindDirectory(MountStep):
     """Make a directory of a volume appear at its place."""
 
     action, needs_units = "bind", True
-    mount: Mount
 
 
-@dataclass(frozen=True)
-class MoveData(Step):
+class MoveData(MountStep):
     """Set aside what lies where a directory of a volume will appear."""
 
     action = "move"
-    mount: Mount
 
 
-@dataclass(frozen=True)
-class Remount(Step):
+class Remount(MountStep):
     """Mount a volume with other options."""
 
     action, needs_units = "remount", True
-    mount: Mount
 
 
-@dataclass(frozen=True)
-class SetOwner(Step):
+class SetOwner(MountStep):
     """Owner, group and mode of a volume's root."""
 
     action = "own"
-    mount: Mount
 
 
 @dataclass(frozen=True)
