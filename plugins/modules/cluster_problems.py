@@ -13,7 +13,7 @@ short_description: Say what keeps a cluster, or a part of it, from being ready
 description:
   - Lists, a line each, node conditions, pods that are not ready with their reasons, what could not be created, claims
     that are not bound, webhooks without a pod behind them, and the last warnings among the Events.
-  - Reads only. What the credential may not read is said and does not end the reader.
+  - Reads only. What the credential may not read is said and does not end the look.
   - In the C(rescue) of a wait it ends the play with O(failed_wait) and these lines. Before a deployment,
     O(require_room) ends it where nothing that is deployed could start.
   - Texts of the cluster are data. They lose control characters and passwords in addresses, and are cut to a length.

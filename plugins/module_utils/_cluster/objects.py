@@ -33,7 +33,7 @@ _WEBHOOKS = "/apis/admissionregistration.k8s.io/v1"
 
 class ClusterReader:
     """Reads lists of a cluster. `api` is the client library's ApiClient. What cannot be read is remembered and does not
-    end the reader.
+    end the look.
     """
 
     def __init__(self, api: Any) -> None:
@@ -77,7 +77,7 @@ class ClusterReader:
         """A list, with the kind that the API leaves out of its items; empty where it cannot be read."""
         try:
             listed = self.cluster.items(path, query)
-        except Exception as error:  # whatever its transport throws: the rest of the reader is worth having
+        except Exception as error:  # whatever its transport throws: the rest of the look is worth having
             if status(error) != NOT_FOUND:
                 self.unread.append(f"could not read {path}: {clean(reason(error), 200)}")
             return []

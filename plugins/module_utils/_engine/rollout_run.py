@@ -18,6 +18,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.client import reason
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.rollout_plan import (
     COMPARED,
     TIME,
@@ -106,10 +107,7 @@ class NodeRoll:
             self._withdraw()
         except Exception as error:
             # The client raises whatever its transport does. What is written down on the node lets the next run go on.
-            reason = getattr(error, "reason", None) or error
-            self.outcome.problem = (
-                f"the cluster's API did not answer as expected, run again: {type(error).__name__}: {str(reason)[:300]}"
-            )
+            self.outcome.problem = f"the cluster's API did not answer as expected, run again: {reason(error)}"
             with suppress(Exception):
                 self._withdraw()
         self.outcome.seconds = round(time.monotonic() - began, 1)
