@@ -74,7 +74,7 @@ def lines_of_code(path: Path) -> int:
             "EXAMPLES",
             "RETURN",
         ):
-            documented |= set(range(node.lineno, node.end_lineno + 1 if node.end_lineno else node.lineno))
+            documented |= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
     code = [line for number, line in enumerate(text.splitlines(), 1) if number not in documented]
     return sum(1 for line in code if line.strip() and not line.lstrip().startswith("#"))
 
@@ -111,16 +111,11 @@ def test_a_role_s_page_has_the_one_shape(role: str) -> None:
     assert refused.startswith("- ") and files.startswith("| what | where, or whose |")
 
 
-# What the scenarios run on: no other system is claimed.
-RUN_ON = [{"name": "Debian", "versions": ["bookworm"]}]
-
-
 @pytest.mark.parametrize("role", [*ROLES, *INTERNAL])
-def test_a_role_says_who_made_it_since_when_and_where_it_was_run(role: str) -> None:
-    """Roles that only speak to an API run where Ansible does."""
+def test_a_role_says_who_made_it_and_since_when(role: str) -> None:
+    """Where it was run is told below."""
     told = load(Path(f"roles/{role}/meta/main.yml"))["galaxy_info"]
     assert told["author"] and told["license"] == "GPL-3.0-or-later" and told["min_ansible_version"] == "2.19"
-    assert told.get("platforms", RUN_ON) == RUN_ON
     for spec in load(Path(f"roles/{role}/meta/argument_specs.yml"))["argument_specs"].values():
         assert spec["author"] and re.fullmatch(r"\d+\.\d+\.\d+", spec["version_added"])
 
@@ -128,7 +123,7 @@ def test_a_role_says_who_made_it_since_when_and_where_it_was_run(role: str) -> N
 @pytest.mark.parametrize("path", TASK_FILES, ids=str)
 def test_a_task_file_fits_on_a_page(path: Path) -> None:
     """main.yml is a table of contents, a step is a page."""
-    assert lines(ROOT / path) <= (45 if path.name == "main.yml" else 80)
+    assert lines(ROOT / path) <= (40 if path.name == "main.yml" else 80)
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: path.stem)
