@@ -69,7 +69,7 @@ def report(hosts: int) -> float:
     """
     inventory = KEPT / "hosts.json"
     inventory.write_text(json.dumps(simulated.inventory(hosts)))
-    return playbook(KEPT / "report.jsonl", inventory, "tests/refusals/files/report.yml").play_seconds
+    return playbook(KEPT / "report.jsonl", inventory, str(simulated.REPORT)).play_seconds
 
 
 class Cluster:

@@ -8,9 +8,10 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from lab.simulated import REPORT
+
 from .test_refusals import PLAYBOOK, ROOT
 
-REPORT = Path(__file__).with_name("files") / "report.yml"
 Findings = list[dict[str, str]]
 
 

@@ -227,7 +227,9 @@ def test_every_playbook_that_speaks_to_the_api_begins_with_the_proof() -> None:
     """
     for name in SPEAKING:
         text = (ROOT / "playbooks" / f"{name}.yml").read_text()
-        assert "tasks/prove_cluster.yml" in text, name
+        assert "tasks/cluster.yml" in text or "tasks/prove_cluster.yml" in text, name
+    begin = yaml.safe_load((ROOT / "playbooks/tasks/cluster.yml").read_text())
+    assert [task["ansible.builtin.import_tasks"] for task in begin] == ["kubeconfig.yml", "prove_cluster.yml"]
     looked = (ROOT / "playbooks/preflight.yml").read_text()  # which site.yml runs before it touches a drive
     assert looked.index("roles:") < looked.index("runnerfleet.baremetal.cluster_identity:")
     for path in [*(ROOT / "playbooks").rglob("*.yml"), *(ROOT / "roles").glob("*/tasks/*.yml")]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from lab.simulated import survey
+from lab.simulated import HELM, survey
 
 from .report import Findings, report_on
 from .test_refusals import ROOT
@@ -44,7 +44,7 @@ def report(tmp_path: Path, inventory: dict[str, Any]) -> tuple[subprocess.Comple
             host["simulated_survey"] = {"survey": answer}
             number += 1
     inventory["all"]["vars"] |= {"ansible_connection": "local", "vault_github_token": "ghp_" + "x" * 36}
-    inventory["all"]["vars"]["fleet_helm_binary"] = str(Path(__file__).with_name("files") / "helm.sh")
+    inventory["all"]["vars"]["fleet_helm_binary"] = str(HELM)
     return report_on(inventory, tmp_path)
 
 

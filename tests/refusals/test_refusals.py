@@ -27,6 +27,7 @@ import pytest
 import yaml
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._pins import PINS
 
+from lab.simulated import HELM
 from tests.unit.plugins.registries import Registry, serving
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,7 +41,7 @@ GOOD: dict[str, Any] = {
             "ansible_python_interpreter": sys.executable,
             "fleet_api_endpoint": "192.0.2.11:6443",
             "fleet_cgroup_driver": "cgroupfs",  # also good where the test runs on cgroup v1
-            "fleet_helm_binary": str(ROOT / "tests/refusals/files/helm.sh"),
+            "fleet_helm_binary": str(HELM),
             "fleet_kubeconfig": "{{ inventory_dir }}/kubeconfig",
             "kubernetes_host_kubelet_config": {"failCgroupV1": False},  # the same
             "nvme_storage_drives": ["/dev/disk/by-id/nvme-MODEL_SERIAL"],

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from lab.simulated import inventory
 
 from .report import report_on
@@ -74,6 +76,14 @@ BROKEN: list[tuple[str, Callable[[Host], None], set[str]]] = [
     ("cp-1", setting("etcd_data", True), {"etcd_leftover"}),
     ("support-2", setting("cni_files", ["10-calico.conflist"]), {"cni_leftover"}),
 ]
+
+
+@pytest.mark.parametrize("hosts", [200, 1000])
+def test_hosts_with_nothing_wrong(tmp_path: Path, hosts: int) -> None:
+    """What `make bench` times: no error, or the report would end before it is written."""
+    done, told = report_on(inventory(hosts), tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {item["code"] for item in told} == {"images_by_tag"}
 
 
 def test_200_hosts_of_which_30_are_broken(tmp_path: Path) -> None:

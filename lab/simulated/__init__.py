@@ -1,10 +1,15 @@
-"""An inventory of simulated hosts: each carries the survey that it would have answered with."""
+"""An inventory of simulated hosts: each carries the survey that it would have answered with. REPORT is the preflight's
+report on them, HELM what their controller has for a helm.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+HERE = Path(__file__).parent
+HELM = HERE / "helm.sh"
+REPORT = HERE / "report.yml"
 DRIVE = "/dev/disk/by-id/nvme-EXAMPLE_{number}"
 Inventory = dict[str, Any]
 
@@ -62,7 +67,8 @@ def inventory(hosts: int) -> Inventory:
             "vars": {
                 "ansible_connection": "local",
                 "fleet_api_endpoint": "192.0.2.1:6443",
-                "fleet_helm_binary": str(Path(__file__).with_name("files") / "helm.sh"),
+                "fleet_pod_cidr": "10.240.0.0/12",  # a /24 for each of 4096 nodes
+                "fleet_helm_binary": str(HELM),
                 "runner_controller_github_auth": {"secret": "github-app"},
                 "runner_pools_pools": [
                     {"name": "medium", "pool": "runner", "organization": "example-org", "replicas": 500}
