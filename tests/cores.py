@@ -50,13 +50,15 @@ def environment(core: Core, python: str) -> Path:
     )
     key = hashlib.sha256("\n".join([python, wanted, tools]).encode()).hexdigest()[:12]
     directory = CACHE / f"venv-core-{core.version}-{key}"
-    if not (directory / ".ready").exists():
+    if not (directory / ".compiled").exists():
         subprocess.run([python, "-m", "venv", "--clear", str(directory)], check=True)
         listed = directory / "requirements.txt"
         listed.write_text(f"{wanted}\n{tools}\n")
         pip = [str(directory / "bin/pip"), "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
         subprocess.run([*pip, "-r", str(listed)], check=True)
-        (directory / ".ready").touch()
+        compiled = [str(directory / "bin/python"), "-m", "compileall", "-q", "-j", "0", "-x", "ansible_collections"]
+        subprocess.run([*compiled, str(directory / "lib")], check=True)
+        (directory / ".compiled").touch()
     return directory / "bin"
 
 
