@@ -9,8 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import yaml
-from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _cis, _variables
-from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._variables import ROLES, SHARED
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _cis
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._fleet import variables as _variables
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._fleet.variables import ROLES, SHARED
 
 from lab.playbooks import NAMESPACE, ROOT, Playbook, playbooks
 

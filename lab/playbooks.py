@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _fleet_sizing
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._fleet import sizing as _fleet_sizing
 from jinja2 import Environment, TemplateError, meta, nodes
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -133,7 +133,8 @@ def _set_fact(playbook: Playbook, _key: str, given: Any, folder: Path) -> None:
 def _tasks(playbook: Playbook, _key: str, given: Any, folder: Path) -> None:
     _walk(playbook, given, folder)
     name = given["file"] if isinstance(given, dict) else given
-    _walk(playbook, yaml.safe_load((folder / name).read_text(encoding="utf-8")), folder)
+    path = folder / name
+    _walk(playbook, yaml.safe_load(path.read_text(encoding="utf-8")), path.parent)
 
 
 def _role(playbook: Playbook, _key: str, given: Any, _folder: Path) -> None:

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The floor of `make bench`: the same nodes brought to the same state by the bare commands, with nothing looked at, planned or proven.
-# lab/bench/site.py calls it with what a run of site.yml left behind: FLOOR has node.tar, kubeadm.yaml, <release>.yaml and the objects.
+# lab/bench/site.py calls it with what a run of site.yml left behind: FLOOR has node.tar, control_plane.tar, kubeadm.yaml, <release>.yaml and the
+# objects.
 # In the environment: FLOOR CP OTHERS RUNNERS (address=drive,drive) SSH BINARIES CONTAINERD CNI FLANNEL CERT_MANAGER ARC HELM KUBECONFIG
 set -euo pipefail
 
@@ -70,6 +71,7 @@ for address in $CP $OTHERS; do
 done
 for job in "${jobs[@]}"; do wait "$job"; done
 
+on "$CP" "tar -xC / && mkdir -pm 0700 /var/log/kubernetes/audit" <"$FLOOR/control_plane.tar"
 on "$CP" "cat >/run/kubeadm.yaml && PATH=\$PATH:/usr/local/bin kubeadm init --config /run/kubeadm.yaml --ignore-preflight-errors=all" <"$FLOOR/kubeadm.yaml" >/dev/null
 on "$CP" cat /etc/kubernetes/admin.conf >"$KUBECONFIG"
 join=$(on "$CP" "PATH=\$PATH:/usr/local/bin kubeadm token create --print-join-command")
@@ -93,6 +95,9 @@ done
 {
   "$HELM" install flannel $FLANNEL --namespace kube-flannel --create-namespace --values "$FLOOR/flannel.yaml" --wait >/dev/null
   kubectl wait --for=condition=Ready node --all --timeout=300s >/dev/null
+  kubectl apply --server-side --force-conflicts -f "$FLOOR/network.json" >/dev/null
+  kubectl rollout status --namespace kube-flannel daemonset/kube-network-policies --timeout=300s >/dev/null
+  kubectl rollout status --namespace kube-system deployment/coredns --timeout=300s >/dev/null
   "$HELM" install cert-manager $CERT_MANAGER --namespace cert-manager --create-namespace --values "$FLOOR/cert-manager.yaml" --wait >/dev/null
 }
 until_done kubectl apply --server-side -f "$FLOOR/certificates.json"

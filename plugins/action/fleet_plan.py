@@ -13,8 +13,9 @@ from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight import sizing as preflight_sizing
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.hardware import hardware_from
-from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _fleet_sizing, _planner
-from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._variables import (
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._fleet import planner as _planner
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._fleet import sizing as _fleet_sizing
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._fleet.variables import (
     SHARED,
     Variables,
     host_variables,

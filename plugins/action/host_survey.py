@@ -16,8 +16,8 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._fleet.pools import DEFAULT_POOLS
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight import inventory as preflight_inventory
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.node_rules import PATHS, layout
-from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _host_needs
-from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._variables import Variables, role_values
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._fleet import host_needs as _host_needs
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._fleet.variables import Variables, role_values
 
 
 class ActionModule(ActionBase):

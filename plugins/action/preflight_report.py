@@ -29,27 +29,24 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.f
     summary,
 )
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.hardware import hardware_from
-from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import (
-    _controller,
-    _digest_check,
-    _fleet_images,
-    _fleet_sizing,
-    _github_check,
-    _image_check,
-    _mirror_check,
-    _networks,
-    _registry_check,
-    _trust,
-    _version_matrix,
-    _work_tree,
-)
-from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._variables import (
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _controller, _work_tree
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._fleet import images as _fleet_images
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._fleet import networks as _networks
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._fleet import sizing as _fleet_sizing
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._fleet import trust as _trust
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._fleet import version_matrix as _version_matrix
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._fleet.variables import (
     SHARED,
     Variables,
     host_variables,
     role_values,
     role_variables,
 )
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._github import credential_check as _github_check
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._mirrors import digest_check as _digest_check
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._mirrors import image_check as _image_check
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._mirrors import mirror_check as _mirror_check
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._mirrors import registry_check as _registry_check
 
 # Which hosts a role's own variables matter for; roles that are not named speak to the API for all of them.
 KINDS = {"control_plane": {"control_plane"}, "node_join": {"runner", "support"}, "nvme_storage": {"runner"}}

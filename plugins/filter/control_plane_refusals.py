@@ -9,7 +9,7 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight import inventory as preflight_inventory
-from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _networks
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._fleet import networks as _networks
 
 
 def control_plane_refusals(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _job_egress
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._fleet import job_egress as _job_egress
 
 
 def job_egress(

@@ -4,6 +4,7 @@ verbosity.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -84,7 +85,36 @@ def test_some_task_reads_them() -> None:
         for _task, arguments in readers(path)
         if path.parts[0] != "molecule"
     }
-    assert kinds >= {"Pod", "Secret", "DaemonSet", "RunnerDeployment"}
+    assert kinds >= {"Secret", "RunnerDeployment"}
+
+
+# What cluster_objects answers is what its query takes out: a whole object, or a part that may carry a secret, is never.
+WHOLE = re.compile(r"@|\b(data|stringData|env|envFrom|command|args|managedFields(?!\[\]\.manager))\b")
+PARTS = ("[]", "spec", "template", "containers[]", "initContainers[]", "metadata", "annotations")
+QUERIES = [
+    (path, one["query"])
+    for path in sorted(ROOT.glob("roles/*/vars/main.yml"))
+    for one in mappings(load(path))
+    if {"path", "query"} <= one.keys()
+]
+
+
+def takes_out_too_much(query: str) -> bool:
+    """Whether a query answers more than names, labels, conditions and images."""
+    leaves = re.split(r"[,}]", query.strip().rstrip("}"))
+    return bool(WHOLE.search(query)) or any(leaf.strip().endswith(PARTS) for leaf in leaves)
+
+
+@pytest.mark.parametrize(("path", "query"), QUERIES, ids=lambda value: str(value)[-60:])
+def test_a_query_takes_no_secret_out_of_the_cluster(path: Path, query: str) -> None:
+    assert not takes_out_too_much(query), (path, query)
+
+
+@pytest.mark.parametrize(
+    "query", ["@", "[]", "[].spec", "[].{a: metadata.name, b: spec.template}", "[].data", "[].metadata.annotations"]
+)
+def test_a_query_that_would_is_found(query: str) -> None:
+    assert len(QUERIES) >= 8 and takes_out_too_much(query)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _names
-from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._variables import INTERNAL
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._fleet.variables import INTERNAL
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = (

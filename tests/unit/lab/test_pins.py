@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._pins import PINS
-from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _version_matrix
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._fleet import version_matrix as _version_matrix
 from packaging.specifiers import SpecifierSet
 
 from lab import pins

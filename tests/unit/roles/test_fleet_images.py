@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._pins import PINS
-from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _fleet_images
-from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._fleet_images import Image
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._fleet import images as _fleet_images
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._fleet.images import Image
 
 from lab.mirror import artifacts as mirror_artifacts
 from lab.mirror import images as lab_images

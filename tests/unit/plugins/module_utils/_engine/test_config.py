@@ -37,7 +37,7 @@ VALUES = {
     **dict.fromkeys(("insecureRootCapabilities", "http", "insecure", "enabled", "all", "resourceMetrics"), True),
 }
 CONFINED = {"security": {"insecureRootCapabilities": False}}
-MATRIX = Path(__file__).parents[5] / "plugins/plugin_utils/version_matrix.yml"
+MATRIX = Path(__file__).parents[5] / "plugins/plugin_utils/_fleet/version_matrix.yml"
 MIRROR = {"url": "http://192.0.2.2", "registry": "192.0.2.2:5000", "registry_plain_http": True}
 
 

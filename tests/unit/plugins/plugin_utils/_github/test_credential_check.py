@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.findings import Finding
-from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _github_check
-from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _github_runners as github
-from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._github_runners import Question, Reply
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._github import credential_check as _github_check
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._github import runners as github
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._github.runners import Question, Reply
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 

@@ -15,10 +15,12 @@ from typing import Any
 
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._pins import PINS, of_kubeadm
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.findings import Finding
-from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _chart_check, _digest_check, _fleet_images
-from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _registry_check as registries
-from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._fleet_images import Chart, Image
-from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._registry_check import Host, Registry
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._fleet import images as _fleet_images
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._fleet.images import Chart, Image
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._mirrors import chart_check as _chart_check
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._mirrors import digest_check as _digest_check
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._mirrors import registry_check as registries
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._mirrors.registry_check import Host, Registry
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.memory import LEAST, OVERHEAD
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.sizing import Resources, Runner
-from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _fleet_sizing
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._fleet import sizing as _fleet_sizing
 
 GIB = 1024**3
 VALUES: dict[str, Any] = {

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _registry
-from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._registry import Reference, Reply
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._mirrors import registry as _registry
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._mirrors.registry import Reference, Reply
 
 from tests.unit.plugins.registries import TOKEN, Registry, serving
 

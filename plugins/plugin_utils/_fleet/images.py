@@ -20,7 +20,7 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._api_values 
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._fleet.pools import ENGINE, pools_from
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._names import POOL_LABEL
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._pins import of_kubeadm
-from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._fleet_sizing import engine_pools
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._fleet.sizing import engine_pools
 
 CONTROL_PLANE = ""  # where others are pools
 # Roles that deploy a chart, and the variable that says whether they do.

@@ -17,9 +17,11 @@ from typing import Any
 import pytest
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._pins import PINS
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.findings import Finding
-from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _chart_check, _fleet_images, _image_check
-from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._image_check import Cluster
-from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._registry_check import Host
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._fleet import images as _fleet_images
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._mirrors import chart_check as _chart_check
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._mirrors import image_check as _image_check
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._mirrors.image_check import Cluster
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._mirrors.registry_check import Host
 
 from tests.unit.plugins.registries import Registry, chart, serving
 
@@ -275,7 +277,7 @@ def test_one_finding_for_a_registry_that_is_down(site: Site) -> None:
 
 
 def test_a_mirror_of_files_that_is_down_is_told_as_its_own_check_tells_it(site: Site) -> None:
-    from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _mirror_check
+    from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._mirrors import mirror_check as _mirror_check
 
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from ansible.parsing.dataloader import DataLoader
-from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _variables
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._fleet import variables as _variables
 
 LOADER = DataLoader()
 SPECS, DEFAULTS = _variables.role_variables(LOADER)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._trust import owner_of, trust_findings
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._fleet.trust import owner_of, trust_findings
 
 ENGINES = {"runner": ["0.21.11"], "large": ["0.21.11"]}
 

@@ -21,7 +21,7 @@ from typing import Any
 from ansible.module_utils import urls
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._pins import PINS
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.findings import Finding
-from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _github_runners as github
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._github import runners as github
 
 TIMEOUT = 5
 THREADS = 8

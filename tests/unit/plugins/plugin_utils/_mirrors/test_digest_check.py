@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.findings import CODES, Finding
-from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _digest_check, _image_check
-from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _registry_check as registries
-from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._fleet_images import CLUSTER, Image
-from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._image_check import Cluster, ImageReport
-from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._registry_check import Host
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._fleet.images import CLUSTER, Image
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._mirrors import digest_check as _digest_check
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._mirrors import image_check as _image_check
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._mirrors import registry_check as registries
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._mirrors.image_check import Cluster, ImageReport
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._mirrors.registry_check import Host
 
 from tests.unit.plugins.registries import Registry, serving
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.findings import CODES, Finding
-from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _registry, _registry_check
-from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._fleet_images import Image
-from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._registry_check import Host
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._fleet.images import Image
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._mirrors import registry as _registry
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._mirrors import registry_check as _registry_check
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._mirrors.registry_check import Host
 
 from tests.unit.plugins.registries import Registry, serving
 

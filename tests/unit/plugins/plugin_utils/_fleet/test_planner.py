@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight import sizing as preflight_sizing
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.hardware import hardware_from
-from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _planner
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._fleet import planner as _planner
 
-from .test__fleet_sizing import VALUES
+from .test_sizing import VALUES
 
 POOLS = [{"name": "support", "group": "s"}, {"name": "runner", "group": "r", "engine": True}]
 FLOORS = {

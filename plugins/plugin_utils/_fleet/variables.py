@@ -18,7 +18,7 @@ from ansible.errors import AnsibleError, AnsibleUndefinedVariable
 from ansible.template import Templar
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.findings import Finding
 
-ROLES = Path(__file__).resolve().parents[2] / "roles"
+ROLES = Path(__file__).resolve().parents[3] / "roles"
 SHARED = "fleet"
 INTERNAL = ("helm_release",)  # roles that only roles call, which give them every variable: nobody sets those for a host
 _NAME = re.compile(r"[A-Za-z_]\w*")

@@ -17,10 +17,10 @@ from urllib.parse import urlsplit
 
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._mirror import registry_api
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.findings import Finding, named
-from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _registry
-from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._fleet_images import Image, merged, pulled_by
-from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._mirror_check import FROM_HERE, reach
-from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._registry import Reply
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._fleet.images import Image, merged, pulled_by
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._mirrors import registry as _registry
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._mirrors.mirror_check import FROM_HERE, reach
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._mirrors.registry import Reply
 
 THREADS = 8
 IMAGE, CHART = "image", "chart"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._pins import ARTIFACTS, PINS
-from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _mirror_check
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._mirrors import mirror_check as _mirror_check
 
 MIRROR = {"url": "http://192.0.2.9"}
 

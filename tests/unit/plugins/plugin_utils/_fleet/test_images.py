@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._names import POOL_LABEL
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._pins import PINS, of_kubeadm
-from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _fleet_images
-from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._fleet_images import Image
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._fleet import images as _fleet_images
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._fleet.images import Image
 
 VERSION = PINS["kubernetes"]
 OTHER_MINOR = "1.35.4"

@@ -15,11 +15,11 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._image_diges
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._mirror import qualified_image
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.findings import Finding, named
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._text import clean
-from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _registry
-from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _registry_check as registries
-from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._fleet_images import Image, merged
-from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._registry import Reply
-from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._registry_check import Host, Question
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._fleet.images import Image, merged
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._mirrors import registry as _registry
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._mirrors import registry_check as registries
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._mirrors.registry import Reply
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._mirrors.registry_check import Host, Question
 
 VARIABLE, FILE = "fleet_image_digests", "preflight_image_digests_file"
 _HEAD = """\

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.findings import Finding
-from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _networks
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._fleet import networks as _networks
 from hypothesis import given
 from hypothesis import strategies as st
 

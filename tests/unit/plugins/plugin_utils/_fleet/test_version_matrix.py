@@ -14,7 +14,7 @@ import yaml
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._fleet.pools import Pool
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._pins import PINS
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.findings import Finding
-from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _version_matrix
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._fleet import version_matrix as _version_matrix
 from packaging.specifiers import SpecifierSet
 
 DOCUMENT = yaml.safe_load(_version_matrix.DATA.read_text())

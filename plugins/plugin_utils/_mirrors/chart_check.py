@@ -31,9 +31,13 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._helm import
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._mirror import check_mirror, mirrored
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.findings import Finding
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._text import clean
-from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._fleet_images import Chart, Image, manifest_images
-from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._mirror_check import unreachable, wrong_sum
-from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._registry_check import CHART, Question, registry_of
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._fleet.images import Chart, Image, manifest_images
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._mirrors.mirror_check import unreachable, wrong_sum
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._mirrors.registry_check import (
+    CHART,
+    Question,
+    registry_of,
+)
 
 TIMEOUT = 15  # of a request
 HELM_TIMEOUT = 60

@@ -13,7 +13,7 @@ from typing import Any
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight import sizing as preflight_sizing
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.hardware import Hardware
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._quantity import show_bytes, show_cpu
-from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._fleet_sizing import node_plan
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._fleet.sizing import node_plan
 
 HEADINGS = (
     "machine",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _job_egress
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._fleet import job_egress as _job_egress
 
 KNOWN = {"mirror.example.org": ["10.0.0.2"], "ghes.example.org": ["10.0.0.3"], "github.com": ["192.0.2.1"]}
 SERVICES = [

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.node_rules import layout
-from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils import _host_needs as needs
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._fleet import host_needs as needs
 
 BASE = ["overlay"]
 
