@@ -63,9 +63,7 @@ def _artifacts(where: mirror_source.Source) -> mirror_artifacts.Tree | None:
             helm.unlink(missing_ok=True)
             helm.symlink_to(mirror_charts.helm())
     tree = None if where.upstream else mirror_artifacts.tree()
-    mirror_serve.fill(
-        mirror_serve.wanted(where.engine_image, where.upstream, tree.cert_manager_chart if tree else None)
-    )
+    mirror_serve.fill(mirror_serve.wanted(where.engine_image, where.upstream, tree.charts if tree else {}))
     return tree
 
 

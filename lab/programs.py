@@ -196,6 +196,15 @@ PROGRAMS: dict[str, Program] = {
             ("cmd/controller", "cmd/webhook", "cmd/cainjector", "cmd/ctl"),
         ),
         Program("actions-runner-controller", "github.com/actions/actions-runner-controller", "v0.27.6"),
+        # The same module has the controller of scale sets and its listener, of the charts' version 0.6.1. The
+        # controller serves sets whose label says exactly what it was built as.
+        Program(
+            "scale-set-controller",
+            "github.com/actions/actions-runner-controller",
+            "v0.27.6",
+            (".", "cmd/githubrunnerscalesetlistener"),
+            ldflags="-X github.com/actions/actions-runner-controller/build.Version=0.6.1",
+        ),
     )
 }
 

@@ -9,7 +9,7 @@ import platform
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,13 +84,12 @@ class Tree:
     """What the mirror serves as files."""
 
     root: Path
-    cert_manager_chart: Path
+    charts: Mapping[str, Path]  # those of the registry, by their reference
 
     def checksums(self) -> dict[str, str]:
         """sha256 by upstream address; of a chart in the registry by its version too."""
         found: dict[str, str] = json.loads((self.root.parent / "checksums.json").read_text())
-        chart = f"oci://quay.io/jetstack/charts/cert-manager:{PROGRAMS['cert-manager'].version}"
-        return {**found, chart: sha256(self.cert_manager_chart)}
+        return {**found, **{f"oci://{reference}": sha256(path) for reference, path in self.charts.items()}}
 
 
 def _key(sources: Iterable[Path]) -> str:
@@ -109,7 +108,12 @@ def tree() -> Tree:
             with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".new-") as scratch:
                 _lay_out(Path(scratch, "mirror"), Path(scratch))
                 Path(scratch, "mirror").rename(directory)
-    return Tree(directory / "srv", next((directory / "charts").glob("cert-manager-*.tgz")))
+    packed = {
+        f"{registry}/{name}:{version}": directory / "charts" / f"{name}-{version}.tgz"
+        for name, registry in charts.IN_REGISTRY.items()
+        for version in [charts.version(name)]
+    }
+    return Tree(directory / "srv", packed)
 
 
 def _lay_out(directory: Path, scratch: Path) -> None:
@@ -126,7 +130,8 @@ def _lay_out(directory: Path, scratch: Path) -> None:
         shutil.move(packages[name], target)
         checksums[url] = sha256(target)
     (directory / "charts").mkdir()
-    shutil.move(packages["cert-manager"], directory / "charts")
+    for name in charts.IN_REGISTRY:
+        shutil.move(packages[name], directory / "charts")
     (directory / "checksums.json").write_text(json.dumps(checksums, indent=1, sort_keys=True))
 
 

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from lab.process import LabError, run
 from lab.programs import PROGRAMS, build, module_directory
 
 RUNNER_CONTROLLER_CHART = "0.23.7"
+SCALE_SET_CHARTS = "0.6.1"  # the last of which the controller is served as a module
+# Charts that upstream keeps in a registry, and where.
+IN_REGISTRY = {
+    "cert-manager": "quay.io/jetstack/charts",
+    "gha-runner-scale-set-controller": "ghcr.io/actions/actions-runner-controller-charts",
+    "gha-runner-scale-set": "ghcr.io/actions/actions-runner-controller-charts",
+}
 
 
 def helm() -> Path:
@@ -73,6 +81,22 @@ def _stage_flannel(directory: Path) -> Path:
     return chart
 
 
+def _scale_set_chart(name: str) -> Callable[[Path], Path]:
+    def stage(directory: Path) -> Path:
+        chart = directory / name
+        _copy(_source("scale-set-controller", f"charts/{name}"), chart)
+        text = (chart / "Chart.yaml").read_text()
+        (chart / "Chart.yaml").write_text(with_versions(text, SCALE_SET_CHARTS, SCALE_SET_CHARTS))
+        return chart
+
+    return stage
+
+
+def version(name: str) -> str:
+    """The version of a chart that upstream keeps in a registry."""
+    return PROGRAMS[name].version if name in PROGRAMS else SCALE_SET_CHARTS
+
+
 def package(directory: Path) -> dict[str, Path]:
     """Package the charts into a directory; returns the file of each."""
     packages = {}
@@ -80,6 +104,8 @@ def package(directory: Path) -> dict[str, Path]:
         ("cert-manager", _stage_cert_manager),
         ("actions-runner-controller", _stage_runner_controller),
         ("flannel", _stage_flannel),
+        ("gha-runner-scale-set-controller", _scale_set_chart("gha-runner-scale-set-controller")),
+        ("gha-runner-scale-set", _scale_set_chart("gha-runner-scale-set")),
     ):
         output = directory / f"{name}-package"
         run(str(helm()), "package", str(stage(directory / "charts")), "--destination", str(output))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lab.machines import rootfs
 from lab.machines.rootfs import TOOLS, Rootfs
+from lab.mirror.charts import SCALE_SET_CHARTS
 from lab.process import alone, run
 from lab.programs import CACHE, PROGRAMS, build, module_directory
 from lab.standins import PATH, Image
@@ -18,6 +19,7 @@ from lab.standins import images as standin_images
 
 ENGINE = "registry.dagger.io/engine:v0.21.11"
 ENGINE_BEFORE = "registry.dagger.io/engine:v0.21.10"  # beside it in a pool of molecule/two_pools
+SET_RUNNER = "ghcr.io/actions/actions-runner:2.338.1"
 RUNNER = "docker.io/summerwind/actions-runner:v2.335.1-ubuntu-22.04"
 PAUSE_VERSION = "3.10.2"
 FLANNEL_CNI_TAG = "v1.9.1-flannel3"  # What flannel's chart asks for.
@@ -103,6 +105,11 @@ def _platform() -> Iterator[Served]:
     controller = "actions-runner-controller"
     manager = _plain("/manager", _program(controller, controller), "65532:65532")
     yield Served(f"docker.io/summerwind/{controller}:{_version(controller)}", manager)
+    # Its binaries are named after where the controller starts them.
+    sets = _plain("/manager", _program("scale-set-controller", controller), "65532:65532")
+    listener = _program("scale-set-controller", "githubrunnerscalesetlistener")
+    sets = replace(sets, files={**sets.files, "/github-runnerscaleset-listener": listener})
+    yield Served(f"ghcr.io/actions/gha-runner-scale-set-controller:{SCALE_SET_CHARTS}", sets)
 
 
 def _policies() -> Iterator[Served]:
@@ -119,6 +126,7 @@ def stand_ins() -> list[Served]:
         Served(ENGINE, made["engine"], stand_in=True),
         Served(ENGINE_BEFORE, before["engine"], stand_in=True),
         Served(RUNNER, made["runner"], stand_in=True),
+        Served(SET_RUNNER, made["set-runner"], stand_in=True),
     ]
 
 

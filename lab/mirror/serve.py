@@ -10,7 +10,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,6 @@ from lab.settings import Fleet
 REGISTRY = MIRROR / "registry"
 PUSHED = MIRROR / "pushed.json"
 REGISTRY_PORT = 5000
-CERT_MANAGER_CHARTS = "quay.io/jetstack/charts"
 
 _CONFIGURATION = """\
 version: 0.1
@@ -80,7 +79,7 @@ def _source_key(source: str) -> str:
     return f"{source} {path.stat().st_size} {path.stat().st_mtime_ns}" if path.is_file() else source
 
 
-def wanted(engine_image: str, upstream: bool, chart: Path | None) -> list[Push]:
+def wanted(engine_image: str, upstream: bool, packed: Mapping[str, Path]) -> list[Push]:
     """What the registry must hold. With upstream within reach, only what upstream does not have, and what shares its
     host name.
     """
@@ -98,15 +97,7 @@ def wanted(engine_image: str, upstream: bool, chart: Path | None) -> list[Push]:
     if engine_image:
         source = engine_source(engine_image)
         pushes.append(Push(images.ENGINE, _source_key(source), source=source))
-    if chart:
-        pushes.append(
-            Push(
-                f"{CERT_MANAGER_CHARTS}/cert-manager:{images.PROGRAMS['cert-manager'].version}",
-                str(chart),
-                source=str(chart),
-            )
-        )
-    return pushes
+    return [*pushes, *(Push(reference, str(path), source=str(path)) for reference, path in packed.items())]
 
 
 def missing(pushes: Sequence[Push], pushed: dict[str, str]) -> list[Push]:
@@ -134,7 +125,8 @@ def fill(pushes: Sequence[Push]) -> None:
 
 def _push(push: Push, address: str) -> None:
     if push.served is None and push.source.endswith(".tgz"):
-        run(str(charts.helm()), "push", push.source, f"oci://{address}/{CERT_MANAGER_CHARTS}", "--plain-http")
+        folder = push.reference.rpartition("/")[0]
+        run(str(charts.helm()), "push", push.source, f"oci://{address}/{folder}", "--plain-http")
         return
     destination = ("--dest-tls-verify=false", f"docker://{address}/{push.reference}")
     if push.served is None:

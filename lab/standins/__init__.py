@@ -12,7 +12,7 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lab.process import alone
@@ -95,7 +95,10 @@ def _applets(busybox: Path) -> list[str]:
 
 
 def images(busybox: Path, engine_version: str = DEFAULT_ENGINE_VERSION) -> dict[str, Image]:
-    """The images by stand-in: engine, runner and github. `busybox` is the static one of Debian's busybox-static."""
+    """The images by stand-in: engine, runner, set-runner and github.
+
+    `busybox` is the static one of Debian's busybox-static.
+    """
     programs = build(engine_version)
     applets = _applets(busybox)
     shell: dict[str, Path | str] = {"/bin/busybox": busybox}
@@ -104,6 +107,18 @@ def images(busybox: Path, engine_version: str = DEFAULT_ENGINE_VERSION) -> dict[
     groups = f"root:x:0:\nrunner:x:{RUNNER_ID}:\n"
     common = {"/etc/passwd": accounts, "/etc/group": groups, **shell}
     temporary = {"/tmp": (0, 0, 0o1777)}
+    # /bb is the root filesystem of the proof's pipeline: it has to be found by its parts, so its links are relative as
+    # well.
+    runner = Image(
+        "docker.io/summerwind/actions-runner",
+        ("/usr/local/bin/runner",),
+        {**common, "/usr/local/bin/runner": programs["runner"], "/bb/bin/busybox": busybox},
+        {**shell_links, **{f"/bb/bin/{name}": "busybox" for name in applets}},
+        {**temporary, "/runner": (RUNNER_ID, RUNNER_ID, 0o755), "/home/runner": (RUNNER_ID, RUNNER_ID, 0o755)},
+        {"PATH": PATH, "HOME": "/home/runner"},
+        user=f"{RUNNER_ID}:{RUNNER_ID}",
+        working_directory="/home/runner",
+    )
     return {
         "engine": Image(
             "registry.dagger.io/engine",
@@ -114,17 +129,12 @@ def images(busybox: Path, engine_version: str = DEFAULT_ENGINE_VERSION) -> dict[
             {**temporary, "/var/lib/dagger": (0, 0, 0o711), "/run/dagger": (0, 0, 0o711), "/etc/dagger": (0, 0, 0o755)},
             {"PATH": PATH, "_EXPERIMENTAL_DAGGER_RUNNER_HOST": "unix:///run/dagger/engine.sock"},
         ),
-        "runner": Image(
-            "docker.io/summerwind/actions-runner",
-            ("/usr/local/bin/runner",),
-            {**common, "/usr/local/bin/runner": programs["runner"], "/bb/bin/busybox": busybox},
-            # /bb is the root filesystem of the proof's pipeline: it has to be found by its parts, so its links are
-            # relative as well.
-            {**shell_links, **{f"/bb/bin/{name}": "busybox" for name in applets}},
-            {**temporary, "/runner": (RUNNER_ID, RUNNER_ID, 0o755), "/home/runner": (RUNNER_ID, RUNNER_ID, 0o755)},
-            {"PATH": PATH, "HOME": "/home/runner"},
-            user=f"{RUNNER_ID}:{RUNNER_ID}",
-            working_directory="/home/runner",
+        "runner": runner,
+        # The official image has no entry point of its own: the controller's charts name its program.
+        "set-runner": replace(
+            runner,
+            repository="ghcr.io/actions/actions-runner",
+            links={**runner.links, "/home/runner/run.sh": "/usr/local/bin/runner"},
         ),
         # A process in the lab's network, not a part of the fleet: `--token`, `--state` and `--repositories` are its
         # options.

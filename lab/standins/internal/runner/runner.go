@@ -2,18 +2,21 @@
 // GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-// Package runner is the stand-in of the runner image that the legacy runner controller starts: it takes one job and ends.
+// Package runner is the stand-in of the runner image: it takes one job and ends. The legacy runner controller starts it with a
+// registration token, that of scale sets with a configuration in which it is registered already.
 package runner
 
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -26,7 +29,11 @@ import (
 )
 
 // notForJobs are the variables that the runner keeps to itself, as the real entry point does.
-var notForJobs = []string{"RUNNER_NAME", "RUNNER_REPO", "RUNNER_TOKEN", "STARTUP_DELAY_IN_SECONDS", "DISABLE_WAIT_FOR_DOCKER"}
+var notForJobs = []string{
+	"RUNNER_NAME", "RUNNER_REPO", "RUNNER_TOKEN", "STARTUP_DELAY_IN_SECONDS", "DISABLE_WAIT_FOR_DOCKER", jitVariable,
+}
+
+const jitVariable = "ACTIONS_RUNNER_INPUT_JITCONFIG"
 
 type job struct {
 	ID             int64  `json:"id"`
@@ -60,14 +67,21 @@ func Run(environment []string, stop <-chan os.Signal) int {
 		name, value, _ := strings.Cut(variable, "=")
 		runner.environ[name] = value
 	}
-	scope, err := runner.check()
-	if err != nil {
-		log.Print(err)
-		return 1
-	}
-	if err := runner.register(scope); err != nil {
-		log.Print("Configuration failed! ", err)
-		return 2
+	if config := runner.environ[jitVariable]; config != "" {
+		if err := runner.adopt(config); err != nil {
+			log.Print("The configuration is not one: ", err)
+			return 1
+		}
+	} else {
+		scope, err := runner.check()
+		if err != nil {
+			log.Print(err)
+			return 1
+		}
+		if err := runner.register(scope); err != nil {
+			log.Print("Configuration failed! ", err)
+			return 2
+		}
 	}
 	if err := runner.work(); err != nil {
 		log.Print(err)
@@ -108,6 +122,61 @@ func (r *Runner) check() (string, error) {
 		return "enterprises/" + r.environ["RUNNER_ENTERPRISE"], nil
 	}
 	return "", errors.New("at least one of RUNNER_ORG, RUNNER_REPO, or RUNNER_ENTERPRISE must be set")
+}
+
+// adopt takes over the files that the service has made for this runner, and writes them where a runner has them.
+func (r *Runner) adopt(config string) error {
+	r.environ["RUNNER_HOME"] = r.get("RUNNER_HOME", r.get("HOME", "/home/runner"))
+	files := map[string]string{}
+	if err := decode(config, &files); err != nil {
+		return err
+	}
+	var settings struct {
+		ID         int64  `json:"agentId"`
+		Name       string `json:"agentName"`
+		Address    string `json:"gitHubUrl"`
+		WorkFolder string `json:"workFolder"`
+		Ephemeral  bool   `json:"ephemeral"`
+	}
+	var credentials struct {
+		Data struct {
+			ID string `json:"clientId"`
+		} `json:"data"`
+	}
+	if err := errors.Join(decode(files[".runner"], &settings), decode(files[".credentials"], &credentials)); err != nil {
+		return err
+	}
+	address, err := url.Parse(settings.Address)
+	if err != nil || address.Host == "" {
+		return fmt.Errorf("no address in %q", settings.Address)
+	}
+	for name, content := range files {
+		data, err := base64.StdEncoding.DecodeString(content)
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(r.home(), filepath.Base(name)), data, 0o600); err != nil {
+			return err
+		}
+	}
+	r.url, r.id, r.secret = address.Scheme+"://"+address.Host, settings.ID, credentials.Data.ID
+	r.environ["RUNNER_NAME"], r.environ["RUNNER_EPHEMERAL"] = settings.Name, strconv.FormatBool(settings.Ephemeral)
+	if folder := settings.WorkFolder; folder != "" {
+		if !filepath.IsAbs(folder) {
+			folder = filepath.Join(r.home(), folder)
+		}
+		r.environ["RUNNER_WORKDIR"] = folder
+	}
+	log.Printf("runner %s is registered at %s as %d", settings.Name, r.url, r.id)
+	return nil
+}
+
+func decode(text string, into any) error {
+	data, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(data, into)
 }
 
 func (r *Runner) ephemeral() bool { return r.environ["RUNNER_EPHEMERAL"] == "true" }

@@ -113,6 +113,7 @@ func (s *Service) repositoryExists(name string) bool {
 func (s *Service) api() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /app/installations/{id}/access_tokens", s.accessToken)
+	mux.HandleFunc("POST /actions/runner-registration", s.registration)
 	signedIn := func(pattern string, do http.HandlerFunc) {
 		mux.HandleFunc(pattern, func(answer http.ResponseWriter, request *http.Request) {
 			token := bearer(request)

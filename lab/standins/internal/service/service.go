@@ -26,6 +26,7 @@ type Config struct {
 	Installation string   //
 	AppKey       string   // PEM of the app's key, private or public: requests are checked against it
 	Repositories []string // all there are, <owner>/<name>; without any, every repository exists
+	Groups       []string // runner groups beside Default
 }
 
 // Service answers requests from a state.
@@ -34,6 +35,10 @@ type Service struct {
 	state  *State
 	app    *app
 	used   atomic.Int64
+	faults faults
+	// How long a listener waits for a message, and a token of scale sets lives.
+	patience     time.Duration
+	adminSeconds atomic.Int64
 }
 
 const rateLimit = 5000
@@ -41,7 +46,9 @@ const rateLimit = 5000
 // New makes a service.
 func New(config Config, state *State) (*Service, error) {
 	application, err := newApp(config)
-	return &Service{config: config, state: state, app: application}, err
+	service := &Service{config: config, state: state, app: application, patience: 50 * time.Second}
+	service.adminSeconds.Store(3600)
+	return service, err
 }
 
 // Main is the command line of the service.
@@ -53,6 +60,7 @@ func Main(arguments []string) int {
 	flags.StringVar(&config.Token, "token", os.Getenv("GITHUB_STANDIN_TOKEN"), "personal access token that is accepted")
 	flags.StringVar(&config.AppID, "app-id", "", "id of an app that may call")
 	flags.StringVar(&config.Installation, "app-installation-id", "", "id of its installation")
+	groups := flags.String("groups", "", "runner groups beside Default, with commas between")
 	keyFile := flags.String("app-key", "", "file with the app's private or public key")
 	repositories := flags.String("repositories", "", "repositories that exist, with commas between; all do without it")
 	if err := flags.Parse(arguments); err != nil {
@@ -60,6 +68,9 @@ func Main(arguments []string) int {
 	}
 	if *repositories != "" {
 		config.Repositories = strings.Split(*repositories, ",")
+	}
+	if *groups != "" {
+		config.Groups = strings.Split(*groups, ",")
 	}
 	if *keyFile != "" {
 		data, err := os.ReadFile(*keyFile)
@@ -96,10 +107,9 @@ func (s *Service) Handler() http.Handler {
 	mux.Handle("/", api)                                     // as api.github.com
 	s.lab(mux)
 	s.runners(mux)
-	mux.HandleFunc("/_apis/", func(answer http.ResponseWriter, _ *http.Request) {
-		fail(answer, http.StatusNotImplemented, "scale sets are not part of this stand-in yet")
-	})
-	return logged(mux)
+	s.scaleSets(mux)
+	s.faultsOf(mux)
+	return logged(s.faulty(mux))
 }
 
 type recorder struct {

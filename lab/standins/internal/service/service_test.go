@@ -113,7 +113,6 @@ func TestTokenAuth(t *testing.T) {
 		t.Errorf("no rate limit in %v", header)
 	}
 	c.call("GET", "/api/v3/nothing/here", "good", nil, 404)
-	c.call("GET", "/_apis/runtime/runnerscalesets", "good", nil, 501)
 }
 
 func TestUnknownRepository(t *testing.T) {

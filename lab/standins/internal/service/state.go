@@ -49,6 +49,8 @@ type Job struct {
 	CreatedAt      time.Time  `json:"created_at"`
 	StartedAt      *time.Time `json:"started_at"`
 	CompletedAt    *time.Time `json:"completed_at"`
+	SetID          int64      `json:"scale_set_id"` // the set that it is offered to, or that has it
+	Acquired       bool       `json:"acquired"`     // whether that set has it
 }
 
 // Runner is one registered runner.
@@ -62,6 +64,7 @@ type Runner struct {
 	Secret    string    `json:"secret"`
 	JobID     int64     `json:"job_id"`
 	LastSeen  time.Time `json:"last_seen"`
+	SetID     int64     `json:"scale_set_id"`
 
 	offer chan Job // set while it waits for a job
 }
@@ -81,12 +84,16 @@ type State struct {
 	Runners   []*Runner        `json:"runners"`
 	Tokens    map[string]Token `json:"tokens"`   // registration tokens
 	Sessions  map[string]Token `json:"sessions"` // tokens of app installations
+	Admins    map[string]Token `json:"admins"`   // of controllers and listeners of scale sets
+	Sets      []*ScaleSet      `json:"sets"`
 	logs      map[int64][]byte
 }
 
 // OpenState reads what an earlier process left; without a directory nothing is kept.
 func OpenState(directory string) (*State, error) {
-	state := &State{directory: directory, Tokens: map[string]Token{}, Sessions: map[string]Token{}, logs: map[int64][]byte{}}
+	state := &State{
+		directory: directory, Tokens: map[string]Token{}, Sessions: map[string]Token{}, Admins: map[string]Token{}, logs: map[int64][]byte{},
+	}
 	if directory == "" {
 		return state, nil
 	}
@@ -108,6 +115,12 @@ func OpenState(directory string) (*State, error) {
 	}
 	for _, runner := range state.Runners {
 		runner.LastSeen = time.Now() // it could not be heard meanwhile
+	}
+	for _, set := range state.Sets {
+		set.alert()
+		if set.Session != nil {
+			set.Session.LastSeen = time.Now()
+		}
 	}
 	return state, nil
 }
@@ -163,6 +176,38 @@ func (s *State) Valid(kind map[string]Token, text, scope string) bool {
 	defer s.mu.Unlock()
 	token, found := kind[text]
 	return found && time.Now().Before(token.ExpiresAt) && (token.Scope == scope || token.Scope == "")
+}
+
+// NewAdmin hands out a token for the scale sets of a scope.
+func (s *State) NewAdmin(scope string, life time.Duration) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for text, token := range s.Admins {
+		if time.Now().After(token.ExpiresAt) {
+			delete(s.Admins, text)
+		}
+	}
+	token := Token{Scope: scope, ExpiresAt: time.Now().Add(life)}
+	text := jwt(secret(""), token.ExpiresAt)
+	s.Admins[text] = token
+	s.save()
+	return text
+}
+
+// ScopeOf is the scope that such a token is good for.
+func (s *State) ScopeOf(text string) (string, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	token, found := s.Admins[text]
+	return token.Scope, found && time.Now().Before(token.ExpiresAt)
+}
+
+// ExpireAdmins makes all such tokens invalid.
+func (s *State) ExpireAdmins() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.Admins)
+	s.save()
 }
 
 // Register adds a runner; one of the same name in the same scope is replaced.
@@ -272,14 +317,15 @@ func (s *State) Enqueue(job *Job) Job {
 	return *job
 }
 
-// dispatch gives queued jobs, oldest first, to waiting runners, the one registered first.
+// dispatch gives queued jobs, oldest first, to waiting runners, the one registered first. A runner of a set takes jobs
+// that its set has acquired, and no others; a job that no runner takes is offered to a set.
 func (s *State) dispatch() {
 	for _, job := range s.Jobs {
 		if job.Status != queued {
 			continue
 		}
 		for _, runner := range s.Runners {
-			if runner.offer == nil || runner.JobID != 0 || !fits(job, runner) {
+			if runner.offer == nil || runner.JobID != 0 || !fits(job, runner) || !ofSet(job, runner) {
 				continue
 			}
 			now := time.Now()
@@ -288,9 +334,17 @@ func (s *State) dispatch() {
 			runner.JobID, runner.LastSeen = job.ID, now
 			runner.offer <- *job
 			runner.offer = nil
+			s.notify("JobStarted", job)
 			break
 		}
+		if job.Status == queued && job.SetID == 0 {
+			s.offer(job)
+		}
 	}
+}
+
+func ofSet(job *Job, runner *Runner) bool {
+	return runner.SetID == job.SetID && (job.SetID == 0 || job.Acquired)
 }
 
 func fits(job *Job, runner *Runner) bool {
@@ -399,6 +453,8 @@ func (s *State) Complete(id int64, conclusion string, exitCode int) {
 func (s *State) finish(job *Job, conclusion string, exitCode int) {
 	now := time.Now()
 	job.Status, job.Conclusion, job.ExitCode, job.CompletedAt = completed, conclusion, exitCode, &now
+	s.notify("JobCompleted", job)
+	defer s.dispatch() // its set has room for another one
 	runner := s.runner(job.RunnerID)
 	if runner == nil || runner.JobID != job.ID {
 		return
