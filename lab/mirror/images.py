@@ -105,9 +105,9 @@ def _platform() -> Iterator[Served]:
     controller = "actions-runner-controller"
     manager = _plain("/manager", _program(controller, controller), "65532:65532")
     yield Served(f"docker.io/summerwind/{controller}:{_version(controller)}", manager)
-    # Its binaries are named after where the controller starts them.
-    sets = _plain("/manager", _program("scale-set-controller", controller), "65532:65532")
-    listener = _program("scale-set-controller", "githubrunnerscalesetlistener")
+    sets_controller = "scale-set-controller"
+    sets = _plain("/manager", _program(sets_controller, sets_controller), "65532:65532")
+    listener = _program(sets_controller, "githubrunnerscalesetlistener")
     sets = replace(sets, files={**sets.files, "/github-runnerscaleset-listener": listener})
     yield Served(f"ghcr.io/actions/gha-runner-scale-set-controller:{SCALE_SET_CHARTS}", sets)
 
