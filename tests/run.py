@@ -49,7 +49,7 @@ PIPELINE: list[str] = yaml.safe_load((ROOT / "molecule/shared/vars/pipeline.yml"
 ]
 
 # What follows them on their fleet.
-AFTER = ["hostile", "two_pools"]
+AFTER = ["hostile", "scale_sets", "two_pools"]
 
 # ansible-test makes an environment a test, and bootstraps pip with a script that it downloads, unless it finds one.
 PIP_BOOTSTRAP = '''"""pip for ansible-test's environments, from the wheels that Python itself carries."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from lab.machine import probe_upstream
+from lab.mirror.charts import SCALE_SET_CHARTS
 from lab.programs import PROGRAMS
 
 ENV_SOURCE = "LAB_SOURCE"
@@ -59,10 +60,11 @@ class Source:
     @property
     def pins(self) -> dict[str, str]:
         """Versions that differ from the collection's own, because the mirror cannot have those."""
+        if self.upstream:
+            return {}
         own = {"cert_manager": "cert-manager", "kubernetes": "kubernetes"}
-        return (
-            {} if self.upstream else {pin: PROGRAMS[program].version.removeprefix("v") for pin, program in own.items()}
-        )
+        versions = {pin: PROGRAMS[program].version.removeprefix("v") for pin, program in own.items()}
+        return {**versions, "arc_scale_set": SCALE_SET_CHARTS}
 
     def announce(self) -> None:
         """Say what the fleet is made of."""

@@ -67,7 +67,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Pool:
-    """A RunnerDeployment: which jobs its runners take."""
+    """A scale set or a RunnerDeployment: which jobs its runners take."""
 
     name: str
     repository: str

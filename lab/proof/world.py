@@ -47,22 +47,39 @@ class LiveWorld:
         return found
 
     def pools(self) -> list[Pool]:
-        """The RunnerDeployments."""
+        """The scale sets and the RunnerDeployments."""
         try:
             listed = self._objects.list_namespaced_custom_object(
                 "actions.summerwind.dev", "v1alpha1", RUNNER_NAMESPACE, "runnerdeployments", _request_timeout=30
             )
         except self._api_error as error:
-            if error.status == 404:
-                return []  # There is no controller, so there is no such kind.
-            raise
-        pools = []
+            if error.status != 404:
+                raise
+            listed = {"items": []}  # There is no controller, so there is no such kind.
+        pools = self._sets()
         for item in listed["items"]:
             if item["spec"].get("replicas") == 0:
                 continue  # Nobody would take its jobs.
             runner = item["spec"]["template"]["spec"]
             repository = runner.get("repository") or f"{runner.get('organization') or 'runnerfleet'}/proof"
             pools.append(Pool(item["metadata"]["name"], repository, ("self-hosted", *runner.get("labels", []))))
+        return pools
+
+    def _sets(self) -> list[Pool]:
+        try:
+            listed = self._objects.list_namespaced_custom_object(
+                "actions.github.com", "v1alpha1", RUNNER_NAMESPACE, "autoscalingrunnersets", _request_timeout=30
+            )
+        except self._api_error as error:
+            if error.status == 404:
+                return []
+            raise
+        pools = []
+        for item in listed["items"]:
+            owner = item["spec"]["githubConfigUrl"].partition("://")[2].partition("/")[2]
+            repository = owner if "/" in owner else f"{owner}/proof"
+            if item["spec"].get("maxRunners") != 0:
+                pools.append(Pool(item["metadata"]["name"], repository, (item["spec"]["runnerScaleSetName"],)))
         return pools
 
     def disk(self, node: Node, drives: Sequence[str]) -> Disk:

@@ -261,9 +261,8 @@ class ActionModule(ActionBase):
                 value, _trouble = first.value(name)
                 usable = not preflight_inventory.value_findings(name, value, spec, SHARED)
                 fleet[name] = value if usable and value is not None else fleet[name]
-        for name in ("runner_controller_github_auth", "runner_controller_flavour"):
-            fleet[name], trouble = first.value(name)
-            findings += trouble if name not in first.raw else []
+        fleet[CREDENTIAL], trouble = first.value(CREDENTIAL)
+        findings += trouble if CREDENTIAL not in first.raw else []
         return fleet
 
     def _variables(
@@ -303,10 +302,7 @@ class ActionModule(ActionBase):
     def _fleet_findings(self, fleet: dict[str, Any], control_plane: dict[str, Variables]) -> list[Finding]:
         """`control_plane`: its hosts' variables, none where it is not ours."""
         return [
-            *preflight_inventory.credential_findings(fleet["runner_controller_github_auth"]),
-            *preflight_inventory.flavour_findings(
-                fleet["runner_controller_flavour"] or preflight_inventory.FLAVOURS[0]
-            ),
+            *preflight_inventory.credential_findings(fleet[CREDENTIAL]),
             *self._endpoint_findings(fleet, control_plane),
         ]
 

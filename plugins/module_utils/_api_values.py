@@ -20,6 +20,8 @@ from typing import Any, Callable
 
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _api_names, _image_digests
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._addresses import credentials_in
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._fleet.runner_credentials import stated
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._fleet.runner_size import parse as runner_size
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._names import (
     ENGINE_TAINT,
     POOL_LABEL,
@@ -42,6 +44,7 @@ OWNERS = {
     "organization": _api_names.organization,
     "enterprise": _api_names.enterprise,
 }
+LONGEST_SET = 45  # characters of a scale set's name: the controller makes longer names of it
 RESERVABLE = ("cpu", "memory", "ephemeral-storage", "pid")
 SIGNALS = re.compile(
     r"(memory|nodefs|imagefs|containerfs|pid|allocatableMemory)\.available|(nodefs|imagefs|containerfs)\.inodesFree"
@@ -252,7 +255,11 @@ def _runner_pools(path: str, value: Any) -> Iterator[Problem]:
 
 
 def _runner_pool(path: str, entry: Mapping[str, Any]) -> Iterator[Problem]:
-    yield from _is(_api_names.object_and_label)(f"{path}.name", entry.get("name"))
+    expected = _api_names.object_and_label(entry.get("name"))
+    if not expected and len(str(entry["name"])) > LONGEST_SET:
+        expected = f"at most {LONGEST_SET} characters, as scale sets have"
+    if expected:
+        yield Problem(f"{path}.name", repr(entry.get("name")), expected)
     owners = [kind for kind in OWNERS if entry.get(kind)]
     if len(owners) != 1:
         yield Problem(
@@ -260,15 +267,46 @@ def _runner_pool(path: str, entry: Mapping[str, Any]) -> Iterator[Problem]:
         )
     for kind in owners:
         yield from _is(OWNERS[kind])(f"{path}.{kind}", entry[kind])
-    if entry.get("group") and owners == ["repository"]:
-        yield Problem(
-            f"{path}.group", f"the runner group {entry['group']!r}", "none: a repository has no runner groups"
-        )
+    if entry.get("runner_group") and owners == ["repository"]:
+        found = f"the runner group {entry['runner_group']!r}"
+        yield Problem(f"{path}.runner_group", found, "none: a repository has no runner groups")
     for index, label in enumerate(entry.get("labels") or ()):
         yield from _is(_api_names.runner_label)(f"{path}.labels[{index}]", label)
     if isinstance(entry.get("replicas"), int) and entry["replicas"] < 0:
         yield Problem(f"{path}.replicas", str(entry["replicas"]), "0 or more")
     yield from _resources(f"{path}.resources", entry.get("resources") or {})
+    yield from _size(f"{path}.size", entry.get("size"))
+    yield from _numbers(path, entry)
+    yield from _credential(f"{path}.credential", entry.get("credential"))
+
+
+def _size(path: str, value: Any) -> Iterator[Problem]:
+    if value not in (None, ""):
+        try:
+            runner_size(value)
+        except ValueError as error:
+            found, _comma, expected = str(error).partition(", expected ")
+            yield Problem(path, found.removeprefix("found "), expected, "quantity_invalid")
+
+
+def _numbers(path: str, entry: Mapping[str, Any]) -> Iterator[Problem]:
+    """Runners of a scale set: at least and at most."""
+    least, most = entry.get("min") or 0, "auto" if entry.get("max") is None else entry["max"]
+    if not (isinstance(least, int) and least >= 0):
+        yield Problem(f"{path}.min", repr(least), "0 or more")
+    elif most != "auto" and not (isinstance(most, int) and not isinstance(most, bool) and most >= least):
+        yield Problem(f"{path}.max", repr(most), f"auto, or a number of at least {least}, which is min")
+
+
+def _credential(path: str, value: Any) -> Iterator[Problem]:
+    given = sorted(stated(value))
+    if given and given not in CREDENTIALS:
+        expected = "one of " + ", ".join("{" + ", ".join(form) + "}" for form in CREDENTIALS)
+        yield Problem(path, f"the keys {', '.join(given)}", expected)
+    yield from _github_auth(path, value)
+
+
+CREDENTIALS = (["secret"], ["token"], ["app_id", "installation_id", "private_key"])
 
 
 def _digests(path: str, value: Any) -> Iterator[Problem]:
@@ -324,6 +362,7 @@ RULES: dict[str, Rule] = {
     "runner_pools_namespace": _is(_api_names.dns_label),
     "runner_pools_pools": _runner_pools,
     "runner_pools_resources": _resources,
+    "runner_pools_size": _size,
 }
 
 

@@ -55,6 +55,10 @@ CHARTS: dict[str, tuple[str, tuple[ChartImage, ...]]] = {
         "arc_legacy_chart",
         (ChartImage(("image",), "docker.io/summerwind/actions-runner-controller", "v{arc_legacy}"),),
     ),
+    "gha-runner-scale-set-controller": (
+        "arc_scale_set",
+        (ChartImage(("image",), "ghcr.io/actions/gha-runner-scale-set-controller", "{version}"),),
+    ),
 }
 
 

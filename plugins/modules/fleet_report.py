@@ -11,8 +11,8 @@ author: runnerfleet contributors (@runnerfleet)
 version_added: 0.1.0
 short_description: What a fleet is, in one pass over its API
 description:
-  - Lists nodes, engines, runner deployments and runners with five requests, however large the fleet is, and returns the
-    few facts of each.
+  - Lists nodes, engines, runner deployments, scale sets and runners with seven requests, however large the fleet is,
+    and returns the few facts of each.
   - The result holds no times, so that it is the same for a fleet that did not change. Kinds that a cluster does not
     have are empty lists.
 extends_documentation_fragment:
@@ -42,7 +42,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 fleet:
-  description: Nodes, engines, runner deployments and runners, sorted.
+  description: Nodes, engines, runner deployments, scale sets and runners of either, sorted.
   returned: success
   type: dict
   sample:
@@ -52,6 +52,7 @@ fleet:
          kubelet: v1.36.6, runtime: containerd://2.3.7, os: Debian GNU/Linux 13 (trixie), arch: amd64}
     engines: [{name: dagger-engine-x7k2p, node: runner-1, image: "registry.dagger.io/engine:v0.21.11", ready: true}]
     runner_deployments: [{name: medium, pool: runner, scope: example-org, labels: [medium], desired: 2, available: 2}]
+    scale_sets: [{name: small, pool: runner, scope: example-org, min: 0, max: 8}]
     runners: [{name: medium-abcde-fghij, node: runner-1, deployment: medium, phase: Running, ready: true}]
 msg:
   description: The fleet in one line.
@@ -71,6 +72,7 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.cli
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._fleet import report as fleet_report
 
 ARC = "/apis/actions.summerwind.dev/v1alpha1/namespaces"
+SETS = "/apis/actions.github.com/v1alpha1/namespaces"
 
 
 def main() -> None:
@@ -90,6 +92,8 @@ def main() -> None:
             deployments=cluster.items(f"{ARC}/{runners}/runnerdeployments", passed=(NOT_FOUND,)),
             runners=cluster.items(f"{ARC}/{runners}/runners", passed=(NOT_FOUND,)),
             runner_pods=cluster.items(f"/api/v1/namespaces/{runners}/pods", passed=(NOT_FOUND,)),
+            scale_sets=cluster.items(f"{SETS}/{runners}/autoscalingrunnersets", passed=(NOT_FOUND,)),
+            ephemeral_runners=cluster.items(f"{SETS}/{runners}/ephemeralrunners", passed=(NOT_FOUND,)),
         )
     module.exit_json(changed=False, fleet=fleet, msg=fleet_report.line(fleet))
 

@@ -332,14 +332,14 @@ def test_a_secret_in_an_engine_s_environment(
     assert "dagger_engine_environment_secret" in run.finding("environment_secret", path)["hint"]
 
 
-def test_scale_sets_and_no_credential(play: Callable[..., Run], inventory: Inventory) -> None:
-    variables(inventory)["runner_controller_flavour"] = "scale_set"
+def test_a_flavour_that_is_none_and_no_credential(play: Callable[..., Run], inventory: Inventory) -> None:
+    variables(inventory)["runner_controller_flavour"] = "scale-set"
     del variables(inventory)["runner_controller_github_auth"]
     run = play(inventory)
     run.refused()
     assert run.finding("github_credential_missing", "runner_controller_github_auth")["found"] == "no credential"
-    found = run.finding("flavour_unsupported", "runner_controller_flavour")
-    assert found["found"] == "scale_set" and found["hint"] == "set runner_controller_flavour: legacy"
+    found = run.finding("variable_invalid", "runner_controller_flavour")
+    assert "scale-set" in found["found"] and "scale_set" in found["expected"] + found["found"]
 
 
 def test_several_control_planes_without_an_endpoint(play: Callable[..., Run], inventory: Inventory) -> None:

@@ -85,7 +85,7 @@ def test_some_task_reads_them() -> None:
         for _task, arguments in readers(path)
         if path.parts[0] != "molecule"
     }
-    assert kinds >= {"Secret", "RunnerDeployment"}
+    assert kinds >= {"Secret", "Namespace"}
 
 
 # What cluster_objects answers is what its query takes out: a whole object, or a part that may carry a secret, is never.

@@ -11,7 +11,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._fleet.runner_share import pool_runners, runner
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._fleet.runner_share import (
+    pool_runners,
+    runner,
+    takes_what_is_left,
+)
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._names import POOL_TAINT
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._quantity import to_bytes
 
@@ -36,12 +40,15 @@ def engine_memory(
     """Bytes for each engine of a pool. `nodes`: as the API returns them; `hosts`: how many the inventory has; `now`:
     what engines have.
 
-    `runners`: runner_pools_pools; `resources`: of entries that state none; `first`: the pool of entries that name none.
+    `runners`: runner_pools_pools, entries of scale sets with their size; `resources`: of entries that state none;
+    `first`: the pool of entries that name none. Where a scale set takes what is left, engines leave it half.
     """
     there = [to_bytes(((node.get("status") or {}).get("allocatable") or {}).get("memory", 0)) for node in nodes]
-    shares = [runner(entry, resources, hosts) for entry in pool_runners(runners, pool, first)]
+    own = pool_runners(runners, pool, first)
+    shares = [runner(entry, resources, hosts) for entry in own if not takes_what_is_left(entry)]
     taken = sum(share["max"] * to_bytes(share["memory"]) for share in shares)
-    possible = (min(there, default=0) - OVERHEAD - taken) // max(versions, 1) // STEP * STEP
+    left = (min(there, default=0) - OVERHEAD - taken) // (2 if any(map(takes_what_is_left, own)) else 1)
+    possible = left // max(versions, 1) // STEP * STEP
     if now and now <= possible and now * 100 >= possible * KEPT_PERCENT:
         return now
     return max(possible, LEAST)

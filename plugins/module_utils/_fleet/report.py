@@ -81,12 +81,40 @@ def runner(item: Object, nodes: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
+def scale_set(item: Object) -> dict[str, Any]:
+    """One AutoscalingRunnerSet: where its runners register, and how many there may be."""
+    spec = item.get("spec") or {}
+    pod = (spec.get("template") or {}).get("spec") or {}
+    address = str(spec.get("githubConfigUrl") or "").partition("://")[2]
+    return {
+        "name": item["metadata"]["name"],
+        "pool": str((pod.get("nodeSelector") or {}).get(POOL_LABEL, "")),
+        "scope": address.partition("/")[2],
+        "min": int(spec.get("minRunners") or 0),
+        "max": int(spec["maxRunners"]) if spec.get("maxRunners") is not None else None,
+    }
+
+
+def ephemeral_runner(item: Object, nodes: Mapping[str, str]) -> dict[str, Any]:
+    """One runner of a scale set and the node of its pod."""
+    name, status = item["metadata"]["name"], item.get("status") or {}
+    return {
+        "name": name,
+        "node": nodes.get(name, ""),
+        "deployment": (item["metadata"].get("labels") or {}).get("actions.github.com/scale-set-name", ""),
+        "phase": str(status.get("phase") or ""),
+        "ready": bool(status.get("ready")),
+    }
+
+
 def fleet(
     nodes: Sequence[Object],
     engines: Sequence[Object],
     deployments: Sequence[Object],
     runners: Sequence[Object],
     runner_pods: Sequence[Object],
+    scale_sets: Sequence[Object] = (),
+    ephemeral_runners: Sequence[Object] = (),
 ) -> dict[str, Any]:
     """The whole fleet. `engines`: pods of the engine's namespace; those that no DaemonSet made are left out."""
     places = {pod["metadata"]["name"]: str((pod.get("spec") or {}).get("nodeName") or "") for pod in runner_pods}
@@ -99,7 +127,13 @@ def fleet(
         "nodes": _by_name([node(item) for item in nodes]),
         "engines": _by_name([engine(pod) for pod in made]),
         "runner_deployments": _by_name([deployment(item) for item in deployments]),
-        "runners": _by_name([runner(item, places) for item in runners]),
+        "scale_sets": _by_name([scale_set(item) for item in scale_sets]),
+        "runners": _by_name(
+            [
+                *(runner(item, places) for item in runners),
+                *(ephemeral_runner(item, places) for item in ephemeral_runners),
+            ]
+        ),
     }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._fleet.runner_size import parse
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._quantity import kubernetes
 
 
@@ -21,10 +22,15 @@ def pool_runners(entries: Sequence[Mapping[str, Any]], pool: str, first: str) ->
 
 def runner(entry: Mapping[str, Any], resources: Mapping[str, Any], nodes: int) -> dict[str, Any]:
     """One size of runners: what the scheduler counts for it, and how many of them a node must take when all nodes share
-    alike.
+    alike. Of a scale set that takes what is left (see takes_what_is_left) that is one, or its share of what waits.
 
-    `resources`: of an entry that states none.
+    `resources`: of an entry that states none. An entry with a `size` is one of a scale set.
     """
+    if entry.get("size"):
+        size = parse(entry["size"])
+        wanted = max(1, int(entry.get("min") or 0)) if takes_what_is_left(entry) else int(entry["max"])
+        share = -(-wanted // max(nodes, 1))
+        return {"name": entry.get("name", ""), "cpu": size.cpu, "memory": size.memory, "max": share}
     stated = entry.get("resources") or resources
     counted = {**(stated.get("limits") or {}), **(stated.get("requests") or {})}
     share = -(-int(entry.get("replicas", 1)) // max(nodes, 1))
@@ -34,6 +40,11 @@ def runner(entry: Mapping[str, Any], resources: Mapping[str, Any], nodes: int) -
         "memory": counted.get("memory", 0),
         "max": share,
     }
+
+
+def takes_what_is_left(entry: Mapping[str, Any]) -> bool:
+    """Whether an entry is a scale set that has as many runners as fit."""
+    return bool(entry.get("size")) and entry.get("max") in (None, "auto")
 
 
 def limited(stated: Mapping[str, Any], limits: Mapping[str, Any]) -> dict[str, Any]:

@@ -45,7 +45,12 @@ class Expected:
 
 def key(chart: str, version: str) -> str:
     """What sums call a chart: its address, with the version where the address has none."""
-    return f"{chart}:v{version}" if chart.startswith("oci://") else chart
+    return f"{chart}:{tag(chart, version)}" if chart.startswith("oci://") else chart
+
+
+def tag(chart: str, version: str) -> str:
+    """A chart's version as its registry has it: cert-manager's begin with a v, and others' do not."""
+    return f"v{version}" if chart.rpartition("/")[2] == "cert-manager" else version
 
 
 def record(version: str, sha256: str) -> str:

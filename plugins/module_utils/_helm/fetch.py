@@ -47,9 +47,10 @@ def fetch(
             raise ValueError(f"it is larger than {charts.LARGEST} bytes")
         return content, source
     with tempfile.TemporaryDirectory(dir=directory) as scratch:
-        command = [helm.program, "pull", source, "--version", f"v{version}", "--destination", scratch]
+        tagged = charts.tag(source, version)
+        command = [helm.program, "pull", source, "--version", tagged, "--destination", scratch]
         code, _out, err = helm.run(command + (["--plain-http"] if is_plain(chart, mirror) else []))
         found = sorted(Path(scratch).glob("*.tgz"))
         if code or len(found) != 1:
             raise ValueError(f"helm pull ended with {code}: {err.strip()[-1500:]}")
-        return found[0].read_bytes(), f"{source} v{version}"
+        return found[0].read_bytes(), f"{source} {tagged}"

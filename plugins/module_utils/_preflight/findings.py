@@ -47,7 +47,6 @@ CODES: dict[str, str] = {
     "environment_secret": "error",
     "etcd_leftover": "error",
     "findings_file_unwritable": "error",
-    "flavour_unsupported": "error",
     "forks_share_engine": "warning",
     "github_access_denied": "warning",
     "github_credential_ambiguous": "error",

@@ -21,7 +21,6 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.f
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._secret_names import is_secret_name
 
 COLLECTION = "runnerfleet.baremetal"
-FLAVOURS = ("legacy",)
 MOST_CONTROL_PLANES = 1
 AUTH_FORMS = ({"secret"}, {"token"}, {"app_id", "installation_id", "private_key"})
 AUTH_HINT = (
@@ -316,18 +315,6 @@ def credential_findings(auth: Any) -> list[Finding]:
             found + (f"; empty: {', '.join(empty)}" if empty else ""),
             expected,
             AUTH_HINT,
-        )
-    ]
-
-
-def flavour_findings(flavour: Any) -> list[Finding]:
-    """Flavours of the runner controller that this release cannot install yet."""
-    if flavour in FLAVOURS:
-        return []
-    found, expected = str(flavour), f"{', '.join(FLAVOURS)}: the scale_set flavour is not supported yet"
-    return [
-        Finding(
-            "flavour_unsupported", "runner_controller_flavour", found, expected, "set runner_controller_flavour: legacy"
         )
     ]
 

@@ -27,7 +27,8 @@ CONTROL_PLANE = ""  # where others are pools
 CHARTS = {
     "pod_network": ("pod_network_provider", "flannel"),
     "cert_manager": None,
-    "runner_controller": ("runner_controller_flavour", "legacy"),
+    "runner_controller": None,
+    "runner_pools": ("runner_pools_flavour", "scale_set"),
 }
 CLUSTER = "__control_plane_cluster_configuration"
 # Roles whose vars hold what is read here besides their defaults, and the names of all of it.
@@ -37,7 +38,7 @@ NAMES = (
     *(f"{role}_{name}" for role in CHARTS for name in ("chart", "version", "values", "mirror", "helm_binary")),
     *(f"__{role}_release" for role in CHARTS),
     *(switch[0] for switch in CHARTS.values() if switch),
-    *(f"{role}_image_digests" for role in (*CHARTS, "dagger_engine", "runner_pools")),
+    *(f"{role}_image_digests" for role in (*CHARTS, "dagger_engine")),
     CLUSTER,
     "dagger_engine_image",
     "dagger_engine_pools",

@@ -23,8 +23,10 @@ NAMES = (
     "kubernetes_host_kube_reserved",
     "kubernetes_host_kubelet_config",
     "kubernetes_host_system_reserved",
+    "runner_pools_flavour",
     "runner_pools_pools",
     "runner_pools_resources",
+    "runner_pools_size",
 )
 MAX_PODS = 110  # kubelet's default
 
@@ -72,10 +74,18 @@ def node_plan(values: Mapping[str, Any], pool: str, nodes: int) -> SizingPlan:
     pools = {item.name: item for item in engine_pools(values)}
     if pool in pools:
         wanted["engine"] = _engines(pools[pool], values)
-    runners, first = values.get("runner_pools_pools") or (), next(iter(pools), "")
+    runners, first = sized(values), next(iter(pools), "")
     resources = values.get("runner_pools_resources") or {}
     wanted["runners"] = [runner(entry, resources, nodes) for entry in pool_runners(runners, pool, first)]
     return plan_from(wanted)
+
+
+def sized(values: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """The entries of runner_pools_pools; those of scale sets with their size, whoever states it."""
+    entries: Sequence[Mapping[str, Any]] = values.get("runner_pools_pools") or ()
+    if values.get("runner_pools_flavour") != "scale_set":
+        return [{key: value for key, value in entry.items() if key != "size"} for entry in entries]
+    return [{**entry, "size": entry.get("size") or values.get("runner_pools_size")} for entry in entries]
 
 
 def _engines(pool: Pool, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -68,7 +68,10 @@ def question(chart: Chart, fleet_mirror: Mapping[str, Any]) -> Question | None:
     if not chart.address.startswith("oci://") or has_credential(chart.address):
         return None
     registry = registry_of(chart.mirror, f"{chart.role}_mirror", fleet_mirror)
-    name, tag = helm_charts.key(chart.address, chart.version), f"v{chart.version}".replace("+", "_")
+    name, tag = (
+        helm_charts.key(chart.address, chart.version),
+        helm_charts.tag(chart.address, chart.version).replace("+", "_"),
+    )
     return (
         Question(registry, CHART, name, chart.address.removeprefix("oci://"), tag, _variables(chart))
         if registry

@@ -14,11 +14,13 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._helm import charts as helm_charts
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._pins import PINS
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._fleet import images as _fleet_images
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._fleet.images import Image
 
 from lab.mirror import artifacts as mirror_artifacts
+from lab.mirror import charts as lab_charts
 from lab.mirror import images as lab_images
 from lab.mirror import serve as lab_mirror
 from lab.mirror.source import Source
@@ -71,6 +73,17 @@ def own_images(values: dict[str, Any]) -> set[str]:
 @pytest.fixture(scope="module")
 def lab_values(repository: Path) -> dict[str, Any]:
     """The lab's fleet, as its inventory describes it."""
+    return of_the_lab(repository, "legacy")
+
+
+@pytest.fixture(scope="module")
+def with_sets(repository: Path) -> dict[str, Any]:
+    """The same with scale sets."""
+    return of_the_lab(repository, "scale_set")
+
+
+def of_the_lab(repository: Path, flavour: str) -> dict[str, Any]:
+    """What the preflight reads of the lab's fleet, with this flavour of the runner controller."""
     mirror = {"url": "http://192.0.2.9", "registry": "192.0.2.9:5000", "registry_plain_http": True}
     source = Source(upstream=False, why="", engine_image="")
     lab = {
@@ -89,43 +102,45 @@ def lab_values(repository: Path) -> dict[str, Any]:
         "source": source.name,
     }
     inventory = f"@{repository}/inventories/lab/group_vars/all/fleet.yml"
-    return fleet_values(repository, [inventory, json.dumps({"lab": lab, "lab_fleet": "lab"})])
+    return fleet_values(
+        repository, [inventory, json.dumps({"lab": lab, "lab_fleet": "lab", "runner_controller_flavour": flavour})]
+    )
 
 
 @pytest.fixture
 def served(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
     """What the lab's mirror holds for a fleet that has no upstream, by what it is of; nothing is built for it."""
-    nothing = LabImage("", (), {}, labels={})
+    nothing, stand_ins = LabImage("", (), {}, labels={}), ("engine", "runner", "set-runner")
     monkeypatch.setattr(lab_images, "_program", lambda *_names: Path("/nowhere"))
     monkeypatch.setattr(lab_images, "pause", lambda: Path("/nowhere"))
     monkeypatch.setattr(lab_images, "busybox", lambda: Path("/nowhere"))
-    monkeypatch.setattr(lab_images, "standin_images", lambda *_arguments: {"engine": nothing, "runner": nothing})
+    monkeypatch.setattr(lab_images, "standin_images", lambda *_arguments: dict.fromkeys(stand_ins, nothing))
     monkeypatch.setattr(lab_images.Served, "key", lambda _served: "")
-    everything = {push.reference for push in lab_mirror.wanted("", False, Path("chart.tgz"))}
+    packed = {f"{registry}/{name}:{lab_charts.version(name)}" for name, registry in lab_charts.IN_REGISTRY.items()}
+    everything = {push.reference for push in lab_mirror.wanted("", False, dict.fromkeys(packed, Path("chart.tgz")))}
     of_charts = {one.reference for one in lab_images._platform()}
-    charts = {reference for reference in everything if reference.startswith(lab_mirror.CERT_MANAGER_CHARTS)}
     of_other_scenarios = {lab_images.ENGINE_BEFORE}
-    return {"charts": charts, "of charts": of_charts, "others": everything - of_charts - charts - of_other_scenarios}
+    return {"charts": packed, "of charts": of_charts, "others": everything - of_charts - packed - of_other_scenarios}
 
 
 def test_the_lab_s_fleet_pulls_what_the_lab_s_mirror_serves(
-    lab_values: dict[str, Any], served: dict[str, set[str]]
+    lab_values: dict[str, Any], with_sets: dict[str, Any], served: dict[str, set[str]]
 ) -> None:
     """The lab runs on nothing else, so its list is whole. Images of charts are held against a running fleet in
     molecule/default.
     """
-    assert own_images(lab_values) == served["others"]
+    assert own_images(lab_values) | own_images(with_sets) == served["others"]
 
 
 def test_the_charts_are_those_that_the_lab_s_mirror_serves(
-    lab_values: dict[str, Any], served: dict[str, set[str]]
+    lab_values: dict[str, Any], with_sets: dict[str, Any], served: dict[str, set[str]]
 ) -> None:
-    charts = _fleet_images.charts(lab_values)
+    charts = [*_fleet_images.charts(lab_values), *_fleet_images.charts(with_sets)]
     assert {chart.address for chart in charts if not chart.address.startswith("oci://")} == set(
         mirror_artifacts.chart_urls().values()
     )
     in_a_registry = {
-        f"{chart.address.removeprefix('oci://')}:v{chart.version}"
+        f"{chart.address.removeprefix('oci://')}:{helm_charts.tag(chart.address, chart.version)}"
         for chart in charts
         if chart.address.startswith("oci://")
     }

@@ -69,6 +69,11 @@ def test_kubelets_that_may_have_static_pods_are_named(repository: Path) -> None:
 def test_a_controller_of_one_namespace_watches_that_alone(repository: Path, namespaces: list[str], scope: str) -> None:
     given = {"runner_controller_runner_namespaces": namespaces}
     (validation,) = policy(repository, "runner_controller", **given)["spec"]["validations"]
-    assert validation["expression"] == f"request.namespace in {json.dumps(namespaces)}"
+    own, sets = validation["expression"].split(" || ")
+    assert own == f"request.namespace in {json.dumps(namespaces)}"
+    # The controller of scale sets alone, in its own namespace alone, and nothing that makes pods but listeners.
+    account = "request.userInfo.username == 'system:serviceaccount:arc-systems:gha-runner-scale-set-controller'"
+    assert sets.startswith(f"({account} && request.namespace == 'arc-systems' && request.resource.resource in [")
+    assert not {"deployments", "daemonsets", "jobs", "rolebindings"} & set(sets.split("'"))
     found = rendered(repository, "runner_controller", "__runner_controller_scope", given)
     assert found == ({"singleNamespace": True, "watchNamespace": scope} if scope else {})

@@ -204,3 +204,59 @@ def test_runners_can_get_no_privileges_unless_their_entry_says_so(repository: Pa
         {"memory": "8Gi", "ephemeral-storage": "20Gi"},
         {"memory": "4Gi", "ephemeral-storage": "20Gi"},
     ]
+
+
+ENTRY = {
+    "name": "small",
+    "organization": "acme",
+    "size": "4c-16g",
+    "min": 1,
+    "labels": ["gpu"],
+    "runner_group": "trusted",
+}
+
+
+def values_of(repository: Path, entry: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """The values of an entry's scale set."""
+    given = {
+        "runner_pools_flavour": "scale_set",
+        "runner_pools_pools": [entry],
+        "runner_pools_github_auth": {"token": "leak-canary-token"},
+        "runner_pools_github_url": "https://github.example.org/",
+        "runner_pools_engine_versions": ["1.2.3"],
+        "__runner_pools_entry": entry,
+        "__runner_pools_capacity": {"max": {entry["name"]: 7}},
+        "role_path": str(repository / "roles/runner_pools"),
+        "values": "{{ lookup('ansible.builtin.template', role_path ~ '/templates/set.yml.j2') | from_yaml }}",
+        **more,
+    }
+    found: dict[str, Any] = rendered(repository, "runner_pools", "values", given)
+    return found
+
+
+def test_a_scale_set_has_its_entry_s_size_and_numbers(repository: Path) -> None:
+    values = values_of(repository, ENTRY)
+    assert values["githubConfigUrl"] == "https://github.example.org/acme" and values["runnerGroup"] == "trusted"
+    assert (values["minRunners"], values["maxRunners"], values["runnerScaleSetName"]) == (1, 7, "small")
+    assert values["scaleSetLabels"] == ["small", "gpu"] and values["githubConfigSecret"] == "runners-github"
+    (runner,) = values["template"]["spec"]["containers"]
+    assert runner["resources"] == {
+        "requests": {"cpu": "4", "memory": "16Gi", "ephemeral-storage": "20Gi"},
+        "limits": {"memory": "16Gi", "ephemeral-storage": "20Gi"},
+    }
+    assert runner["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    work = next(volume for volume in values["template"]["spec"]["volumes"] if volume["name"] == "work")
+    assert work["emptyDir"] == {"sizeLimit": "20Gi"}
+    assert "leak-canary" not in str(values)
+
+
+def test_a_scale_set_s_runner_proves_its_engine_as_the_other_flavour_s_does(repository: Path) -> None:
+    pod = values_of(repository, {"name": "small", "repository": "acme/app"})["template"]["spec"]
+    assert pod["initContainers"] == before_the_runner(repository, 120)
+    assert pod["automountServiceAccountToken"] is False and pod["serviceAccountName"] == "default"
+
+
+def test_a_scale_set_is_of_whom_its_entry_says(repository: Path) -> None:
+    values = values_of(repository, {"name": "small", "enterprise": "acme", "credential": {"secret": "theirs"}})
+    assert values["githubConfigUrl"] == "https://github.example.org/enterprises/acme"
+    assert values["githubConfigSecret"] == "theirs" and "scaleSetLabels" not in values and "runnerGroup" not in values

@@ -213,6 +213,15 @@ func (s *Service) lab(mux *http.ServeMux) {
 		}
 		answer.WriteHeader(http.StatusNoContent)
 	})
+	mux.HandleFunc("GET /_lab/sets", func(answer http.ResponseWriter, request *http.Request) {
+		views := []map[string]any{}
+		for _, set := range s.state.SetsWhere(func(*ScaleSet) bool { return true }) {
+			view := s.view(request, set)
+			view["scope"], view["listening"], view["capacity"] = set.Scope, set.Session != nil, set.Capacity
+			views = append(views, view)
+		}
+		reply(answer, http.StatusOK, views)
+	})
 	mux.HandleFunc("GET /_lab/runners", func(answer http.ResponseWriter, _ *http.Request) {
 		reply(answer, http.StatusOK, runnerViews(s.state.RunnersOf("")))
 	})

@@ -30,11 +30,11 @@ class Api:
         return SimpleNamespace(data=json.dumps({"items": self.lists[path]}).encode())
 
 
-def test_five_requests_and_no_crds(run_module: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_seven_requests_and_no_crds(run_module: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
     api = Api({"/api/v1/nodes": [{"metadata": {"name": "n"}}], "/api/v1/namespaces/dagger/pods": []})
     monkeypatch.setattr(fleet_report, "api_client", lambda _module: api)
     result = run_module(fleet_report.main, {"kubeconfig": "/k"}, check=True)
-    assert result["changed"] is False and len(api.asked) == 5
+    assert result["changed"] is False and len(api.asked) == 7
     assert [node["name"] for node in result["fleet"]["nodes"]] == ["n"] and result["fleet"]["runners"] == []
 
 

@@ -120,7 +120,7 @@ def test_a_chart_without_a_known_sum_is_not_taken_over_plain_http(
     plain = {"registry": "registry.example.org:5000", "registry_plain_http": True}
     for address, by, name in [
         (UPSTREAM, mirror, UPSTREAM),
-        ("oci://ghcr.io/x/flannel", plain, "oci://ghcr.io/x/flannel:v1.2.3"),
+        ("oci://ghcr.io/x/flannel", plain, "oci://ghcr.io/x/flannel:1.2.3"),
     ]:
         given = {
             **arguments,
@@ -195,11 +195,11 @@ def test_a_chart_of_a_registry(
 ) -> None:
     """helm speaks to the registry, behind the mirror too; the address is never given without the version."""
     program = helm(tmp_path, f'cp {served[0]} "$6/flannel-v1.2.3.tgz"')
-    known = {"oci://ghcr.io/x/flannel:v1.2.3": sha256(chart())}
+    known = {"oci://ghcr.io/x/flannel:1.2.3": sha256(chart())}
     mirror = {"registry": "registry.example.org:5000", "registry_plain_http": True, "checksums": known}
     given = {**arguments, "chart": "oci://ghcr.io/x/flannel", "mirror": mirror, "binary_path": program}
     program_arguments = (
-        "pull oci://registry.example.org:5000/ghcr.io/x/flannel --version v1.2.3 --destination "
+        "pull oci://registry.example.org:5000/ghcr.io/x/flannel --version 1.2.3 --destination "
         f"{arguments['directory']}/"
     )
     assert run_module(helm_chart.main, given)["sha256"] == sha256(chart())
@@ -210,7 +210,7 @@ def test_a_chart_of_a_registry(
         "that is a word on the mirror alone"
     )
     refused = run_module(
-        helm_chart.main, {**given, "mirror": {**mirror, "checksums": {"oci://ghcr.io/x/flannel:v1.2.3": "c" * 64}}}
+        helm_chart.main, {**given, "mirror": {**mirror, "checksums": {"oci://ghcr.io/x/flannel:1.2.3": "c" * 64}}}
     )
     assert refused["failed"] and "c" * 64 in refused["msg"]
 

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 GIB = 1024 * MIB
 MEDIUM = {"name": "medium", "replicas": 4, "resources": {"requests": {"memory": "4Gi"}}}
 LARGE = {"name": "large", "pool": "large", "replicas": 1, "resources": {"limits": {"memory": "8Gi"}}}
+SET = {"name": "set", "size": "2c-8g"}
 
 
 def machine(memory: Any) -> dict[str, Any]:
@@ -57,6 +58,11 @@ def memory(
         pytest.param(
             memory("32Gi", runners=(), now=60 * GIB), 32 * GIB - OVERHEAD, id="what is there does not fit any more"
         ),
+        pytest.param(memory("64Gi", runners=[SET]), 31 * GIB + 768 * MIB, id="a scale set that takes what is left"),
+        pytest.param(
+            memory("64Gi", runners=[SET, {**SET, "max": 4}]), 23 * GIB + 768 * MIB, id="and one that does not"
+        ),
+        pytest.param(memory("64Gi", runners=[{**SET, "max": 3}]), 48 * GIB - OVERHEAD, id="a scale set with a number"),
     ],
 )
 def test_memory(found: int, expected: int) -> None:

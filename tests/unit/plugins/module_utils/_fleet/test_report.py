@@ -80,7 +80,34 @@ def test_a_fleet() -> None:
     assert report.line(fleet) == "1 of 2 nodes, 1 of 1 engines and 1 of 2 runners are ready"
 
 
+def test_scale_sets_and_their_runners() -> None:
+    pod = {"nodeSelector": {report.POOL_LABEL: "runner"}}
+    spec = {
+        "githubConfigUrl": "https://github.com/acme/app",
+        "minRunners": 1,
+        "maxRunners": 8,
+        "template": {"spec": pod},
+    }
+    labels = {"actions.github.com/scale-set-name": "small"}
+    fleet = report.fleet(
+        [],
+        [],
+        [],
+        [],
+        [item("r-1", spec={"nodeName": "runner-1"})],
+        [item("small", spec=spec), item("open", spec={})],
+        [item("r-1", metadata={"labels": labels}, status={"phase": "Running", "ready": True})],
+    )
+    assert fleet["scale_sets"] == [
+        {"name": "open", "pool": "", "scope": "", "min": 0, "max": None},
+        {"name": "small", "pool": "runner", "scope": "acme/app", "min": 1, "max": 8},
+    ]
+    assert fleet["runners"] == [
+        {"name": "r-1", "node": "runner-1", "deployment": "small", "phase": "Running", "ready": True}
+    ]
+
+
 def test_an_empty_cluster() -> None:
     fleet = report.fleet([], [], [], [], [])
-    assert fleet == {"nodes": [], "engines": [], "runner_deployments": [], "runners": []}
+    assert fleet == {"nodes": [], "engines": [], "runner_deployments": [], "scale_sets": [], "runners": []}
     assert report.line(fleet) == "0 of 0 nodes, 0 of 0 engines and 0 of 0 runners are ready"

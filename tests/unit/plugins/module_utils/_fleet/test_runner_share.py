@@ -5,7 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._fleet.runner_share import limited, runner
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._fleet.runner_share import (
+    limited,
+    runner,
+    takes_what_is_left,
+)
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._quantity import kubernetes
 from hypothesis import given
 from hypothesis import strategies as st
@@ -57,3 +61,17 @@ def test_what_is_stated_stays_and_counts_as_before(
 def test_an_amount_that_is_none_is_named() -> None:
     with pytest.raises(ValueError, match="4GB"):
         limited({"requests": {"memory": "4GB"}}, LIMITS)
+
+
+@pytest.mark.parametrize(
+    ("entry", "share"),
+    [
+        ({"size": "2c-8g"}, 1),
+        ({"size": "2c-8g", "max": "auto", "min": 5}, 3),
+        ({"size": "2c-8g", "max": 5}, 3),
+        ({"size": "2c-8g", "max": 0}, 0),
+    ],
+)
+def test_a_scale_set_s_share_of_a_node(entry: dict[str, Any], share: int) -> None:
+    assert runner({"name": "a", **entry}, {}, 2) == {"name": "a", "cpu": "2", "memory": "8Gi", "max": share}
+    assert takes_what_is_left(entry) == (entry.get("max") in (None, "auto"))

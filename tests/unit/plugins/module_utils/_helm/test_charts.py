@@ -97,3 +97,9 @@ def test_identity(version: str) -> None:
 def test_what_is_no_chart(content: bytes) -> None:
     with pytest.raises(ValueError, match="no archive of a chart"):
         charts.archive_identity(content)
+
+
+def test_a_registry_s_tags_are_as_upstream_makes_them() -> None:
+    assert charts.key(OCI, "1.2.3") == f"{OCI}:v1.2.3"
+    sets = "oci://ghcr.io/actions/actions-runner-controller-charts/gha-runner-scale-set"
+    assert charts.key(sets, "0.15.1") == f"{sets}:0.15.1" and charts.key(FILE, "1.2.3") == FILE

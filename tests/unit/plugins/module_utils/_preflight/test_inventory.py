@@ -209,11 +209,6 @@ def test_more_control_planes_than_one(hosts: int, expected: list[str]) -> None:
     assert codes(inventory.control_plane_findings([f"cp-{number}" for number in range(hosts)])) == expected
 
 
-def test_scale_sets_are_refused() -> None:
-    assert codes(inventory.flavour_findings("scale_set")) == ["flavour_unsupported"]
-    assert inventory.flavour_findings("legacy") == []
-
-
 def test_required_options() -> None:
     specs: dict[str, Any] = {"a": {"type": "str", "required": True}, "b": {"type": "str"}}
     assert [finding.subject for finding in inventory.required_findings({"b"}, specs, "x")] == ["a"]
