@@ -396,8 +396,8 @@ func TestAListenerLivesThroughFaults(t *testing.T) {
 		s.queue(2, "true", "small")
 		s.until(fmt.Sprint("jobs ended in spite of ", status), 60, func() bool { return work.ended.Load() == before+2 })
 	}
-	s.lab("POST", "expire", map[string]any{"queue": true}, nil)
 	before, refreshed := work.ended.Load(), s.asked("PATCH /tenant/1/_apis/runtime/runnerscalesets")
+	s.lab("POST", "expire", map[string]any{"queue": true}, nil)
 	s.queue(2, "true", "small")
 	s.until("jobs ended with another token of the queue", 60, func() bool { return work.ended.Load() == before+2 })
 	if s.asked("PATCH /tenant/1/_apis/runtime/runnerscalesets") == refreshed {
