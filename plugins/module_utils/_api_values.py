@@ -20,7 +20,11 @@ from typing import Any, Callable
 
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _api_names, _image_digests
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._addresses import credentials_in
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._fleet.runner_credentials import stated
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._fleet.runner_credentials import (
+    FORMS,
+    FORMS_TOLD,
+    stated,
+)
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._fleet.runner_size import parse as runner_size
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._names import (
     ENGINE_TAINT,
@@ -299,14 +303,10 @@ def _numbers(path: str, entry: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _credential(path: str, value: Any) -> Iterator[Problem]:
-    given = sorted(stated(value))
-    if given and given not in CREDENTIALS:
-        expected = "one of " + ", ".join("{" + ", ".join(form) + "}" for form in CREDENTIALS)
-        yield Problem(path, f"the keys {', '.join(given)}", expected)
+    given = tuple(sorted(stated(value)))
+    if given and given not in FORMS:
+        yield Problem(path, f"the keys {', '.join(given)}", FORMS_TOLD)
     yield from _github_auth(path, value)
-
-
-CREDENTIALS = (["secret"], ["token"], ["app_id", "installation_id", "private_key"])
 
 
 def _digests(path: str, value: Any) -> Iterator[Problem]:

@@ -51,11 +51,12 @@ def place(rooms: Sequence[Amounts], wanted: Sequence[Wanted]) -> Placement:
     none fits any more. An entry never has fewer than its `least`.
     """
     left = list(rooms)
-    counts = {one.name: 0 for one in wanted}
+    counts: dict[str, int] = {}
     for one in wanted:
-        for _number in range(one.least if one.most is None else one.most):
-            _place(left, one.size.amounts)
-            counts[one.name] += 1
+        counts[one.name] = one.least if one.most is None else one.most
+        for _number in range(counts[one.name]):
+            if not _place(left, one.size.amounts):
+                break  # nor does another of the same size
     whole = _sum(rooms)
     open_ = [one for one in wanted if one.most is None]
     while open_:

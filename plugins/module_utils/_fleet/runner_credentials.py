@@ -13,6 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 COMMON = "runners-github"  # the Secret of entries without a credential of their own
+# The ways to prove oneself, by the keys that they take.
+FORMS = (("secret",), ("token",), ("app_id", "installation_id", "private_key"))
+FORMS_TOLD = "one of " + ", ".join("{" + ", ".join(form) + "}" for form in FORMS)
 KEYS = {
     "token": "github_token",
     "app_id": "github_app_id",

@@ -17,12 +17,16 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _endpoint
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._addresses import credentials_in
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._api_values import Problem
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._fleet.runner_credentials import (
+    FORMS,
+    FORMS_TOLD,
+    stated,
+)
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.findings import Finding, named
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._secret_names import is_secret_name
 
 COLLECTION = "runnerfleet.baremetal"
 MOST_CONTROL_PLANES = 1
-AUTH_FORMS = ({"secret"}, {"token"}, {"app_id", "installation_id", "private_key"})
 AUTH_HINT = (
     "set runner_controller_github_auth to {secret: name of an existing Secret}, {token: ...} or {app_id: ..., "
     "installation_id: ..., private_key: ...}, the last two from a vault"
@@ -298,22 +302,19 @@ def kind_of(
 def credential_findings(auth: Any) -> list[Finding]:
     """How the runner controller is to log in to GitHub: exactly one way. Only names of keys are told, never values."""
     subject = "runner_controller_github_auth"
-    given = {key for key, value in auth.items() if value not in (None, "")} if isinstance(auth, Mapping) else set()
-    expected = "one of " + ", ".join("{" + ", ".join(sorted(form)) + "}" for form in AUTH_FORMS)
-    if given in AUTH_FORMS:
+    given = sorted(stated(auth))
+    if tuple(given) in FORMS:
         return []
-    if len([form for form in AUTH_FORMS if form & given]) > 1:
-        return [
-            Finding("github_credential_ambiguous", subject, f"{', '.join(sorted(given))} together", expected, AUTH_HINT)
-        ]
-    empty = sorted(set(auth) - given) if isinstance(auth, Mapping) else []
-    found = f"only {', '.join(sorted(given))}" if given else "no credential"
+    if len([form for form in FORMS if set(form) & set(given)]) > 1:
+        return [Finding("github_credential_ambiguous", subject, f"{', '.join(given)} together", FORMS_TOLD, AUTH_HINT)]
+    empty = sorted(set(auth) - set(given)) if isinstance(auth, Mapping) else []
+    found = f"only {', '.join(given)}" if given else "no credential"
     return [
         Finding(
             "github_credential_missing",
             subject,
             found + (f"; empty: {', '.join(empty)}" if empty else ""),
-            expected,
+            FORMS_TOLD,
             AUTH_HINT,
         )
     ]
