@@ -61,7 +61,7 @@ class Program:
         return self.name if package == "." else package.rsplit("/", 1)[-1]
 
 
-def _kubernetes(version: str) -> Program:
+def _kubernetes(name: str, version: str, *commands: str) -> Program:
     major, minor, _patch = version.removeprefix("v").split(".")
     variable = "k8s.io/component-base/version"
     stamps = {
@@ -71,9 +71,8 @@ def _kubernetes(version: str) -> Program:
         "gitTreeState": "clean",
         "gitCommit": "unknown",
     }
-    commands = ("kubelet", "kubeadm", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy")
     return Program(
-        "kubernetes",
+        name,
         "k8s.io/kubernetes",
         version,
         packages=tuple(f"cmd/{command}" for command in commands),
@@ -124,11 +123,23 @@ _WITHOUT_QUEUE = (
     (_DATAPLANE, _LABEL, ""),
 )
 
+# The newest of the pinned minor that is served as a module; what kubeadm deploys by itself is the same.
+KUBERNETES = "v1.36.5"
+
 PROGRAMS: dict[str, Program] = {
     program.name: program
     for program in (
-        # The newest of the pinned minor that is served as a module; what kubeadm deploys by itself is the same.
-        _kubernetes("v1.36.5"),
+        _kubernetes(
+            "kubernetes",
+            KUBERNETES,
+            "kubelet",
+            "kubeadm",
+            "kube-apiserver",
+            "kube-controller-manager",
+            "kube-scheduler",
+            "kube-proxy",
+        ),
+        _kubernetes("kubectl", KUBERNETES, "kubectl"),
         Program(
             "containerd",
             "github.com/containerd/containerd/v2",

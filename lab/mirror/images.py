@@ -72,6 +72,8 @@ def _kubernetes() -> Iterator[Served]:
         if name == "kube-proxy":
             image, base = replace(image, directories={}), TOOLS
         yield Served(f"registry.k8s.io/{name}:{_version('kubernetes')}", image, base)
+    kubectl = _plain("/bin/kubectl", _program("kubectl", "kubectl"))
+    yield Served(f"registry.k8s.io/kubectl:{_version('kubectl')}", kubectl)
     etcd = _plain("/usr/local/bin/etcd", _program("etcd", "etcd"))
     etcd = replace(etcd, files={**etcd.files, "/usr/local/bin/etcdctl": _program("etcdctl", "etcdctl")})
     yield Served(f"registry.k8s.io/etcd:{_version('etcd').removeprefix('v')}-0", etcd)

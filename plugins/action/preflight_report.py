@@ -315,9 +315,8 @@ class ActionModule(ActionBase):
         pools = _fleet_sizing.engine_pools({name: first.value(name)[0] for name in _fleet_sizing.NAMES})
         engines = {pool.name: list(map(str, pool.versions)) for pool in pools}
         default = str(first.value("runner_pools_engine_version")[0] or "")
-        unknown = preflight_inventory.api_findings(
-            _api_values.unknown_engines("runner_pools_pools", named, engines, default)
-        )
+        flavour = str(first.value("runner_pools_flavour")[0] or "")
+        unknown = preflight_inventory.api_findings(_api_values.deployment_problems(named, engines, default, flavour))
         return [*unknown, *_trust.trust_findings(named, engines)]
 
     def _endpoint_findings(self, fleet: dict[str, Any], control_plane: dict[str, Variables]) -> list[Finding]:
@@ -446,6 +445,8 @@ class ActionModule(ActionBase):
         """What is to be installed against the matrix, and against what runs already."""
         versions = {component: str(first.value(name)[0] or "") for component, name in COMPONENTS.items()}
         versions["python_client"] = python_client
+        if not first.value("cert_manager_needed")[0]:
+            del versions["cert_manager"]
         # The matrix speaks of the controller, whose version is known for the chart that is pinned.
         if first.value("runner_controller_version")[0] == PINS["arc_legacy_chart"]:
             versions["arc_legacy"] = PINS["arc_legacy"]

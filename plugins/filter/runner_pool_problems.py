@@ -11,10 +11,14 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils import _api_
 
 
 def runner_pool_problems(
-    entries: Sequence[Mapping[str, Any]], engines: Mapping[str, Sequence[str]], engine_version: str = ""
+    entries: Sequence[Mapping[str, Any]],
+    engines: Mapping[str, Sequence[str]],
+    engine_version: str = "",
+    flavour: str = "",
 ) -> list[str]:
     """What is wrong with these runner pools, by the checks of the preflight."""
-    return [str(problem) for problem in _api_values.runner_pool_problems(entries, engines, engine_version)]
+    found = _api_values.runner_pool_problems(entries, engines, engine_version, flavour)
+    return [str(problem) for problem in found]
 
 
 class FilterModule:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._fleet.runner_credentials import secrets
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._fleet.runner_share import sized
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._fleet.runner_size import parse
 
 
@@ -21,18 +22,9 @@ def runner_size(value: Any) -> dict[str, Any]:
     return {"resources": size.resources, "disk": size.disk}
 
 
-def sized_runners(entries: Sequence[Mapping[str, Any]], first: str, size: Any) -> list[dict[str, Any]]:
+def sized_runners(entries: Sequence[Mapping[str, Any]], first: str, flavour: str, size: Any) -> list[dict[str, Any]]:
     """See sized_runners.yml."""
-    return [
-        {
-            "name": str(entry["name"]),
-            "pool": str(entry.get("pool") or first),
-            "size": entry.get("size") or size,
-            "min": int(entry.get("min") or 0),
-            "max": str("auto" if entry.get("max") is None else entry["max"]),
-        }
-        for entry in entries
-    ]
+    return sized(entries, first, flavour, size)
 
 
 def runner_secrets(entries: Sequence[Mapping[str, Any]], common: Mapping[str, Any]) -> dict[str, Any]:

@@ -25,7 +25,9 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._fleet.runne
     FORMS_TOLD,
     stated,
 )
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._fleet.runner_share import follows_queue
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._fleet.runner_size import parse as runner_size
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._fleet.schedule import problems as schedule_problems
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._names import (
     ENGINE_TAINT,
     POOL_LABEL,
@@ -249,6 +251,11 @@ def _environment(path: str, value: Any) -> Iterator[Problem]:
             yield Problem(f"{path}.{name}", found, "a reference to a Secret", "environment_secret")
 
 
+def _zone(path: str, value: Any) -> Iterator[Problem]:
+    if not re.fullmatch(r"UTC|[A-Z][A-Za-z0-9_+-]*(/[A-Z][A-Za-z0-9_+-]*){1,2}", str(value)):
+        yield Problem(path, repr(value), "UTC, or the name of a time zone such as Europe/Berlin")
+
+
 def _runner_pools(path: str, value: Any) -> Iterator[Problem]:
     entries = [entry for entry in value or () if isinstance(entry, Mapping)]
     for index, entry in enumerate(entries):
@@ -281,6 +288,8 @@ def _runner_pool(path: str, entry: Mapping[str, Any]) -> Iterator[Problem]:
     yield from _resources(f"{path}.resources", entry.get("resources") or {})
     yield from _size(f"{path}.size", entry.get("size"))
     yield from _numbers(path, entry)
+    yield from _schedule(path, entry)
+    yield from _repositories(path, entry)
     yield from _credential(f"{path}.credential", entry.get("credential"))
 
 
@@ -300,6 +309,43 @@ def _numbers(path: str, entry: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem(f"{path}.min", repr(least), "0 or more")
     elif most != "auto" and not (isinstance(most, int) and not isinstance(most, bool) and most >= least):
         yield Problem(f"{path}.max", repr(most), f"auto, or a number of at least {least}, which is min")
+
+
+def _schedule(path: str, entry: Mapping[str, Any]) -> Iterator[Problem]:
+    least = entry["min"] if isinstance(entry.get("min"), int) else 0
+    for where, found, expected in schedule_problems(entry.get("schedule") or [], least):
+        yield Problem(f"{path}.schedule{where}", found, expected)
+
+
+def _repositories(path: str, entry: Mapping[str, Any]) -> Iterator[Problem]:
+    """Whose queues the legacy autoscaler reads."""
+    for index, name in enumerate(entry.get("repositories") or ()):
+        owner = entry.get("organization")
+        if not owner:
+            yield Problem(f"{path}.repositories", f"{name!r} without an organization", "names of its repositories")
+            return
+        if _api_names.repository(f"{owner}/{name}"):
+            yield Problem(f"{path}.repositories[{index}]", repr(name), f"the name of a repository of {owner} alone")
+
+
+def legacy_problems(path: str, entries: Sequence[Mapping[str, Any]]) -> Iterator[Problem]:
+    """What the legacy controller's autoscaler cannot do of these entries of runner_pools_pools."""
+    for index, entry in enumerate(entries):
+        where = f"{path}[{index}]"
+        if not follows_queue(entry, "legacy"):
+            continue
+        if entry.get("replicas") is not None:
+            found = f"{entry['replicas']} beside min, max or schedule"
+            yield Problem(f"{where}.replicas", found, "none: the number of runners follows the queue")
+        if entry.get("max") in (None, "auto") and not entry.get("size"):
+            yield Problem(f"{where}.max", "auto without a size", "a number, or a size to count with")
+        if not entry.get("repository") and not entry.get("repositories") and not entry.get("min"):
+            expected = "at least 1, or repositories: where no queue can be read, runners follow how many are busy"
+            yield Problem(f"{where}.min", str(entry.get("min") or 0), expected)
+        for number, window in enumerate(entry.get("schedule") or ()):
+            if isinstance(window, Mapping) and window.get("max") is not None:
+                expected = "none: the legacy controller knows windows of min alone"
+                yield Problem(f"{where}.schedule[{number}].max", str(window["max"]), expected)
 
 
 def _credential(path: str, value: Any) -> Iterator[Problem]:
@@ -363,6 +409,8 @@ RULES: dict[str, Rule] = {
     "runner_pools_pools": _runner_pools,
     "runner_pools_resources": _resources,
     "runner_pools_size": _size,
+    "runner_pools_timezone": _zone,
+    "fleet_timezone": _zone,
 }
 
 
@@ -406,13 +454,23 @@ def unknown_engines(
             )
 
 
-def runner_pool_problems(
-    entries: Sequence[Mapping[str, Any]], engines: Mapping[str, Sequence[str]], default: str = ""
+def deployment_problems(
+    entries: Sequence[Mapping[str, Any]], engines: Mapping[str, Sequence[str]], default: str, flavour: str
 ) -> list[Problem]:
-    """All that is wrong with runner pools, by themselves and with the engines that they name; see unknown_engines."""
+    """What is wrong with runner pools by the engines that they name, see unknown_engines, and by the controller that
+    makes their runners.
+    """
+    legacy = legacy_problems("runner_pools_pools", entries) if flavour == "legacy" else ()
+    return [*unknown_engines("runner_pools_pools", entries, engines, default), *legacy]
+
+
+def runner_pool_problems(
+    entries: Sequence[Mapping[str, Any]], engines: Mapping[str, Sequence[str]], default: str = "", flavour: str = ""
+) -> list[Problem]:
+    """All that is wrong with runner pools, by themselves and where they are deployed; see deployment_problems."""
     return [
         *_runner_pools("runner_pools_pools", entries),
-        *unknown_engines("runner_pools_pools", entries, engines, default),
+        *deployment_problems(entries, engines, default, flavour),
     ]
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._fleet.runner_size import parse
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._fleet.schedule import parse as windows
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._quantity import kubernetes
 
 
@@ -18,6 +19,40 @@ def pool_runners(entries: Sequence[Mapping[str, Any]], pool: str, first: str) ->
     none.
     """
     return [entry for entry in entries if (entry.get("pool") or first) == pool]
+
+
+def follows_queue(entry: Mapping[str, Any], flavour: str) -> bool:
+    """Whether the number of an entry's runners follows its queue. A scale set's does; the legacy controller has an
+    autoscaler where the entry states how far it may go.
+    """
+    return flavour == "scale_set" or any(entry.get(key) not in (None, "", []) for key in ("min", "max", "schedule"))
+
+
+def sized(entries: Sequence[Mapping[str, Any]], first: str, flavour: str, size: Any) -> list[dict[str, Any]]:
+    """The entries of runner_pools_pools with what is counted of them, in any window of their schedule. `first`: the
+    pool of an entry that names none; `size`: of a scale set that states none.
+
+    One whose runners follow the queue and have a size has that, min and max; another one has its replicas and its
+    resources.
+    """
+    found = []
+    for entry in entries:
+        named = {"name": str(entry.get("name", "")), "pool": str(entry.get("pool") or first)}
+        own = entry.get("size") or (size if flavour == "scale_set" else None)
+        planned = windows(entry.get("schedule") or ())
+        stated = [entry.get("max"), *(window.most for window in planned if window.most is not None)]
+        numbers = [int(number) for number in stated if number not in (None, "auto")]
+        most = str(max(numbers)) if len(numbers) == len(stated) else "auto"
+        if not follows_queue(entry, flavour):
+            resources = parse(own).resources if own else entry.get("resources")
+            replicas = 1 if entry.get("replicas") is None else entry["replicas"]
+            found.append({**named, "replicas": replicas, "resources": resources})
+        elif own:
+            least = max(int(entry.get("min") or 0), *(window.least or 0 for window in planned), 0)
+            found.append({**named, "size": own, "min": least, "max": most})
+        else:
+            found.append({**named, "replicas": max(numbers, default=1), "resources": entry.get("resources")})
+    return found
 
 
 def runner(entry: Mapping[str, Any], resources: Mapping[str, Any], nodes: int) -> dict[str, Any]:

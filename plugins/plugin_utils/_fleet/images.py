@@ -26,7 +26,7 @@ CONTROL_PLANE = ""  # where others are pools
 # Roles that deploy a chart, and the variable that says whether they do.
 CHARTS = {
     "pod_network": ("pod_network_provider", "flannel"),
-    "cert_manager": None,
+    "cert_manager": ("cert_manager_needed", True),
     "runner_controller": None,
     "runner_pools": ("runner_pools_flavour", "scale_set"),
 }
@@ -52,7 +52,9 @@ NAMES = (
     "runner_pools_engine_version",
     "runner_pools_engine_versions",
     "runner_pools_image",
+    "runner_pools_listener_node_selector",
     "runner_pools_pools",
+    "runner_pools_schedule_image",
 )
 # Hooks that run when a chart is deployed. Others, such as tests, pull nothing then.
 HOOKS = {"pre-install", "post-install", "pre-upgrade", "post-upgrade"}
@@ -213,6 +215,10 @@ def runner_images(values: Mapping[str, Any]) -> list[Image]:
         )
         engine = _named(values, "runner_pools", f"{values['runner_pools_engine_image']}:v{version}")
         found.append(Image(engine, "runner_pools_engine_image", on))
+        if entry.get("schedule") and values.get("runner_pools_flavour") == "scale_set":
+            near = (values.get("runner_pools_listener_node_selector") or {}).get(POOL_LABEL)
+            reference = _named(values, "runner_pools", str(values["runner_pools_schedule_image"]))
+            found.append(Image(reference, "runner_pools_schedule_image", frozenset({near}) if near else None))
     return found
 
 

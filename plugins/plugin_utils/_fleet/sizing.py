@@ -11,7 +11,11 @@ from typing import Any
 
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.memory import LEAST, OVERHEAD
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._fleet.pools import ENGINE, Pool, pools_from
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._fleet.runner_share import pool_runners, runner
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._fleet.runner_share import (
+    pool_runners,
+    runner,
+    sized,
+)
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.sizing import SizingPlan, plan_from
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._quantity import at, to_bytes, to_millicpu
 
@@ -74,18 +78,12 @@ def node_plan(values: Mapping[str, Any], pool: str, nodes: int) -> SizingPlan:
     pools = {item.name: item for item in engine_pools(values)}
     if pool in pools:
         wanted["engine"] = _engines(pools[pool], values)
-    runners, first = sized(values), next(iter(pools), "")
+    first = next(iter(pools), "")
+    entries, flavour = values.get("runner_pools_pools") or (), str(values.get("runner_pools_flavour") or "")
+    runners = sized(entries, first, flavour, values.get("runner_pools_size"))
     resources = values.get("runner_pools_resources") or {}
     wanted["runners"] = [runner(entry, resources, nodes) for entry in pool_runners(runners, pool, first)]
     return plan_from(wanted)
-
-
-def sized(values: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    """The entries of runner_pools_pools; those of scale sets with their size, whoever states it."""
-    entries: Sequence[Mapping[str, Any]] = values.get("runner_pools_pools") or ()
-    if values.get("runner_pools_flavour") != "scale_set":
-        return [{key: value for key, value in entry.items() if key != "size"} for entry in entries]
-    return [{**entry, "size": entry.get("size") or values.get("runner_pools_size")} for entry in entries]
 
 
 def _engines(pool: Pool, values: Mapping[str, Any]) -> dict[str, Any]:

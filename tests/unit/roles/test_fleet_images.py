@@ -101,10 +101,10 @@ def of_the_lab(repository: Path, flavour: str) -> dict[str, Any]:
         "restrict_oom_score_adj": False,
         "source": source.name,
     }
-    inventory = f"@{repository}/inventories/lab/group_vars/all/fleet.yml"
-    return fleet_values(
-        repository, [inventory, json.dumps({"lab": lab, "lab_fleet": "lab", "runner_controller_flavour": flavour})]
-    )
+    files = ["inventories/lab/group_vars/all/fleet.yml"]
+    files += ["molecule/scale_sets/inventory/group_vars/all/scale_sets.yml"] if flavour == "scale_set" else []
+    inventory = [f"@{repository}/{name}" for name in files]
+    return fleet_values(repository, [*inventory, json.dumps({"lab": lab, "lab_fleet": "lab"})])
 
 
 @pytest.fixture
@@ -166,6 +166,7 @@ POOLS = [
     {"name": "large", "group": "large_nodes", "engine": {"versions": ["0.21.10", "0.21.11"]}},
 ]
 GIVEN = {
+    "runner_controller_flavour": "legacy",
     "fleet_pools": POOLS,
     "fleet_engine_versions": ["0.21.9"],
     "runner_pools_pools": [
@@ -248,6 +249,7 @@ def test_what_a_role_renders_is_named_by_its_content(repository: Path, role: str
 def test_the_images_of_charts_are_named_by_their_content(repository: Path) -> None:
     """By values of the role, under those of the user."""
     given: dict[str, Any] = {"fleet_image_digests": DIGESTS, "control_plane_api_endpoint": "192.0.2.1:6443"}
+    given["runner_controller_flavour"] = "legacy"
     given["runner_controller_values"] = {"image": {"tag": "x"}}
     for chart in _fleet_images.charts(fleet_values(repository, [json.dumps(given)])):
         images, whole = _fleet_images.default_images(chart)

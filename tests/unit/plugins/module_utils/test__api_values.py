@@ -234,3 +234,41 @@ def test_a_secret_in_an_engine_s_environment_is_told_by_its_name(environment: di
 def test_where_a_secret_goes_is_said() -> None:
     (problem,) = _api_values.problems("dagger_engine_environment", {"A_TOKEN": "x"})
     assert (problem.code, "dagger_engine_environment_secret" in problem.hint) == ("environment_secret", True)
+
+
+REPOSITORY = {"name": "small", "repository": "acme/shop", "max": 4}
+
+
+@pytest.mark.parametrize(
+    ("entry", "told"),
+    [
+        pytest.param(REPOSITORY, "", id="a number"),
+        pytest.param({**REPOSITORY, "max": "auto", "size": "1c-4g"}, "", id="auto with a size"),
+        pytest.param({"name": "small", "repository": "acme/shop", "replicas": 3}, "", id="a fixed number"),
+        pytest.param({"name": "small", "repository": "acme/shop"}, "", id="no number"),
+        pytest.param({**REPOSITORY, "replicas": 3}, ".replicas: found 3 beside min, max or schedule", id="two truths"),
+        pytest.param({**REPOSITORY, "max": "auto"}, ".max: found auto without a size", id="auto without a size"),
+        pytest.param({**ORG, "max": 4}, ".min: found 0, expected at least 1, or repositories", id="no queue to read"),
+        pytest.param({**ORG, "max": 4, "min": 1}, "", id="by busy runners"),
+        pytest.param({**ORG, "max": 4, "repositories": ["shop"]}, "", id="named repositories"),
+        pytest.param(
+            {**REPOSITORY, "schedule": [{"from": "08:00", "to": "18:00", "max": 4}]},
+            ".schedule[0].max: found 4, expected none",
+            id="a window of max",
+        ),
+    ],
+)
+def test_what_the_legacy_autoscaler_cannot_do(entry: dict[str, Any], told: str) -> None:
+    """Scale sets can do all of it."""
+    problems = [str(item) for item in _api_values.runner_pool_problems([entry], {"runner": []}, "", "legacy")]
+    assert len(problems) == bool(told) and told in "".join(problems)
+    assert not _api_values.runner_pool_problems([entry], {"runner": []}, "", "scale_set")
+
+
+@pytest.mark.parametrize(
+    ("repositories", "path"),
+    [(["acme/shop"], "runner_pools_pools[0].repositories[0]"), (["shop"], "")],
+)
+def test_repositories_are_named_without_their_owner(repositories: list[str], path: str) -> None:
+    problems = _api_values.problems("runner_pools_pools", [{**ORG, "repositories": repositories}])
+    assert "".join(problem.path for problem in problems) == path

@@ -47,7 +47,7 @@ def plan(repository: Path, hardware: Any) -> subprocess.CompletedProcess[str]:
 def test_a_purchase(repository: Path) -> None:
     done = plan(repository, PURCHASE)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "offer-a  64" in done.stdout and "medium: 107 (pods)" in done.stdout and "1 machine planned." in done.stdout
+    assert "offer-a  64" in done.stdout and "medium: 58 (memory)" in done.stdout and "1 machine planned." in done.stdout
 
 
 @pytest.mark.parametrize(

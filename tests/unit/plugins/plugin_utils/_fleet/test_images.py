@@ -155,6 +155,7 @@ RELEASE = {"name": "n", "namespace": "ns", "chart": "c", "values": {"image": {"t
 CHARTS: dict[str, Any] = {
     "pod_network_provider": "flannel",
     "runner_pools_flavour": "legacy",
+    "cert_manager_needed": True,
     **{f"__{role}_release": {**RELEASE, "chart": role} for role in _fleet_images.CHARTS},
     **{f"{role}_chart": f"https://example.org/{role}.tgz\n" for role in _fleet_images.CHARTS},
     **{f"{role}_version": "1.2.3" for role in _fleet_images.CHARTS},
@@ -185,6 +186,7 @@ def test_charts_with_the_user_s_values_over_the_role_s() -> None:
         ({"pod_network_provider": "none"}, {"cert_manager", "runner_controller"}),
         ({"runner_pools_flavour": "scale_set"}, {"cert_manager", "pod_network", "runner_controller", "runner_pools"}),
         ({"cert_manager_values": None}, {"pod_network", "runner_controller"}),
+        ({"cert_manager_needed": False}, {"pod_network", "runner_controller"}),
         ({"__cert_manager_release": None}, {"pod_network", "runner_controller"}),
     ],
 )

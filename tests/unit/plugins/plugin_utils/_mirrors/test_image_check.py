@@ -81,6 +81,7 @@ class Site:
                 "chart": "flannel",
                 "values": {"a": 1},
             },
+            "cert_manager_needed": True,
             "cert_manager_chart": OCI,
             "cert_manager_version": "1.0.0",
             "cert_manager_values": {},
