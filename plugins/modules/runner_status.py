@@ -35,7 +35,7 @@ pools:
   description:
     - One entry a pool. C(queue) counts the jobs that no runner has begun, C(oldest) is in seconds, C(days_left) until
       GitHub gives no job to runners of C(version) any more. What is not known is V(null).
-    - C(listener) is V(running), V(starting), V(failing) or V(missing), and empty for a RunnerDeployment.
+    - C(listener) is V(running), V(starting), V(failing), V(ending) or V(missing), and empty for a RunnerDeployment.
   returned: success
   type: list
   elements: dict

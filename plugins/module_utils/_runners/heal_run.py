@@ -36,16 +36,24 @@ def heal(
     look would lead to. Returns the last look. `result` is written to, so that it tells what was done where this fails.
     """
     done: set[Action] = set()
+    healed: set[str] = set()
     deadline = time.monotonic() + timeout
     while True:
         observed = look()
-        problems = judge(observed)[1]
+        pools, problems = judge(observed)
         actions, result.left = plan(problems, observed)
         for problem, action in actions:
             if action not in done and (dry or carry_out(action)):
                 result.actions.append(f"{action}, since {told(problem)}")
             done.add(action)
         waited = [told(problem) for problem in problems if ends(problem, observed)]
+        # What an action ended is only healed when what takes its place is there.
+        healed = {problem.pool for problem, _action in actions} | healed
+        waited += [
+            f"{pool.name}: its listener is {pool.listener}, expected running"
+            for pool in pools
+            if pool.name in healed and pool.listener not in ("running", "")
+        ]
         if dry or not waited:
             return observed
         if time.monotonic() >= deadline:

@@ -223,7 +223,7 @@ _REMEDIES: Mapping[Kind, Callable[[Problem, Observed], Remedy]] = {
     Kind.LISTENER_MISSING: _listener_missing,
     Kind.LISTENER_FAILING: _delete,
     Kind.LISTENER_ORPHANED: _delete,
-    Kind.RUNNERS_MISSING: _advice("if it stays so, read the log that is named"),
+    Kind.RUNNERS_MISSING: _advice("if it stays so, see the other lines of this pool, and the log of who does not act"),
     Kind.RUNNER_FAILED: _delete,
     Kind.RUNNER_FAILING: _advice("the controller tries it five times"),
     Kind.RUNNER_FINISHED: _delete,

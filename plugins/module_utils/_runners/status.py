@@ -145,7 +145,7 @@ class Pool:
 
     name: str
     flavour: str
-    listener: str  # running, starting, failing, missing; empty where the flavour has none
+    listener: str  # running, starting, failing, ending, missing; empty where the flavour has none
     queue: int | None
     oldest: float | None
     busy: int | None
@@ -338,6 +338,8 @@ def _listener_state(scale_set: str, observed: Observed) -> str:
     listener = listener_of(scale_set, observed)
     if not listener:
         return "missing"
+    if listener["metadata"].get("deletionTimestamp"):
+        return "ending"
     pod = _listener_pod(listener, observed)
     if pod and status_of(pod).get("phase") == "Running" and not pod_problem(pod):
         return "running"

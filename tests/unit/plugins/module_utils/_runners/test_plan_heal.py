@@ -190,6 +190,16 @@ def test_it_looks_until_nothing_is_left() -> None:
     assert told[0].startswith("delete EphemeralRunner r, since small: EphemeralRunner r: the controller gave it up")
 
 
+def test_what_takes_its_place_is_waited_for() -> None:
+    """A listener that is deleted is healed when another runs."""
+    broken = observed(listener_pods=[])
+    ending = observed(listeners=[listener(going=1)], listener_pods=[])
+    world = World(broken, ending, ending, observed())
+    assert len(healing(world).actions) == 1 and len(world.looks) == 1
+    with pytest.raises(heal_run.HealError, match="small: its listener is ending, expected running"):
+        healing(World(broken, ending), timeout=0.2)
+
+
 def test_a_healthy_fleet_is_let_alone() -> None:
     world = World(observed())
     assert healing(world) == heal_run.Healed() and world.did == []

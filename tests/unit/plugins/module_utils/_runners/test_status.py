@@ -292,6 +292,7 @@ def test_a_legacy_pool_says_what_is_not_known() -> None:
         ("running", observed()),
         ("missing", observed(listeners=[])),
         ("failing", observed(listener_pods=[])),
+        ("ending", observed(listeners=[listener(going=YOUNG)], listener_pods=[])),
         ("starting", observed(listener_pods=[pod("small-listener", age=YOUNG, status=PENDING)])),
     ],
 )
