@@ -16,6 +16,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 ALERTS = ROOT / "roles/dagger_engine/files/alerts.yml"
+RUNNER_ALERTS = ROOT / "roles/runner_controller/files/alerts.yml"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "runnerfleet" / "prometheus"
 
 
@@ -63,7 +64,7 @@ def evaluate(promtool: Callable[..., subprocess.CompletedProcess[str]], tmp_path
         series: dict[str, str], at: str, expected: list[tuple[str, dict[str, float]]], interval: str = "1m"
     ) -> None:
         test: dict[str, Any] = {
-            "rule_files": [str(ALERTS)],
+            "rule_files": [str(ALERTS), str(RUNNER_ALERTS)],
             "evaluation_interval": interval,
             "tests": [
                 {

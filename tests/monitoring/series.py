@@ -17,7 +17,7 @@ def recorded(name: str) -> dict[str, float]:
     }
 
 
-def labelled(name: str, **labels: str) -> str:
+def labelled(name: str, /, **labels: str) -> str:
     """A series' name."""
     tags = ",".join(f'{key}="{value}"' for key, value in labels.items())
     return f"{name}{{{tags}}}"

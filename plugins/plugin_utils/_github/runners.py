@@ -9,12 +9,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._api_values import OWNERS
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._github.requests import (
+    UPDATING,
+    Reply,
+    days_until,
+    version_of,
+)
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.findings import Finding
 
 CREDENTIAL = "runner_controller_github_auth"
@@ -22,11 +28,7 @@ URL = "runner_controller_github_url"
 # Fewer days than this are a warning: a new image has to be built, and its runners rolled out.
 FEW_DAYS = 14
 OFF = "set preflight_github_check: false where the controller is not to ask"
-# Runners of this image are told to update themselves before they are given a job, and do.
-UPDATING = re.compile(r"(^|/)summerwind/actions-runner[:@]")
 _SCOPES = {"repository": "repos", "organization": "orgs", "enterprise": "enterprises"}
-# Of the runner itself: an image of one's own may count otherwise.
-_VERSION = re.compile(r":v?(2\.\d{3}\.\d+)(?![.\d])[^/:@]*(@|$)")
 _HEADER = re.compile(r"[!-~]+")
 
 
@@ -41,33 +43,6 @@ class Question:
     updates: bool = False
 
 
-@dataclass(frozen=True)
-class Reply:
-    """What came back: the status of HTTP, or 0 and why there is none; `limited` where it was refused for too many
-    requests.
-    """
-
-    status: int
-    body: Mapping[str, Any]
-    problem: str = ""
-    limited: bool = False
-
-
-def api(url: str) -> str:
-    """The base of the REST API that belongs to a GitHub; empty where that is no address."""
-    try:
-        parts = urlsplit(url.rstrip("/"))
-    except ValueError:
-        return ""
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        return ""
-    if parts.hostname in ("github.com", "www.github.com"):
-        return "https://api.github.com"
-    if parts.hostname.endswith(".ghe.com"):
-        return f"https://api.{parts.hostname.removeprefix('api.')}"
-    return f"{parts.scheme}://{parts.netloc}{parts.path}/api/v3"
-
-
 def no_address(url: str) -> Finding:
     """An address of GitHub that is none."""
     hint = "correct it, or fleet_github_url, which it is made of"
@@ -79,12 +54,6 @@ def no_address(url: str) -> Finding:
 def of_github(base: str) -> bool:
     """Whether it is GitHub's own API, which has every answer, and not that of a server of a certain age."""
     return str(urlsplit(base).hostname or "").endswith((".github.com", ".ghe.com"))
-
-
-def version_of(image: str) -> str:
-    """The runner's version, where the image's tag is one."""
-    found = _VERSION.search(image)
-    return found[1] if found else ""
 
 
 def questions(pools: Iterable[Any], image: str) -> list[Question]:
@@ -231,7 +200,7 @@ def github_findings(question: Question, reply: Reply, base: str, now: datetime) 
 def _dates(question: Question, body: Mapping[str, Any], now: datetime) -> list[Finding]:
     subject = f"runner {question.version}"
     try:
-        registers, runs = (_days(body.get(f"{what}_deprecates_at"), now) for what in ("registration", "runtime"))
+        registers, runs = (days_until(body.get(f"{what}_deprecates_at"), now) for what in ("registration", "runtime"))
     except (TypeError, ValueError):
         found, hint = "an answer without dates that can be read", "look at the runner's releases by yourself"
         return [Finding("github_dates_unknown", subject, found, "dates of the runner's version", hint)]
@@ -254,14 +223,6 @@ def _dates(question: Question, body: Mapping[str, Any], now: datetime) -> list[F
         return [Finding("runner_deprecated", subject, f"GitHub gives no job to it, for {_of(-runs)}", expected, build)]
     code = "runner_deprecates_soon" if runs < FEW_DAYS else "runner_days_left"
     return [Finding(code, subject, f"GitHub gives jobs to it for {_of(runs)} more", expected, build)]
-
-
-def _days(date: Any, now: datetime) -> int | None:
-    """Whole days until then, below 0 once it has passed; nothing where no date is set yet."""
-    if date is None:
-        return None
-    then = datetime.fromisoformat(date)
-    return ((then if then.tzinfo else then.replace(tzinfo=UTC)) - now).days
 
 
 def _of(days: int) -> str:

@@ -13,10 +13,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._github import requests
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._github.requests import Reply, api, version_of
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.findings import Finding
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._github import credential_check as _github_check
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._github import runners as github
-from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._github.runners import Question, Reply
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._github.runners import Question
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
@@ -61,7 +63,7 @@ def key() -> rsa.RSAPrivateKey:
     ],
 )
 def test_the_api_of_a_github(url: str, base: str) -> None:
-    assert github.api(url) == base
+    assert api(url) == base
 
 
 @pytest.mark.parametrize(
@@ -79,7 +81,7 @@ def test_the_api_of_a_github(url: str, base: str) -> None:
     ],
 )
 def test_the_version_that_an_image_tells(image: str, version: str) -> None:
-    assert github.version_of(image) == version
+    assert version_of(image) == version
 
 
 def test_one_question_for_each_owner_and_version() -> None:
@@ -335,7 +337,7 @@ def test_nothing_listens() -> None:
 
 
 def test_who_does_not_answer_is_waited_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_github_check, "TIMEOUT", 0.2)
+    monkeypatch.setattr(requests, "TIMEOUT", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as server:
         pools = [{"name": str(number), "repository": f"example-org/app{number}"} for number in range(50)]
         started = datetime.now(UTC)
