@@ -214,10 +214,11 @@ def run(module: AnsibleModule, cluster: EngineCluster) -> dict[str, Any]:
         result["done"] = not drain.uses
         asked = [use for use in drain.uses if isinstance(use, RunnerUse) and use.step]
         return {**result, **state(drain), "changed": bool(changes or asked)}
-    sliced = params["poll"] > 0
+    seen = params["seen"] if params["poll"] else None
     try:
         if awaited:
-            result["done"] = drain.wait(params["poll"] or None, params["seen"] if sliced else None, LEAST)
+            # The first call returns at once, so that it is told right away who is waited for.
+            result["done"] = drain.wait(params["poll"] or None, seen, LEAST if seen else 0)
     except DrainError as error:
         result["msg"] = f"{error}. The nodes stay {'as they are' if params['directory'] else 'cordoned'}"
     result["planned"] += [f"ask whether {name} may go" for name in drain.asked]
