@@ -25,6 +25,11 @@ options:
     description: The engine versions that must answer on the nodes of each pool, as a list by the name of the pool.
     type: dict
     required: true
+  nodes:
+    description: Only these nodes; empty for all nodes of the pools.
+    type: list
+    elements: str
+    default: []
   namespace:
     description: Namespace of the engines.
     type: str
@@ -119,6 +124,12 @@ def connect(module: AnsibleModule) -> EngineCluster:
     return EngineCluster(api_client(module), sorted(module.params["versions"]), module.params["namespace"])
 
 
+def chosen_nodes(module: AnsibleModule, cluster: EngineCluster) -> list[dict[str, Any]]:
+    """The nodes that are looked at."""
+    names = module.params["nodes"]
+    return [node for node in cluster.nodes() if not names or node["metadata"]["name"] in names]
+
+
 def untaint_ready(
     module: AnsibleModule, cluster: EngineCluster
 ) -> tuple[list[NodeVerdict], list[str], list[dict[str, Any]]]:
@@ -126,7 +137,7 @@ def untaint_ready(
     deadline = time.monotonic() + module.params["timeout"]
     untainted: list[str] = []
     while True:
-        nodes, pods = cluster.nodes(), cluster.engine_pods()
+        nodes, pods = chosen_nodes(module, cluster), cluster.engine_pods()
         verdicts = engine_verdicts(nodes, pods, cluster.daemonsets(), module.params["versions"])
         by_name = {node["metadata"]["name"]: node for node in nodes}
         pending = False
@@ -157,6 +168,7 @@ def main() -> None:
     spec = {
         **CLUSTER_ARGS,
         "versions": {"type": "dict", "required": True},
+        "nodes": {"type": "list", "elements": "str", "default": []},
         "namespace": {"type": "str", "default": "dagger"},
         "timeout": {"type": "int", "default": 600},
     }

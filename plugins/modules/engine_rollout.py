@@ -29,13 +29,6 @@ options:
     description: Namespace of the runners. Whatever runs there on a node is waited for.
     type: str
     default: arc-runners
-  drain_only:
-    description:
-      - Only wait until the jobs on O(nodes), which must be named, have ended, so that the machines can be worked on. No
-        engine is stopped.
-      - The nodes keep new runners away until M(runnerfleet.baremetal.engine_ready) sees their engines answer.
-    type: bool
-    default: false
   nodes:
     description: Only these nodes; empty for all nodes of the pools.
     type: list
@@ -110,7 +103,7 @@ extends_documentation_fragment:
 attributes:
   check_mode: {support: full}
   diff_mode: {support: full}
-  idempotent: {support: partial, details: With O(drain_only) a node always counts as changed.}
+  idempotent: {support: full}
 """
 
 EXAMPLES = r"""
@@ -131,7 +124,7 @@ planned:
   changed"]
 rolled:
   description:
-    - The nodes that were rolled or drained. For each engine its C(cache), V(kept) or V(not known) with a C(reason), and
+    - The nodes that were rolled. For each engine its C(cache), V(kept) or V(not known) with a C(reason), and
       the figures before and after.
   returned: always
   type: list
@@ -233,7 +226,6 @@ def main() -> None:
         "pools": {"type": "list", "elements": "str", "required": True},
         "namespace": {"type": "str", "default": "dagger"},
         "runner_namespace": {"type": "str", "default": "arc-runners"},
-        "drain_only": {"type": "bool", "default": False},
         "nodes": {"type": "list", "elements": "str", "default": []},
         "max_unavailable": {"type": "str", "default": "1"},
         "canary": {"type": "bool", "default": True},

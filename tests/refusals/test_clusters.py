@@ -32,6 +32,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PLAYBOOK = Path(sys.executable).with_name("ansible-playbook")
 # What each needs to get as far as the API, and the hosts that are this machine are only looked at.
 NEEDS = {
+    "drain": {"drain_pool": "runner", "drain_all": True},
     "engine_checkpoint": {"engine_checkpoint": "take"},
     "engine_retire": {"engine_retire": "0.1.0"},
     "expel_node": {"fleet_expelled_nodes": ["x"]},

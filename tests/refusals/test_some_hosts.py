@@ -109,6 +109,33 @@ def test_what_retiring_is_told_beside_the_version(play: Callable[..., Run], argu
     assert told in run.output
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([], "Found --limit not given, drain_pool not given and drain_timeout 7200: nodes none. Expected a limit to"),
+        (["-e", "drain_pool=huge"], "drain_pool huge and drain_timeout 7200: nodes none"),
+        (["-e", "drain_pool=runner", "--limit", "support-1"], "nodes none"),
+        (["--limit", "cp-1"], "nodes cp-1. Expected a limit to nodes of pools (support-1, runner-1)"),
+        (["--limit", "support-1,runner-7"], "no host of the inventory is called runner-7"),
+        (["-e", "drain_pool=runner"], "Found runner-1: no node with engines would be left, and jobs would wait"),
+        (["--limit", "support-1", "-e", "drain_timeout=soon"], "drain_timeout: found 'soon', expected a whole number"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_drain_of_nothing_or_of_everything_is_refused(
+    play: Callable[..., Run], arguments: list[str], told: str
+) -> None:
+    run = play(copy.deepcopy(GOOD), "drain", *arguments)
+    run.refused()
+    assert told in " ".join(run.output.split()), run.output
+
+
+def test_a_drain_that_names_nodes_goes_on_to_the_cluster(play: Callable[..., Run]) -> None:
+    """Which is not there."""
+    run = play(copy.deepcopy(GOOD), "drain", "--limit", "runner-1", "-e", "drain_return=true")
+    assert run.code and "Expected" not in run.output and "fleet_kubeconfig names" in run.output, run.output
+
+
 def test_the_same_version_once_more_is_not_refused(play: Callable[..., Run]) -> None:
     """It goes on to the cluster, which is not there."""
     run = play(copy.deepcopy(GOOD), "engine_retire", "-e", "engine_retire=0.1.0", "-e", "engine_retire_cache=0.1.0")

@@ -215,7 +215,8 @@ DEADLINES = {
     "modules/network_policy_proof.py": "did not answer the API server within 0 seconds",
     "modules/secrets_rewritten.py": "did not read its keys again within 0 s",
     "module_utils/_runners/heal_run.py": "not healed after 0 seconds, waited for:",
-    "module_utils/_engine/rollout_run.py": "still in use after 0 seconds",
+    "module_utils/_engine/drain_run.py": "still in use after 0 seconds",
+    "module_utils/_engine/rollout_run.py": "does not answer 0 seconds after it was started anew",
     "module_utils/_host/apply_membership.py": "has registered no node within",
     "module_utils/_nodes/requests.py": "the cluster approves every certificate",
 }

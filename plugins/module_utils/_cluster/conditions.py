@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Conditions of API objects: Ready of a pod or a node. No I/O. Private to the collection."""
+"""What API objects say of themselves: conditions such as Ready, owners, whether a pod has ended. No I/O. Private to the
+collection.
+"""
 
 from __future__ import annotations
 
@@ -26,3 +28,21 @@ def is_ready(item: Mapping[str, Any]) -> bool:
 def is_not_reporting(node: Mapping[str, Any]) -> bool:
     """Whether a node's kubelet has stopped reporting."""
     return condition(node, "Ready") == "Unknown"
+
+
+def owner(item: Mapping[str, Any], kind: str) -> str:
+    """The name of the owner of that kind."""
+    for reference in item["metadata"].get("ownerReferences") or []:
+        if reference.get("kind") == kind:
+            return str(reference["name"])
+    return ""
+
+
+def ended(pod: Mapping[str, Any]) -> bool:
+    """No process of the pod runs any more."""
+    return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+
+
+def is_serving(pod: Mapping[str, Any]) -> bool:
+    """The pod answers, and nobody has asked it to stop."""
+    return is_ready(pod) and not pod["metadata"].get("deletionTimestamp")

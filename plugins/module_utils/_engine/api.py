@@ -18,13 +18,14 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.cli
     Cluster,
     status,
 )
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.conditions import owner
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.drain_plan import UNREGISTER
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.readiness import (
     stuck_container,
     with_taint,
     without_taint,
 )
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.rollout_plan import (
-    UNREGISTER,
     Progress,
     RolloutError,
     notes,
@@ -40,6 +41,11 @@ FORMER_ACCOUNT = "dagger-engine"
 METRICS_PORTS = (9090, 9091)  # of the engine, and of what watches its state
 TRIES = 10
 GONE = (NOT_FOUND, CONFLICT)  # or another one of the same name
+# Of a runner pod's owner, by its kind: a scale set's, and the legacy controller's.
+RUNNER_RESOURCES = {
+    "EphemeralRunner": ("/apis/actions.github.com/v1alpha1", "ephemeralrunners"),
+    "Runner": ("/apis/actions.summerwind.dev/v1alpha1", "runners"),
+}
 MAX_ANSWER = 4 << 20  # characters of what a pod answers
 
 
@@ -55,6 +61,10 @@ class EngineCluster(Cluster):
     def nodes(self) -> list[dict[str, Any]]:
         """The nodes that carry engines."""
         return self.items("/api/v1/nodes", {"labelSelector": f"{POOL_LABEL} in ({','.join(self.pools)})"})
+
+    def all_nodes(self) -> list[dict[str, Any]]:
+        """The nodes of the cluster."""
+        return self.items("/api/v1/nodes")
 
     def daemonsets(self) -> list[dict[str, Any]]:
         """One for each pool and version."""
@@ -118,11 +128,18 @@ class EngineCluster(Cluster):
         place = {"fieldSelector": f"spec.nodeName={node}"} if node else {}
         return self.items(f"/api/v1/namespaces/{self.namespace}/pods", {"labelSelector": ENGINE_SELECTOR, **place})
 
-    def runner_pods(self, node: str) -> list[dict[str, Any]]:
-        """Pods in the runners' namespace on a node."""
-        return self.items(
-            f"/api/v1/namespaces/{self.runner_namespace}/pods", {"fieldSelector": f"spec.nodeName={node}"}
-        )
+    def runner_pods(self, node: str = "") -> list[dict[str, Any]]:
+        """Pods in the runners' namespace, on one node or all of them."""
+        place = {"fieldSelector": f"spec.nodeName={node}"} if node else None
+        return self.items(f"/api/v1/namespaces/{self.runner_namespace}/pods", place)
+
+    def runner(self, pod: dict[str, Any]) -> dict[str, Any]:
+        """The object of the controller whose pod this is; empty where it is gone, or the pod is no runner."""
+        for kind, resources in RUNNER_RESOURCES.items():
+            if name := owner(pod, kind):
+                path = f"{resources[0]}/namespaces/{pod['metadata']['namespace']}/{resources[1]}/{name}"
+                return self.get(path, passed=(NOT_FOUND,))
+        return {}
 
     def gauges(self, pod: str) -> dict[str, float]:
         """What the engine and its state say of themselves; empty when they do not answer."""
@@ -148,20 +165,32 @@ class EngineCluster(Cluster):
                 raise
             return {}
 
-    def mark(self, node: str, progress: Progress | None, closed: bool = False) -> None:
-        """Write down how far the node's roll is, and keep new runners away from it; without progress, let them in, or
-        not yet.
-        """
+    def mark(self, node: str, progress: Progress | None) -> None:
+        """Write down how far the node's roll is, and keep new runners away from it; without progress, let them in."""
         for _try in range(TRIES):
             now = self.get(f"/api/v1/nodes/{node}")
             meta = {
                 "resourceVersion": now["metadata"]["resourceVersion"],
                 "annotations": notes(read_progress(now), progress),
             }
-            taints = with_taint(now) if progress or closed else without_taint(now)
+            taints = with_taint(now) if progress else without_taint(now)
             if self._patch_node(node, {"metadata": meta, "spec": {"taints": taints or None}}):
                 return
-        raise RolloutError(f"{node} was written to by others {TRIES} times in a row, expected a quiet moment")
+        raise RolloutError(_busy_node(node))
+
+    def set_closed(self, node: str, closed: bool, taint: bool = False) -> None:
+        """Cordon a node, with the taint of engines that do not answer yet or without; or uncordon it and leave its
+        taints.
+        """
+        for _try in range(TRIES):
+            now = self.get(f"/api/v1/nodes/{node}")
+            spec: dict[str, Any] = {"unschedulable": True if closed else None}
+            if taint:
+                spec["taints"] = with_taint(now)
+            meta = {"resourceVersion": now["metadata"]["resourceVersion"]}
+            if self._patch_node(node, {"metadata": meta, "spec": spec}):
+                return
+        raise RolloutError(_busy_node(node))
 
     def set_taints(self, node: dict[str, Any], taints: list[Any]) -> bool:
         """Change a node's taints; False when somebody changed the node since it was read."""
@@ -192,7 +221,7 @@ class EngineCluster(Cluster):
 
     def release(self, pod: dict[str, Any]) -> None:
         """Ask the scale-set controller to let a runner go once it has no job: it has the name of its pod."""
-        self.delete(self._path(pod, "/apis/actions.github.com/v1alpha1", "ephemeralrunners"), passed=GONE)
+        self.delete(self._path(pod, *RUNNER_RESOURCES["EphemeralRunner"]), passed=GONE)
 
     def remove(self, pod: dict[str, Any]) -> None:
         """Ask a pod to stop, with all the time that it was given, and no other pod of that name."""
@@ -241,6 +270,10 @@ class EngineCluster(Cluster):
 
     def _path(self, item: dict[str, Any], group: str, kind: str) -> str:
         return f"{group}/namespaces/{item['metadata']['namespace']}/{kind}/{item['metadata']['name']}"
+
+
+def _busy_node(node: str) -> str:
+    return f"{node} was written to by others {TRIES} times in a row, expected a quiet moment"
 
 
 def _exit_code(pod: dict[str, Any], container: str, known: int | None) -> int | None:

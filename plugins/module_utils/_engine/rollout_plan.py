@@ -21,7 +21,7 @@ from typing import Any
 
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.conditions import (
     is_not_reporting,
-    is_ready,
+    owner,
 )
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.readiness import VERSION_LABEL
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._names import (
@@ -32,8 +32,6 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._names impor
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._text import clean
 
 HASH_LABEL = "controller-revision-hash"
-UNREGISTER = "actions-runner/unregistration-request-timestamp"
-UNREGISTERED = "actions-runner/unregistration-complete-timestamp"
 # Gauges of the engine, and of what watches its state, by the name that a figure has here.
 GAUGES = {
     "clients": "dagger_connected_clients",
@@ -117,17 +115,14 @@ class RolloutPlan:
     not_reporting: bool  # its kubelet stopped reporting: nothing on it can be stopped clean
     stale: tuple[Stale, ...]
     progress: Progress | None = None  # of a roll that began earlier
-    drain_only: bool = False
 
     @property
     def needed(self) -> bool:
-        """There is something to wait for, to stop, or to finish."""
-        return bool(self.stale or self.progress or self.drain_only)
+        """There is something to stop, or to finish."""
+        return bool(self.stale or self.progress)
 
     def lines(self) -> list[str]:
         """The plan for a person."""
-        if self.drain_only:
-            return [f"{self.node}: wait until its jobs have ended"]
         found = [f"{self.node}: engine pod {item.pod}: {'; '.join(item.reasons)}" for item in self.stale]
         if self.progress and not found:
             found = [
@@ -312,8 +307,8 @@ def wanted_revisions(
     """
     by_owner: dict[str, list[Mapping[str, Any]]] = {}
     for item in revisions:
-        for owner in item["metadata"].get("ownerReferences") or []:
-            by_owner.setdefault(owner["uid"], []).append(item)
+        for reference in item["metadata"].get("ownerReferences") or []:
+            by_owner.setdefault(reference["uid"], []).append(item)
     found = {}
     for item in daemonsets:
         meta = item["metadata"]
@@ -414,46 +409,9 @@ def at_once(wanted: str, nodes: int) -> int:
     return max(1, nodes * int(number.group(1)) // 100) if number.group(2) else int(number.group(1))
 
 
-def owner(item: Mapping[str, Any], kind: str) -> str:
-    """The name of the owner of that kind."""
-    for reference in item["metadata"].get("ownerReferences") or []:
-        if reference.get("kind") == kind:
-            return str(reference["name"])
-    return ""
-
-
 def version(pod: Mapping[str, Any]) -> str:
     """Which engine a pod runs."""
     return str((pod["metadata"].get("labels") or {}).get(VERSION_LABEL, ""))
-
-
-def ended(pod: Mapping[str, Any]) -> bool:
-    """No process of the pod runs any more."""
-    return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
-
-
-def is_serving(pod: Mapping[str, Any]) -> bool:
-    """The pod answers, and nobody has asked it to stop."""
-    return is_ready(pod) and not pod["metadata"].get("deletionTimestamp")
-
-
-def deregistration_step(pod: Mapping[str, Any]) -> str:
-    """How a runner pod is made to leave without harm to a job: only the service knows whether it has one, so the
-    controller has to ask it.
-
-    `unregister`: the legacy controller takes the runner off the service's list, or lets it finish its job. `remove`: it
-    is off the list. `release`: the scale-set controller does the same when its EphemeralRunner is deleted. Empty: there
-    is nothing to ask for (any more).
-    """
-    meta = pod["metadata"]
-    notes = meta.get("annotations") or {}
-    if meta.get("deletionTimestamp"):
-        return ""
-    if owner(pod, "EphemeralRunner"):
-        return "release"
-    if owner(pod, "Runner"):
-        return "remove" if UNREGISTERED in notes else "" if UNREGISTER in notes else "unregister"
-    return ""
 
 
 def _named(value: Any) -> bool:

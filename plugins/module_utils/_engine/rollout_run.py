@@ -15,10 +15,13 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.client import reason
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.conditions import is_serving, owner
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.drain_plan import DrainError
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.drain_run import Drain, Patience
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.rollout_plan import (
     COMPARED,
     TIME,
@@ -27,12 +30,8 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.roll
     RolloutError,
     RolloutPlan,
     Stale,
-    deregistration_step,
-    ended,
-    is_serving,
     judge_cache,
     judge_restore,
-    owner,
     plan,
     wanted_revisions,
     with_intended,
@@ -95,14 +94,12 @@ class NodeRoll:
         """Finish what an earlier run began, then roll what is stale."""
         began = time.monotonic()
         try:
-            if self.plan.drain_only:
-                self._empty()
-            elif self.plan.progress:
+            if self.plan.progress:
                 self._go_on(self.plan.progress)
             stale = self._stale_now()
             if stale:
                 self._roll(stale)
-        except RolloutError as error:
+        except (RolloutError, DrainError) as error:
             self.outcome.problem = str(error)
             self._withdraw()
         except Exception as error:
@@ -113,25 +110,15 @@ class NodeRoll:
         self.outcome.seconds = round(time.monotonic() - began, 1)
         return self.outcome
 
-    def _mark(self, progress: Progress | None, closed: bool = False) -> None:
+    def _mark(self, progress: Progress | None) -> None:
         """Write down how far the roll is, before that is done."""
         self.progress = progress
-        self.cluster.mark(self.node, progress, closed)
+        self.cluster.mark(self.node, progress)
 
     def _withdraw(self) -> None:
         """What the engines were asked to do at their next start does not outlive a roll that stopped."""
         if self.progress and self.progress.asking:
             self._mark(self.progress.at(self.progress.step, asking=False))
-
-    def _empty(self) -> None:
-        """Nobody uses the node any more, and it stays closed."""
-        self._mark(Progress(since=_now()))
-        try:
-            self._drain()
-        except RolloutError:
-            self._mark(None)
-            raise
-        self._mark(None, True)
 
     def _go_on(self, progress: Progress) -> None:
         """Engines that were still to be stopped are rolled anew, the others are waited for."""
@@ -163,7 +150,7 @@ class NodeRoll:
         self._mark(progress.at("drain", engines=rest or {}))
         try:
             before = self._drain()
-        except RolloutError:
+        except DrainError:
             if not rest:
                 self._mark(None)  # nothing was stopped
             raise
@@ -187,54 +174,10 @@ class NodeRoll:
         """Wait until no runner is left on the node and no client at its engines; returns the engines' gauges by the uid
         of their pod.
         """
-        limits, deadline, ending, quiet = self.limits, time.monotonic() + self.limits.drain, False, 0
-        while True:
-            runners = [pod for pod in self.cluster.runner_pods(self.node) if not ended(pod)]
-            gauges, busy = self._clients()
-            quiet = 0 if runners or busy else quiet + 1
-            if quiet == 2:  # a pod that was on its way to the node when it was closed shows up on the second look
-                return gauges
-            if time.monotonic() >= deadline:
-                if ending or not limits.end_jobs:
-                    raise RolloutError(self._in_use(runners, busy))
-                ending, deadline = True, time.monotonic() + max(120, limits.interval)
-                for pod in runners:
-                    self.cluster.remove(pod)
-            for pod in runners:
-                self._deregister(pod)
-            time.sleep(limits.interval)
-
-    def _clients(self) -> tuple[dict[str, dict[str, float]], list[str]]:
-        """Gauges of the node's engines by the uid of their pod, and which of them have clients, or do not say."""
-        gauges, busy = {}, []
-        for pod in self.cluster.engine_pods(self.node):
-            name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
-            gauges[uid] = self.cluster.gauges(name)
-            clients = gauges[uid].get("clients")
-            if clients is None and is_serving(pod):
-                busy.append(f"{name} does not say how many clients it has")
-            elif clients:
-                busy.append(f"{name} has {clients:.0f} clients")
-        return gauges, busy
-
-    def _in_use(self, runners: list[dict[str, Any]], busy: list[str]) -> str:
-        names = ", ".join(pod["metadata"]["name"] for pod in runners) or "none"
-        return (
-            f"still in use after {self.limits.drain} seconds, its engines run on: runner pods {names}; "
-            f"{'; '.join(busy) or 'no clients'}. Expected its jobs to end. Run again later, wait longer "
-            "(drain_timeout), or have the jobs ended (end_jobs)"
-        )
-
-    def _deregister(self, pod: dict[str, Any]) -> None:
-        """Ask for what makes this runner leave without harm to a job."""
-        steps = {
-            "unregister": self.cluster.unregister,
-            "release": self.cluster.release,
-            "remove": self.cluster.remove,
-        }
-        step = deregistration_step(pod)
-        if step:
-            steps[step](pod)
+        limits = self.limits
+        drain = Drain(self.cluster, [self.node], Patience(limits.drain, limits.end_jobs, limits.interval))
+        drain.wait()
+        return drain.gauges
 
     def _finish(self, progress: Progress) -> None:
         """See the engines stop, others answer in their place, and their caches still there; then let runners in."""
@@ -312,8 +255,6 @@ def rollout_plans(cluster: Any, params: dict[str, Any], intended: list[dict[str,
             if time.monotonic() >= deadline:
                 raise
             time.sleep(1)
-    if params["drain_only"] and not params["nodes"]:
-        raise ValueError("drain_only: found no nodes, expected the names of those to drain")
     nodes = [node for node in cluster.nodes() if not params["nodes"] or node["metadata"]["name"] in params["nodes"]]
     unknown = sorted({*params["nodes"], *params["accept_cache_loss"]} - {node["metadata"]["name"] for node in nodes})
     if unknown:
@@ -322,9 +263,7 @@ def rollout_plans(cluster: Any, params: dict[str, Any], intended: list[dict[str,
         )
     templates = with_intended(templates, intended)
     plans = plan(nodes, cluster.engine_pods(), templates, params["restart_older_than"])
-    return (
-        [replace(item, drain_only=True, stale=(), progress=None) for item in plans] if params["drain_only"] else plans
-    )
+    return plans
 
 
 def roll(cluster: Any, batches: Sequence[Sequence[RolloutPlan]], limits: Limits) -> list[Outcome]:

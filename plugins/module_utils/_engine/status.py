@@ -10,12 +10,8 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.rollout_plan import (
-    is_serving,
-    owner,
-    plan,
-    version,
-)
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.conditions import is_serving, owner
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.rollout_plan import plan, version
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._names import ENGINE_TAINT, POOL_LABEL
 
 COLUMNS = (

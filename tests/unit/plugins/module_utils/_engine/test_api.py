@@ -160,6 +160,43 @@ def test_a_mark_gives_up_on_a_busy_node_and_tells_other_errors(api: Api, cluster
         cluster.mark("n", None)
 
 
+def test_a_node_is_cordoned_with_its_taint_in_one_write(api: Api, cluster: EngineCluster) -> None:
+    """And written anew when somebody was faster; its roll-out's note stays, and its taints when it is uncordoned."""
+    other = {"key": "other", "effect": "NoSchedule"}
+    api.answers = {
+        f"GET {NODE}": [{"metadata": {"resourceVersion": "1"}, "spec": {"taints": [other]}}],
+        f"PATCH {NODE}": [Refused(409), {}],
+    }
+    cluster.set_closed("n", True, True)
+    assert [request[0] for request in api.asked] == ["GET", "PATCH", "GET", "PATCH"]
+    taints = [other, {"key": ENGINE_TAINT, "effect": "NoSchedule"}]
+    assert api.asked[-1][2] == {
+        "metadata": {"resourceVersion": "1"},
+        "spec": {"unschedulable": True, "taints": taints},
+    }
+    cluster.set_closed("n", False)
+    assert api.asked[-1][2] == {"metadata": {"resourceVersion": "1"}, "spec": {"unschedulable": None}}
+    api.answers[f"PATCH {NODE}"] = [Refused(409)]
+    with pytest.raises(RolloutError, match="n was written to by others"):
+        cluster.set_closed("n", True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "path"),
+    [
+        ("EphemeralRunner", "/apis/actions.github.com/v1alpha1/namespaces/arc-runners/ephemeralrunners/r"),
+        ("Runner", "/apis/actions.summerwind.dev/v1alpha1/namespaces/arc-runners/runners/r"),
+    ],
+)
+def test_the_object_of_a_runner(api: Api, cluster: EngineCluster, kind: str, path: str) -> None:
+    """By the owner of its pod; gone, or of nobody, it is nothing."""
+    item = {"metadata": {"namespace": "arc-runners", "ownerReferences": [{"kind": kind, "name": "r"}]}}
+    assert cluster.runner(item) == {} and api.asked[0][1] == path
+    api.answers[f"GET {path}"] = [{"kind": kind}]
+    assert cluster.runner(item) == {"kind": kind}
+    assert cluster.runner({"metadata": {"namespace": "arc-runners"}}) == {} and len(api.asked) == 2
+
+
 def test_gauges_of_both_ports(api: Api, cluster: EngineCluster) -> None:
     """A port that does not answer is left out; a lack of rights is not."""
     api.answers[f"GET {POD}:9090/proxy/metrics"] = ["dagger_connected_clients 4\n"]

@@ -12,8 +12,6 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.read
 )
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.rollout_plan import (
     STEPS,
-    UNREGISTER,
-    UNREGISTERED,
     CacheVerdict,
     Progress,
     RolloutError,
@@ -21,7 +19,6 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.roll
     at_once,
     batches,
     changes,
-    deregistration_step,
     judge_cache,
     judge_restore,
     plan,
@@ -369,25 +366,6 @@ def test_how_many_at_once_refused(wanted: str) -> None:
     """With what was expected."""
     with pytest.raises(ValueError, match="expected a number of nodes"):
         at_once(wanted, 3)
-
-
-@pytest.mark.parametrize(
-    ("kind", "notes", "deleted", "expected"),
-    [
-        pytest.param("Runner", [], False, "unregister", id="legacy"),
-        pytest.param("Runner", [UNREGISTER], False, "", id="legacy, asked"),
-        pytest.param("Runner", [UNREGISTER, UNREGISTERED], False, "remove", id="legacy, off the list"),
-        pytest.param("Runner", [], True, "", id="stopping"),
-        pytest.param("EphemeralRunner", [], False, "release", id="scale set"),
-        pytest.param("Job", [], False, "", id="of others: only waited for"),
-    ],
-)
-def test_how_a_runner_is_asked_to_leave(kind: str, notes: list[str], deleted: bool, expected: str) -> None:
-    """Never by a deletion that the service has not agreed to."""
-    meta: dict[str, Any] = {"ownerReferences": [{"kind": kind, "name": "r"}], "annotations": dict.fromkeys(notes, "T")}
-    if deleted:
-        meta["deletionTimestamp"] = "T"
-    assert deregistration_step({"metadata": meta}) == expected
 
 
 def test_the_taint_is_set_once() -> None:
