@@ -335,7 +335,7 @@ def test_nothing_listens() -> None:
 
 
 def test_who_does_not_answer_is_waited_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_github_check, "TIMEOUT", 0.2)
+    monkeypatch.setattr(_github_check.client, "TIMEOUT", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as server:
         pools = [{"name": str(number), "repository": f"example-org/app{number}"} for number in range(50)]
         started = datetime.now(UTC)
