@@ -32,6 +32,7 @@ PLUGINS = {
         "preflight_recommended",
         *_fleet_sizing.NAMES,
     },
+    f"{NAMESPACE}self_test_workflow": {"runner_controller_github_auth"},
 }
 
 

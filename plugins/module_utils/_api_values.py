@@ -291,6 +291,8 @@ def _runner_pool(path: str, entry: Mapping[str, Any]) -> Iterator[Problem]:
     yield from _schedule(path, entry)
     yield from _repositories(path, entry)
     yield from _credential(f"{path}.credential", entry.get("credential"))
+    if entry.get("runtime_class"):
+        yield from _is(_api_names.dns_subdomain)(f"{path}.runtime_class", entry["runtime_class"])
 
 
 def _size(path: str, value: Any) -> Iterator[Problem]:
@@ -355,6 +357,12 @@ def _credential(path: str, value: Any) -> Iterator[Problem]:
     yield from _github_auth(path, value)
 
 
+def _quota(path: str, value: Any) -> Iterator[Problem]:
+    headroom = value.get("headroom") if isinstance(value, Mapping) else None
+    if isinstance(headroom, int) and headroom < 0:
+        yield Problem(f"{path}.headroom", str(headroom), "0 or more, or an empty mapping for no quota")
+
+
 def _digests(path: str, value: Any) -> Iterator[Problem]:
     for image, found, expected in _image_digests.problems(value) if isinstance(value, Mapping) else ():
         yield Problem(f"{path}['{image}']", found, expected, advice=DIGEST_HINT)
@@ -407,6 +415,7 @@ RULES: dict[str, Rule] = {
     "runner_pools_limits": _limits,
     "runner_pools_namespace": _is(_api_names.dns_label),
     "runner_pools_pools": _runner_pools,
+    "runner_pools_quota": _quota,
     "runner_pools_resources": _resources,
     "runner_pools_size": _size,
     "runner_pools_timezone": _zone,

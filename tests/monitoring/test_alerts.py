@@ -150,6 +150,17 @@ CASES = [
         "40m",
         ("EngineNotAnswering",),
     ),
+    Case(
+        "an engine that hangs, whose metrics were its last words",
+        {state("state_clean"): "1x60", engine("connected_clients"): "0x60", state("answers"): "1x5 0x60"},
+        "40m",
+        ("EngineNotAnswering",),
+    ),
+    Case(
+        "an engine that answers again",
+        {state("state_clean"): "1x60", engine("connected_clients"): "0x60", state("answers"): "0x20 1x60"},
+        "40m",
+    ),
     Case("an engine near its limit", memory("3.8e9x60"), "20m", ("EngineNearMemoryLimit",)),
     Case("an engine with room", memory("3e9x60"), "20m"),
 ]

@@ -213,6 +213,8 @@ DEADLINES = {
     "modules/node_certificates.py": "have not asked for a certificate to serve with within",
     "modules/engine_ready.py": "engine nodes did not answer within",
     "modules/network_policy_proof.py": "did not answer the API server within 0 seconds",
+    "modules/self_test.py": "it had not ended after 0 seconds",
+    "plugin_utils/_github/workflow_run.py": "is queued after 0 seconds",
     "modules/secrets_rewritten.py": "did not read its keys again within 0 s",
     "module_utils/_runners/heal_run.py": "not healed after 0 seconds, waited for:",
     "module_utils/_engine/drain_run.py": "still in use after 0 seconds",

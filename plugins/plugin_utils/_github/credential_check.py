@@ -12,14 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._github.requests import (
-    api,
-    app_token,
-    send,
-    signed_claims,
-)
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._github.requests import api, send
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._pins import PINS
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.findings import Finding
+from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._github import client
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._github import runners as github
 
 THREADS = 8
@@ -33,22 +29,13 @@ def github_findings(url: str, auth: Any, pools: Any, image: str, ask: bool) -> l
     here.
     """
     given = {key: str(value) for key, value in auth.items() if value not in (None, "")}
-    told, signed = github.credential_findings(given), ""
-    if not told and "private_key" in given:
-        try:
-            signed = signed_claims(given["app_id"], given["private_key"])
-        except ImportError:
-            hint = "pip install cryptography, for the Python that runs ansible-playbook"
-            found, expected = "no Python package cryptography to use an App's key with", "the package on the controller"
-            told = [Finding("github_dates_unknown", github.CREDENTIAL, found, expected, hint)]
-        except ValueError:
-            told = [github.no_key()]
+    signed, told = client.credential(given)
     base = api(url)
     told += [] if base else [github.no_address(url)]
     asked = github.questions(pools if isinstance(pools, list) else [], image)
     if told or not ask or "secret" in given or not asked:
         return told
-    token, trouble = (given["token"], None) if "token" in given else _app_token(base, given["installation_id"], signed)
+    token, trouble = client.token(base, given, signed)
     return [trouble] if trouble else _answers(base, asked, github.private_repositories(pools), token)
 
 
@@ -72,10 +59,3 @@ def _answers(base: str, asked: list[github.Question], repositories: list[str], t
             said = [*threads.map(judged, asked[1:]), *threads.map(public, repositories)]
         findings += [finding for several in said for finding in several]
     return list(dict.fromkeys(findings))
-
-
-def _app_token(base: str, installation: str, signed: str) -> tuple[str, Finding | None]:
-    """The token of an App's installation, as the runner controller gets it, or why there is none."""
-    reply = app_token(base, installation, signed)
-    found = github.refusal(reply, app=True) or github.silence(reply, base) or github.no_token(reply)
-    return str(reply.body.get("token", "")), found

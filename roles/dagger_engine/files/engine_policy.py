@@ -410,14 +410,16 @@ def exposition(
     checkpoints: Sequence[Checkpoint],
     events: Sequence[Mapping[str, Any]],
     filesystem: tuple[int, int],
+    answers: bool,
 ) -> str:
-    """The metrics of a state, for Prometheus."""
+    """The metrics of a state and of its engine, for Prometheus."""
     good = [item for item in checkpoints if not item.bad]
     newest = good[0] if good else None
     marker = marker or Marker("", 0)
     whole = marker.origin not in ("restored", "cold")
     lines = []
     for name, kind, text, value in (
+        ("answers", "gauge", "1 if the engine answers: its metrics and its socket", int(answers)),
         ("state_clean", "gauge", "1 unless the last start had to restore a checkpoint or to begin cold", int(whole)),
         ("restores_total", "counter", "States that a checkpoint took the place of", numbered(events, "restored")),
         ("wipes_total", "counter", "Caches that were lost", numbered(events, "wiped")),

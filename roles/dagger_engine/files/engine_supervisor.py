@@ -61,6 +61,7 @@ AGAIN = (
 HOLD = 120
 STOP_PATIENCE = 60  # seconds after SIGTERM until clients that stay attached are ended
 SETTLED = 90  # seconds after the first answer until the size of the cache is believed: it is counted once a minute
+SILENCE = 60  # seconds that an engine which answered may be silent before an Event says so
 CANARY_SECONDS = 60  # for the canary step after a start
 LAST_CANARY_SECONDS = 15  # and before a stop, which waits for it
 _NORMAL = {"checkpoint"}  # all other events are warnings
@@ -263,6 +264,8 @@ class Engine:
         self.canary = Canary(CONTAINER)
         self.metrics: dict[str, float] = {}
         self.answers = threading.Event()
+        self.heard = 0.0  # when it last answered, once it has; by the monotonic clock
+        self.silent = False  # and that was told
         self.stopping = threading.Event()
         self.closing = threading.Event()  # it has begun to write its cache down
         self.complained = False  # of what it could not write down
@@ -460,12 +463,33 @@ class Engine:
                     self.store.alive()
                 elif listens(self.socket):
                     self.answers.set()  # first of all: a stop waits for it
+                    self.heard = time.monotonic()
                     log("the engine answers")
                     try:
                         self.store.note(answered=True)
                     except OSError as error:
                         log(f"that the engine answers could not be noted: {error}")
+            if self.answers.is_set():
+                self.notice_silence(found is not None)
             time.sleep(10 if self.answers.is_set() else 0.5)
+
+    def notice_silence(self, has_metrics: bool) -> None:
+        """Tell once of an engine that goes on and answers no more, unless it is stopping, and when it answers again."""
+        takes_clients = listens(self.socket)
+        now = time.monotonic()
+        if has_metrics and takes_clients:
+            self.heard = now
+            if self.silent:
+                self.silent = False
+                log("the engine answers again")
+        elif not self.silent and not self.stopping.is_set() and now - self.heard >= SILENCE:
+            self.silent = True
+            found = "its metrics do not answer" if takes_clients else f"{self.socket} takes no connection"
+            self.store.record_event(
+                "not_answering",
+                f"{self.store.node}: the engine {self.settings.version} has not answered for {now - self.heard:.0f} "
+                f"seconds: {found}. Runners that start here do not register, so they get no job",
+            )
 
     def prove_cache(self, known: str) -> None:
         """Run the canary step: one that was cached before the stop is cached now, or the cache is gone."""
@@ -651,6 +675,9 @@ def serve(settings: Settings, store: Store) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     labels = {"node": store.node, "version": settings.version}
 
+    def answers() -> bool:
+        return engine_metrics() is not None and listens(Path(settings.sockets, "engine.sock"))
+
     class Handler(BaseHTTPRequestHandler):
         """Two pages, read afresh each time."""
 
@@ -662,7 +689,7 @@ def serve(settings: Settings, store: Store) -> int:
             if self.path == "/metrics":
                 kind, text = (
                     "text/plain; version=0.0.4",
-                    engine_policy.exposition(labels, clean or marker, checkpoints, events, store.usage()),
+                    engine_policy.exposition(labels, clean or marker, checkpoints, events, store.usage(), answers()),
                 )
             else:
                 kind, text = (

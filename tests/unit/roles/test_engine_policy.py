@@ -359,10 +359,10 @@ def test_old_events_go_and_their_numbers_stay() -> None:
 def test_metrics_page() -> None:
     events = [{"kind": "restored", "number": 3}]
     page = engine_policy.exposition(
-        {"node": "r", "version": "0.21.8"}, replace(RAN, origin="restored"), [BAD, NEW, OLD], events, (10**12, 5)
+        {"node": "r", "version": "0.21.8"}, replace(RAN, origin="restored"), [BAD, NEW, OLD], events, (10**12, 5), True
     )
     found = engine_policy.parse_metrics(page)
-    assert found["runnerfleet_engine_state_clean"] == 0
+    assert (found["runnerfleet_engine_state_clean"], found["runnerfleet_engine_answers"]) == (0, 1)
     assert (found["runnerfleet_engine_canary"], found["runnerfleet_engine_persisted_results"]) == (-1, 40)
     assert found["runnerfleet_engine_restores_total"] == 3
     assert found["runnerfleet_engine_wipes_total"] == 0

@@ -172,11 +172,79 @@ def test_the_exporter_serves_metrics_and_the_whole_story(
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     page = opener.open(f"{base}/metrics", timeout=5).read().decode()
     assert 'runnerfleet_engine_wipes_total{node="runner-1",version="0.21.8"} 1\n' in page
+    assert 'runnerfleet_engine_answers{node="runner-1",version="0.21.8"} 0\n' in page
     story = json.load(opener.open(f"{base}/state", timeout=5))
     assert (
         story["events"][0]["message"] == "runner-1: gone" and story["checkpoints"] == [] and story["node"] == "runner-1"
     )
     server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("metrics", "takes_clients", "answers"),
+    [({}, True, 1), (None, True, 0), ({}, False, 0)],
+    ids=["it answers", "it hangs", "its socket is gone"],
+)
+def test_the_exporter_says_whether_the_engine_answers(
+    program: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    metrics: Any,
+    takes_clients: bool,
+    answers: int,
+) -> None:
+    settings = program.Settings("0.21.8", str(tmp_path), sockets=str(tmp_path))
+    store = program.Store(settings, "runner-1")
+    store.checkpoints.mkdir(parents=True)
+    monkeypatch.setattr(program, "engine_metrics", lambda: metrics)
+    with socket.socket(socket.AF_UNIX) as door:
+        door.bind(str(tmp_path / "engine.sock"))
+        if takes_clients:
+            door.listen()
+        server = serving(program, store, settings, monkeypatch)
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        page = opener.open(f"http://127.0.0.1:{server.server_address[1]}/metrics", timeout=5).read().decode()
+        server.shutdown()
+    assert f'runnerfleet_engine_answers{{node="runner-1",version="0.21.8"}} {answers}\n' in page
+
+
+def silences(program: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stopping: bool = False) -> list[str]:
+    """What is told of an engine that answers for 100 seconds, is silent for 200, answers for 100, and is silent."""
+    store = program.Store(program.Settings("1.2.3", str(tmp_path), sockets="/run/e"), "runner-7")
+    store.base.mkdir(parents=True)
+    told: list[str] = []
+    store.listeners.append(lambda kind, message: told.append(f"{kind} {message}"))
+    engine = program.Engine(store.settings, store, SimpleNamespace())
+
+    def metrics() -> dict[str, float] | None:
+        now = program.time.monotonic()
+        if now > 600:
+            raise Enough
+        return {} if now < 100 or 300 <= now < 400 else None
+
+    monkeypatch.setattr(program, "engine_metrics", metrics)
+    monkeypatch.setattr(program, "listens", lambda _path: True)
+    if stopping:
+        engine.stopping.set()
+    with pytest.raises(Enough):
+        engine.watch()
+    return told
+
+
+def test_an_engine_that_answers_no_more_is_told_once_and_again_after_it_answered(
+    program: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = silences(program, tmp_path, monkeypatch)
+    assert len(told) == 2 and told[0].startswith("not_answering runner-7: the engine 1.2.3 has not answered for 6"), (
+        told
+    )
+    assert "its metrics do not answer. Runners that start here do not register" in told[0]
+
+
+def test_an_engine_that_is_to_stop_may_be_silent(
+    program: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert silences(program, tmp_path, monkeypatch, stopping=True) == []
 
 
 @pytest.mark.parametrize("said", [b"", b"GET /metrics HTTP/1.1\r\nX: "], ids=["nothing", "a byte now and then"])

@@ -184,6 +184,7 @@ func (s *Service) api() http.Handler {
 	})
 	signedIn("GET /repos/{owner}/{repository}/actions/runs", s.workflowRuns)
 	signedIn("GET /repos/{owner}/{repository}/actions/runs/{run}/jobs", s.workflowJobs)
+	s.workflows(signedIn)
 	signedIn("GET /rate_limit", func(answer http.ResponseWriter, _ *http.Request) {
 		core := map[string]int64{
 			"limit": rateLimit, "used": s.used.Load(), "remaining": max(0, rateLimit-s.used.Load()), "reset": time.Now().Add(time.Hour).Unix(),

@@ -36,6 +36,7 @@ type Job struct {
 	ID             int64      `json:"id"`
 	RunID          int64      `json:"run_id"`
 	Name           string     `json:"name"`
+	Title          string     `json:"title"` // of the run, where a workflow was started
 	Repository     string     `json:"repository"`
 	Labels         []string   `json:"labels"`
 	Script         string     `json:"script"`

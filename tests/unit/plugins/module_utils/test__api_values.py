@@ -80,6 +80,12 @@ BAD: list[tuple[str, Any, str]] = [
     ("runner_pools_resources", {"requests": {"memory": "4GB"}}, "runner_pools_resources.requests.memory"),
     ("runner_pools_limits", {"memory": "4GB"}, "runner_pools_limits.memory"),
     ("runner_pools_limits", {"mem": "4Gi"}, "runner_pools_limits.mem"),
+    ("runner_pools_quota", {"headroom": -1}, "runner_pools_quota.headroom"),
+    (
+        "runner_pools_pools",
+        [{"name": "a", "organization": "o", "runtime_class": "Kata!"}],
+        "runner_pools_pools[0].runtime_class",
+    ),
     ("runner_pools_resources", {"requests": {"cpu": 0.5}}, "runner_pools_resources.requests.cpu"),
     ("runner_pools_resources", {"request": {"cpu": 1}}, "runner_pools_resources.request"),
     ("runner_pools_resources", {"requests": {"mem": "1Gi"}}, "runner_pools_resources.requests.mem"),
