@@ -208,18 +208,18 @@ def run(pods: Pods, trials: list[Trial], params: dict[str, Any]) -> list[Outcome
     specs = {(entry["pool"], entry["version"]): entry["spec"] for entry in params["pods"]}
     word = secrets.token_hex(8)
     pods.clear()
+    names = [trial.pod_name(word) for trial in trials]
     deadline = time.monotonic() + params["timeout"]
     try:
         pods.create([manifest(trial, specs[trial.pool, trial.version], word) for trial in trials])
         while True:
             there = pods.there()
-            open_ones = [trial for trial in trials if trial.name in there and not ended(there[trial.name])]
-            if not open_ones or time.monotonic() > deadline:
+            if all(ended(there[name]) for name in names if name in there) or time.monotonic() > deadline:
                 break
             time.sleep(INTERVAL)
     finally:
-        pods.remove([trial.name for trial in trials])
-    return [outcome(trial, there.get(trial.name), params["drives"], params["timeout"]) for trial in trials]
+        pods.remove(names)
+    return [outcome(trial, there.get(trial.pod_name(word)), params["drives"], params["timeout"]) for trial in trials]
 
 
 def require_something(trials: list[Trial], failed: list[Outcome], left_out: dict[str, str], only: list[str]) -> None:
@@ -263,6 +263,7 @@ def main() -> None:
     }
     if module.check_mode:
         told["would_test"] = sorted({trial.node for trial in trials})
+        told["lines"] += [f"{name}: would be tested" for name in told["would_test"]]
     for name, why in left_out.items():
         module.warn(f"{name} was not tested: it {why}")
     if bad:

@@ -46,11 +46,9 @@ class Trial:
     pool: str
     version: str
 
-    @property
-    def name(self) -> str:
-        """Of the pod: the same in every run, so that two runs at once are seen."""
-        digest = hashlib.sha256(f"{self.node} {self.version}".encode()).hexdigest()[:12]
-        return f"{SELF_TEST}-{digest}"
+    def pod_name(self, word: str) -> str:
+        """Of the run with this word: a run that goes on though nobody waits for it removes its own pods only."""
+        return f"{SELF_TEST}-{hashlib.sha256(f'{self.node} {self.version} {word}'.encode()).hexdigest()[:16]}"
 
 
 @dataclass(frozen=True)
@@ -135,7 +133,7 @@ def manifest(trial: Trial, spec: Mapping[str, Any], word: str) -> dict[str, Any]
     return {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": trial.name, "labels": labels},
+        "metadata": {"name": trial.pod_name(word), "labels": labels},
         "spec": own,
     }
 

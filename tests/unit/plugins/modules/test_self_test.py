@@ -174,4 +174,5 @@ def test_pods_of_an_earlier_run_that_do_not_go(
 
 def test_a_dry_run_makes_no_pod(run_module: RunModule, api: Api) -> None:
     result = run(run_module, check=True)
+    assert result["lines"] == ["runner-1: would be tested", "runner-2: would be tested"]
     assert result["would_test"] == ["runner-1", "runner-2"] and (api.made, api.removed) == ([], [])

@@ -75,8 +75,13 @@ def test_a_pod_goes_to_its_node_by_the_scheduler_and_has_a_word_of_its_own() -> 
     assert made["spec"]["containers"][0]["command"] == ["sh", "-c", "RUN it", "x", "abc"]
     assert spec["containers"][0]["command"][-1] == "RUN"
     assert "nodeName" not in made["spec"] and "runner-1" in str(made["spec"]["affinity"])
-    assert made["metadata"]["name"] == manifest(TRIAL, spec, "def")["metadata"]["name"]
-    assert made["metadata"]["name"] != manifest(Trial("runner-1", "runner", "2.0.0"), spec, "abc")["metadata"]["name"]
+    others = [
+        (TRIAL, "def"),
+        (Trial("runner-1", "runner", "2.0.0"), "abc"),
+        (Trial("runner-2", "runner", "1.2.3"), "abc"),
+    ]
+    names = {manifest(trial, spec, word)["metadata"]["name"] for trial, word in others}
+    assert len(names) == 3 and made["metadata"]["name"] not in names
 
 
 def test_a_node_that_does_everything_well() -> None:
