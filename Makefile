@@ -10,7 +10,7 @@ COLLECTION := .ansible/collections/ansible_collections/runnerfleet/baremetal
 # The lab keeps a newer Go there where the machine's own is too old.
 export PATH := $(CURDIR)/.venv/bin:$(CACHE)/go/current/bin:$(PATH)
 
-.PHONY: lab lab-down lab-nvme lab-nvme-down lint unit test test-fast test-cores test-nvme test-engine test-engine-facts soak bench pins docs venv setup setup-nvme clean
+.PHONY: lab lab-down lab-nvme lab-nvme-down lint unit test test-fast test-cores test-nvme test-engine test-engine-facts soak bench bench-runners pins docs venv setup setup-nvme clean
 
 lab: setup venv
 	python -m lab up
@@ -66,6 +66,10 @@ test-engine-facts: setup venv
 
 bench: setup setup-nvme venv
 	python -m lab.bench.site
+
+# How long jobs wait for runners that follow the queue, and what an idle fleet asks of GitHub: some 25 minutes.
+bench-runners: setup venv
+	python -m lab.bench.runners
 
 # Every pin beside the newest version that can be asked for; `make pins STRICT=--strict` fails where a patch is newer or nobody answered.
 pins: venv
