@@ -15,6 +15,7 @@ from enum import Enum
 from typing import Any
 
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.problems import pod_problem
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.drain_plan import JOB_FIELDS
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._github.requests import moment
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._text import clean
 
@@ -221,8 +222,7 @@ def owned(owner: Object, items: Sequence[Object]) -> list[Object]:
 
 def is_busy(runner: Object) -> bool:
     """Whether an EphemeralRunner has a job as far as the cluster knows: what says so differs between releases."""
-    status = status_of(runner)
-    return bool(status.get("jobId") or status.get("jobRequestId") or status.get("workflowRunId"))
+    return any(status_of(runner).get(key) for key in JOB_FIELDS)
 
 
 def controller(flavour: str, observed: Observed) -> Object | None:
