@@ -4,12 +4,17 @@ The fleet of LAB_FLEET has to be up and through site.yml, with runners that take
 queued, and when the first of them run it strikes. Every job has to end well, on a runner of its own and on a node whose
 engine is ready; one that the fault hit may fail, if that is reported before patience ends. It prints one line of JSON a
 fault, and ends with 1 if something does not hold.
+
+Where all jobs stand still for two and a half minutes, somebody who is called runs runner_heal.yml, and its deeds are in
+that line.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import re
 import sys
 import time
 from collections import Counter
@@ -20,13 +25,14 @@ from typing import Any
 import kubernetes
 
 from lab.machines import containers
-from lab.process import LabError
+from lab.process import LabError, run
 from lab.proof.model import RUNNER_NAMESPACE
 from lab.proof.queue import Service, queue_jobs, summary, wait
 from lab.proof.world import LiveWorld
 from lab.settings import current_fleet
 
 CONTROLLER_NAMESPACE = "arc-systems"
+STILL = 75  # seconds, twice
 
 
 @dataclass(frozen=True)
@@ -187,6 +193,41 @@ def unready_engines(world: LiveWorld) -> set[str]:
     return {node.name for node in world.nodes() if node.pool and node.engine and not node.engine_ready}
 
 
+def heal(inventories: Sequence[str]) -> list[str]:
+    """Run the playbook as a person does; returns what it says it did."""
+    arguments = [part for inventory in inventories for part in ("--inventory", inventory)]
+    environment = {**os.environ, "ANSIBLE_CALLBACK_RESULT_FORMAT": "json", "ANSIBLE_NOCOLOR": "1"}
+    printed = run(
+        "ansible-playbook",
+        *arguments,
+        "--extra-vars=runner_status_grace=60",
+        "playbooks/runner_heal.yml",
+        check=False,
+        env=environment,
+    ).stdout
+    told = re.search(r'"msg": (\[.*?\n    \])', printed, re.DOTALL)
+    return deeds(json.loads(told.group(1))) if told else [printed[-500:]]
+
+
+def deeds(lines: Sequence[str]) -> list[str]:
+    """What was done stands before the table of the pools."""
+    table = next((index for index, line in enumerate(lines) if line.split()[:2] == ["pool", "listener"]), len(lines))
+    return list(lines[:table])
+
+
+def attend(scene: Scene, patience: float, inventories: Sequence[str]) -> tuple[Any, list[str]]:
+    """Wait for the jobs, and heal what is stuck where none of them moves on; returns them, and what was done."""
+    deadline, healed, before = time.monotonic() + patience, list[str](), None
+    while True:
+        jobs = wait(scene.service, scene.numbers, min(STILL, max(0, deadline - time.monotonic())), scene.look)
+        now = Counter(job["status"] for job in jobs)
+        if now["completed"] == len(jobs) or time.monotonic() > deadline:
+            return jobs, healed
+        if now == before and inventories:
+            healed += heal(inventories)
+        before = now
+
+
 def perform(name: str, world: LiveWorld, service: Service, given: argparse.Namespace) -> dict[str, Any]:
     """Queue jobs, break it, and see what becomes of them."""
     start = time.monotonic()
@@ -195,13 +236,14 @@ def perform(name: str, world: LiveWorld, service: Service, given: argparse.Names
     scene = Scene(service, kubernetes.client.CoreV1Api(world.api), given.broken, numbers, watch)
     may_fail = FAULTS[name].strike(scene)
     mended = time.monotonic()
-    jobs = wait(service, numbers, given.patience, watch)
+    jobs, healed = attend(scene, given.patience, given.inventory)
     return {
         "fault": name,
         "what": FAULTS[name].what,
         **summary(jobs, time.monotonic() - start),
         "seconds_after": round(time.monotonic() - mended, 1),
         "may_fail": len(may_fail),
+        "healed": healed,
         "problems": problems(jobs, may_fail, watch.found(jobs)),
     }
 
@@ -215,6 +257,7 @@ def main() -> int:
     parser.add_argument("--repository", default="lab/example")
     parser.add_argument("--seconds", type=float, default=8, help="how long a job works")
     parser.add_argument("--broken", type=float, default=60, help="seconds until a node or GitHub is back")
+    parser.add_argument("--inventory", action="append", default=[], help="of the fleet, for runner_heal.yml")
     parser.add_argument("--patience", type=float, default=600, help="seconds until all jobs have ended after that")
     given = parser.parse_args()
     fleet = current_fleet()

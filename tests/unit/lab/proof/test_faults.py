@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lab.proof.faults import EngineWatch, problems
+from lab.proof.faults import EngineWatch, deeds, problems
 
 
 def job(number: int, **about: Any) -> dict[str, Any]:
@@ -62,3 +62,10 @@ def test_watch_asks_for_the_time_of_the_start_alone() -> None:
     for _look in range(4):
         watch([job(1)])
     assert watch.found([job(1)]) == set()
+
+
+def test_what_was_healed_is_told_apart_from_the_table() -> None:
+    assert deeds(["delete EphemeralRunner x, since", "pool       listener  queue", "small  running  0"]) == [
+        "delete EphemeralRunner x, since"
+    ]
+    assert deeds(["nothing was stuck that can be healed"]) == ["nothing was stuck that can be healed"]
