@@ -10,7 +10,7 @@ COLLECTION := .ansible/collections/ansible_collections/runnerfleet/baremetal
 # The lab keeps a newer Go there where the machine's own is too old.
 export PATH := $(CURDIR)/.venv/bin:$(CACHE)/go/current/bin:$(PATH)
 
-.PHONY: lab lab-down lab-nvme lab-nvme-down lint unit test test-fast test-cores test-nvme test-engine test-engine-facts soak bench bench-runners pins docs venv setup setup-nvme clean
+.PHONY: lab lab-down lab-nvme lab-nvme-down lint unit test test-fast test-cores test-nvme test-engine test-runner-faults test-engine-facts soak bench bench-runners pins docs venv setup setup-nvme clean
 
 lab: setup venv
 	python -m lab up
@@ -54,6 +54,11 @@ test-nvme: setup setup-nvme venv
 # Engines through a roll-out under load, and through what happens to machines: restarts, a power cut, a full disk.
 test-engine: setup venv
 	python tests/run.py engine_faults
+
+# Runners that follow the queue, under load, while pods, a node and GitHub break; then one controller in the other's place.
+# RUNNER_FAULTS_JOBS=20 RUNNER_FAULTS_SECONDS=30 make it shorter than its 200 jobs and 5 minutes.
+test-runner-faults: setup venv
+	python tests/run.py runner_faults
 
 # Roll-outs and SIGKILL of engines while jobs run, again and again, on the fleet that `make lab` has left.
 soak: setup venv

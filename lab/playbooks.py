@@ -20,6 +20,7 @@ NAMESPACE = "runnerfleet.baremetal."
 # Keys whose texts are expressions without braces.
 BARE = {"when", "that", "until", "failed_when", "changed_when"}
 TASKS = {"ansible.builtin.import_tasks", "ansible.builtin.include_tasks"}
+ROLES = {"ansible.builtin.import_role", "ansible.builtin.include_role"}
 # What Ansible defines itself, beside ansible_*.
 MAGIC = {"groups", "hostvars", "inventory_hostname", "item", "lookup", "now", "omit", "playbook_dir", "query"}
 # What plugins read of the variables by themselves.
@@ -75,7 +76,8 @@ class Playbook:
             for name in _names(waiting.pop()) - found:
                 found.add(name)
                 waiting += self.defined.get(name, [])
-        return {name for name in found - self.defined.keys() - MAGIC if not name.startswith("ansible_")}
+        # What begins with two underscores is a role's own, which it has shown.
+        return {name for name in found - self.defined.keys() - MAGIC if not name.startswith(("ansible_", "__"))}
 
     @property
     def templates(self) -> list[nodes.Template]:
@@ -114,6 +116,8 @@ def _walk(playbook: Playbook, value: Any, folder: Path, bare: bool = False) -> N
     elif isinstance(value, dict):
         if TASKS & value.keys():
             playbook.handed |= set(value.get("vars", ()))
+        if ROLES & value.keys():  # what it hands to a role is read there
+            _walk(playbook, value.get("vars", {}), folder)
         for key, inner in value.items():
             READERS.get(key, _keyword)(playbook, key, inner, folder)
 
@@ -160,7 +164,7 @@ READERS: dict[str, Callable[[Playbook, str, Any, Path], None]] = {
     **dict.fromkeys(("register", "loop_var", "index_var"), _register),
     "ansible.builtin.set_fact": _set_fact,
     **dict.fromkeys(TASKS, _tasks),
-    **dict.fromkeys(("ansible.builtin.import_role", "ansible.builtin.include_role"), _role),
+    **dict.fromkeys(ROLES, _role),
     "roles": _roles,
 }
 

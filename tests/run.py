@@ -8,7 +8,7 @@ go test count their tests. What is skipped is named and counts as nothing.
   python tests/run.py                     everything
   python tests/run.py --without-fleet     what needs no fleet
   python tests/run.py mypy unit default   these stages
-  python tests/run.py nvme_vm vm replace_drive engine_faults     what runs only when it is asked for
+  python tests/run.py nvme_vm vm replace_drive engine_faults runner_faults     what runs only when it is asked for
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ OUTPUT = ROOT / "tests/output"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "runnerfleet"
 COLLECTION = ".ansible/collections/ansible_collections/runnerfleet/baremetal"
 # Scenarios that begin with site.yml; those of the roles share one fleet more.
-FLEETS = dict.fromkeys(("default", "replace_drive", "engine_faults"), "moleculesite")
+FLEETS = dict.fromkeys(("default", "replace_drive", "engine_faults", "runner_faults"), "moleculesite")
 
 # The roles as site.yml applies them: each scenario starts from what the ones before it left.
 PIPELINE: list[str] = yaml.safe_load((ROOT / "molecule/shared/vars/pipeline.yml").read_text(encoding="utf-8"))[
@@ -298,7 +298,7 @@ CHECKS: dict[str, Callable[[str], Counts]] = {
 SCENARIOS = {name: scenario(name, "--destroy=never") for name in (*FLEETS, *PIPELINE, *AFTER)}
 # Without KVM these take long: `make test-nvme`, not `make test`. One after the other, since each boots a machine.
 MACHINES = {"nvme_vm": scenario("nvme_vm"), "vm": pytest("tests/vm")}
-ASKED_FOR = (*MACHINES, "replace_drive", "engine_faults")
+ASKED_FOR = (*MACHINES, "replace_drive", "engine_faults", "runner_faults")
 
 
 def perform(stage: str, check: Callable[[str], Counts]) -> Counts:

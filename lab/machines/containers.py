@@ -112,6 +112,11 @@ def start_existing(name: str) -> bool:
     return True
 
 
+def power_off(fleet: Fleet, node: str) -> None:
+    """The power of a node goes: nothing on it is told. It stays off until it is started."""
+    run("podman", "stop", "--time", "0", fleet.container(node))
+
+
 def power_cut(fleet: Fleet, node: str) -> None:
     """The power of a node goes, and comes back: nothing on it is told."""
     name = fleet.container(node)

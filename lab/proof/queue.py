@@ -13,7 +13,7 @@ import sys
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -42,15 +42,25 @@ class Service:
         return int(self.call("POST", "/jobs", wanted)["id"])
 
 
-def run(service: Service, repository: str, labels: Sequence[str], jobs: int, seconds: float, patience: float) -> Any:
-    """Queue the jobs, one label after the other, and wait for all of them; returns what was found."""
-    script = SCRIPT.format(seconds=seconds)
-    numbers = {service.queue(repository, labels[index % len(labels)], script) for index in range(jobs)}
-    start = time.monotonic()
+def queue_jobs(
+    service: Service, repository: str, labels: Sequence[str], jobs: int, seconds: float, every: float = 0
+) -> set[int]:
+    """Queue jobs, one label after the other, with a pause between them; returns their numbers."""
+    numbers = set()
+    for index in range(jobs):
+        time.sleep(every if index else 0)
+        numbers.add(service.queue(repository, labels[index % len(labels)], SCRIPT.format(seconds=seconds)))
+    return numbers
+
+
+def wait(service: Service, numbers: set[int], patience: float, look: Callable[[Any], Any] = lambda _jobs: None) -> Any:
+    """Wait until these jobs are completed, or patience ends; returns them. They are shown to `look` each second."""
+    deadline = time.monotonic() + patience
     while True:
         found = [job for job in service.call("GET", "/jobs") if job["id"] in numbers]
-        if all(job["status"] == "completed" for job in found) or time.monotonic() - start > patience:
-            return summary(found, time.monotonic() - start)
+        look(found)
+        if all(job["status"] == "completed" for job in found) or time.monotonic() > deadline:
+            return found
         time.sleep(1)
 
 
@@ -91,11 +101,12 @@ def main() -> int:
     parser.add_argument("--labels", default="small")
     parser.add_argument("--repository", default="lab/example")
     parser.add_argument("--seconds", type=float, default=1, help="how long a job works")
-    parser.add_argument("--patience", type=float, default=900)
+    parser.add_argument("--every", type=float, default=0, help="seconds between two jobs that are queued")
+    parser.add_argument("--patience", type=float, default=900, help="seconds, from when the last one is queued")
     given = parser.parse_args()
-    found = run(
-        Service(current_fleet()), given.repository, given.labels.split(","), given.jobs, given.seconds, given.patience
-    )
+    service, start = Service(current_fleet()), time.monotonic()
+    numbers = queue_jobs(service, given.repository, given.labels.split(","), given.jobs, given.seconds, given.every)
+    found = summary(wait(service, numbers, given.patience), time.monotonic() - start)
     print(json.dumps(found))
     return 0 if good(found) else 1
 

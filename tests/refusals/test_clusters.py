@@ -222,6 +222,20 @@ def test_an_environment_that_leads_to_another_cluster_is_refused(tmp_path: Path,
     ours.server.shutdown()
 
 
+@pytest.mark.parametrize(
+    "wins",
+    [{"runner_controller_flavour": "legacy"}, {"runner_pools_flavour": "scale_set"}, {"runner_pools_pools": [{}]}],
+)
+def test_variables_of_the_command_line_never_choose_what_is_removed(tmp_path: Path, wins: dict[str, Any]) -> None:
+    """They would win where the other flavour is removed too."""
+    ours = Cluster(tmp_path / "ours", "ci")
+    ours.kubeconfig(tmp_path / "inventory/kubeconfig")
+    told = refused(play(tmp_path, "runner_flavour", "-e", json.dumps(wins)))
+    assert "is a variable of the command line or of a survey, expected one of the inventory" in told, told
+    assert set(ours.asked) == {"GET /api/v1/namespaces/kube-system/configmaps/runnerfleet"}
+    ours.server.shutdown()
+
+
 def test_every_playbook_that_speaks_to_the_api_begins_with_the_proof() -> None:
     """Those that are not run above as well: before the first task that names a kubeconfig stands the one that
     compares.

@@ -193,6 +193,19 @@ func TestJobGoesToARunnerThatFits(t *testing.T) {
 	c.call("POST", "/_lab/runner/wait", secret, nil, 401)
 }
 
+func TestRunnerThatAsksAnewHasLostItsJob(t *testing.T) {
+	c := serve(t, Config{Token: "good"}, "")
+	secret := c.register("a/b", "killed", "small")
+	id := c.queue("a/b", "small")
+	c.call("POST", "/_lab/runner/wait", secret, nil, 200)
+	c.call("POST", "/_lab/runner/wait", secret, nil, 204)
+	job, _ := c.call("GET", fmt.Sprintf("/_lab/jobs/%d", id), "", nil, 200)
+	if job["status"] != "completed" || job["conclusion"] != "failure" {
+		t.Errorf("job %v", job)
+	}
+	c.call("POST", "/_lab/runner/wait", secret, nil, 401)
+}
+
 func TestRunnersTakeTurns(t *testing.T) {
 	c := serve(t, Config{Token: "good"}, "")
 	got := make(chan string, 2)

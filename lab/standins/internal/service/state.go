@@ -261,9 +261,13 @@ func (s *State) sweep() {
 		if runner != nil && time.Since(runner.LastSeen) < lostAfter {
 			continue
 		}
-		s.appendLog(job.ID, []byte("The self-hosted runner lost communication with the server.\n"))
-		s.finish(job, "failure", -1)
+		s.lose(job)
 	}
+}
+
+func (s *State) lose(job *Job) {
+	s.appendLog(job.ID, []byte("The self-hosted runner lost communication with the server.\n"))
+	s.finish(job, "failure", -1)
 }
 
 func (s *State) runner(id int64) *Runner {
@@ -373,6 +377,15 @@ func (s *State) JobOf(runner *Runner) int64 {
 func (s *State) Wait(runner *Runner, hungUp <-chan struct{}, patience time.Duration) *Job {
 	offer := make(chan Job, 1)
 	s.mu.Lock()
+	// Who asks for another job was started again, and knows nothing of the one that it had.
+	if job := s.job(runner.JobID); job != nil {
+		s.lose(job)
+		s.save()
+		if runner.Ephemeral {
+			s.mu.Unlock()
+			return nil
+		}
+	}
 	runner.offer = offer
 	s.dispatch()
 	s.save()
