@@ -412,6 +412,7 @@ RULES: dict[str, Rule] = {
     "runner_controller_github_auth": _github_auth,
     "runner_controller_node_selector": _labels,
     "cert_manager_node_selector": _labels,
+    "runner_pools_github_auth": _credential,
     "runner_pools_limits": _limits,
     "runner_pools_namespace": _is(_api_names.dns_label),
     "runner_pools_pools": _runner_pools,
