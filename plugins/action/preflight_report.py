@@ -245,9 +245,16 @@ class ActionModule(ActionBase):
     def _github_findings(self, first: Variables, fleet: dict[str, Any], ask: bool) -> list[Finding]:
         """What GitHub says, where there is a credential to ask with and an address without one."""
         auth, url = fleet[CREDENTIAL], first.value("runner_controller_github_url")[0]
-        if url is None or has_credential(str(url)) or preflight_inventory.credential_findings(auth):
+        if url is None or has_credential(str(url)):
             return []
         pools, image = (first.value(name)[0] for name in ("runner_pools_pools", "runner_pools_image"))
+        if first.value("runner_pools_flavour")[0] == "scale_set":
+            common = first.value(_github_check.COMMON)[0]
+            name = CREDENTIAL if common == auth else _github_check.COMMON
+            url = first.value("runner_pools_github_url")[0] or url
+            return _github_check.scale_set_findings(str(url), common, name, pools, str(image or ""), ask)
+        if preflight_inventory.credential_findings(auth):
+            return []
         return _github_check.github_findings(str(url), auth, pools, str(image or ""), ask)
 
     def _fleet(self, first: Variables, specs: dict[str, dict[str, Any]], findings: list[Finding]) -> dict[str, Any]:

@@ -15,9 +15,10 @@ def runner_pool_problems(
     engines: Mapping[str, Sequence[str]],
     engine_version: str = "",
     flavour: str = "",
+    common: Mapping[str, Any] | None = None,
 ) -> list[str]:
     """What is wrong with these runner pools, by the checks of the preflight."""
-    found = _api_values.runner_pool_problems(entries, engines, engine_version, flavour)
+    found = _api_values.runner_pool_problems(entries, engines, engine_version, flavour, common)
     return [str(problem) for problem in found]
 
 

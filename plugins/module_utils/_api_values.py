@@ -25,6 +25,10 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._fleet.runne
     FORMS_TOLD,
     stated,
 )
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._fleet.runner_reach import (
+    ca_problems,
+    proxy_problems,
+)
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._fleet.runner_share import follows_queue
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._fleet.runner_size import parse as runner_size
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._fleet.schedule import problems as schedule_problems
@@ -291,6 +295,8 @@ def _runner_pool(path: str, entry: Mapping[str, Any]) -> Iterator[Problem]:
     yield from _schedule(path, entry)
     yield from _repositories(path, entry)
     yield from _credential(f"{path}.credential", entry.get("credential"))
+    yield from _proxy(f"{path}.proxy", entry.get("proxy"))
+    yield from _ca(f"{path}.ca", entry.get("ca"))
     if entry.get("runtime_class"):
         yield from _is(_api_names.dns_subdomain)(f"{path}.runtime_class", entry["runtime_class"])
 
@@ -357,6 +363,20 @@ def _credential(path: str, value: Any) -> Iterator[Problem]:
     yield from _github_auth(path, value)
 
 
+def _proxy(path: str, value: Any) -> Iterator[Problem]:
+    for where, found, expected in proxy_problems(path, value):
+        yield Problem(where, found, expected)
+    if isinstance(value, Mapping) and value.get("secret"):
+        yield from _is(_api_names.dns_subdomain)(f"{path}.secret", value["secret"])
+
+
+def _ca(path: str, value: Any) -> Iterator[Problem]:
+    for where, found, expected in ca_problems(path, value):
+        yield Problem(where, found, expected)
+    if isinstance(value, Mapping) and value.get("config_map"):
+        yield from _is(_api_names.dns_subdomain)(f"{path}.config_map", value["config_map"])
+
+
 def _quota(path: str, value: Any) -> Iterator[Problem]:
     headroom = value.get("headroom") if isinstance(value, Mapping) else None
     if isinstance(headroom, int) and headroom < 0:
@@ -412,9 +432,12 @@ RULES: dict[str, Rule] = {
     "runner_controller_github_auth": _github_auth,
     "runner_controller_node_selector": _labels,
     "cert_manager_node_selector": _labels,
+    "runner_pools_ca": _ca,
+    "runner_pools_github_auth": _credential,
     "runner_pools_limits": _limits,
     "runner_pools_namespace": _is(_api_names.dns_label),
     "runner_pools_pools": _runner_pools,
+    "runner_pools_proxy": _proxy,
     "runner_pools_quota": _quota,
     "runner_pools_resources": _resources,
     "runner_pools_size": _size,
@@ -474,11 +497,25 @@ def deployment_problems(
 
 
 def runner_pool_problems(
-    entries: Sequence[Mapping[str, Any]], engines: Mapping[str, Sequence[str]], default: str = "", flavour: str = ""
+    entries: Sequence[Mapping[str, Any]],
+    engines: Mapping[str, Sequence[str]],
+    default: str = "",
+    flavour: str = "",
+    common: Mapping[str, Any] | None = None,
 ) -> list[Problem]:
-    """All that is wrong with runner pools, by themselves and where they are deployed; see deployment_problems."""
+    """All that is wrong with runner pools, by themselves and where they are deployed; see deployment_problems.
+
+    `common`: variables by name that hold for entries that do not state the same.
+    """
+    stated_once = (common or {}).items()
+    proxies = {f"runner_pools_pools[{index}].proxy": entry.get("proxy") for index, entry in enumerate(entries)}
+    proxies["runner_pools_proxy"] = (common or {}).get("runner_pools_proxy")
+    where = [place for path, proxy in proxies.items() for place in credentials_in(path, proxy)]
+    expected = "an address without them, and the name of a Secret with username and password as secret"
     return [
         *_runner_pools("runner_pools_pools", entries),
+        *[problem for name, value in stated_once for problem in problems(name, value)],
+        *[Problem(place, "a user name or a password inside an address", expected) for place in where],
         *deployment_problems(entries, engines, default, flavour),
     ]
 

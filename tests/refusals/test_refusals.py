@@ -300,6 +300,26 @@ def test_what_github_would_refuse(
     assert "s3cret" not in run.output
 
 
+def test_the_credential_of_one_scale_set_that_github_would_refuse(
+    play: Callable[..., Run], inventory: Inventory
+) -> None:
+    """It is told by the name of its entry, with GitHub's reason. The common one would be taken."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), GitHub) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        variables(inventory).update(
+            preflight_github_check=True,
+            fleet_github_url=f"http://127.0.0.1:{server.server_port}",
+            runner_controller_github_auth={"token": "s3cret-taken"},
+            runner_pools_image="registry.example.org/runner:latest",
+        )
+        variables(inventory)["runner_pools_pools"][0]["credential"] = {"token": "s3cret-other"}
+        run = play(inventory, "preflight", "-vvv")
+        server.shutdown()
+    found = only(run, "github_credential_refused", "runner_pools_pools: medium.credential")
+    assert "HTTP 401: Bad credentials" in found["found"]
+    assert "s3cret" not in run.output
+
+
 @pytest.mark.parametrize(
     ("variables", "path"),
     [

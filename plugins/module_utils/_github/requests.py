@@ -20,25 +20,39 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ansible.module_utils import urls
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._text import clean
 
 TIMEOUT = 5
+MAX_REASON = 64 << 10  # bytes of a refusal that are read
 MAX_ANSWER = 4 << 20  # bytes: a page of a hundred jobs with their steps has some hundred kilobytes
 # Runners of this image are told to update themselves before they are given a job, and do.
 UPDATING = re.compile(r"(^|/)summerwind/actions-runner[:@]")
 # Of the runner itself: an image of one's own may count otherwise.
 _VERSION = re.compile(r":v?(2\.\d{3}\.\d+)(?![.\d])[^/:@]*(@|$)")
+_TOKEN = re.compile(r"\b(eyJ[\w.-]+|gh[a-z]_\w+|github_pat_\w+)|(?<=[Bb]earer )\S+|(?<=RemoteAuth )\S+")
 
 
 @dataclass(frozen=True)
 class Reply:
     """What came back: the status of HTTP, or 0 and why there is none; `limited` where it was refused for too many
-    requests.
+    requests; `reason` is what the API says of a refusal, without the credential.
     """
 
     status: int
     body: Mapping[str, Any]
     problem: str = ""
     limited: bool = False
+    reason: str = ""
+
+    @property
+    def refusal(self) -> str:
+        """The status, and the API's own reason where it gives one."""
+        return f"HTTP {self.status}{': ' * bool(self.reason)}{self.reason}"
+
+
+def without_tokens(text: str) -> str:
+    """The text with `...` in the place of each token of GitHub."""
+    return _TOKEN.sub("...", text)
 
 
 def api(url: str) -> str:
@@ -129,7 +143,7 @@ def send(
     except urllib.error.HTTPError as error:
         none_left = error.headers.get("X-RateLimit-Remaining") == "0" or bool(error.headers.get("Retry-After"))
         limited = error.code == HTTPStatus.TOO_MANY_REQUESTS or (error.code == HTTPStatus.FORBIDDEN and none_left)
-        return Reply(error.code, {}, limited=limited)
+        return Reply(error.code, {}, limited=limited, reason=_reason(error, token))
     except OSError as error:
         return Reply(0, {}, problem=str(getattr(error, "reason", "") or error))
     except (
@@ -138,6 +152,16 @@ def send(
         urls.ConnectionError,
     ) as error:  # whose text may be the header that they could not send
         return Reply(0, {}, problem=f"no answer that can be read ({type(error).__name__})")
+
+
+def _reason(error: urllib.error.HTTPError, token: str) -> str:
+    """The `message` of a refusal in one line. A server may give back what it was sent."""
+    try:
+        told = json.loads(error.read(MAX_REASON).decode("utf-8-sig"))
+    except (OSError, HTTPException, ValueError):
+        return ""
+    message = str(told.get("message") or "") if isinstance(told, dict) else ""
+    return clean(without_tokens(message.replace(token, "...") if token else message), 200)
 
 
 def _encoded(content: bytes) -> bytes:

@@ -20,7 +20,7 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.cli
     NOT_FOUND,
     Cluster,
 )
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._github.requests import version_of
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._github.requests import version_of, without_tokens
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._runners.plan_heal import Action, Verb
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._runners.service import (
     GitHub,
@@ -61,9 +61,8 @@ RUNNER_ARGS: dict[str, Any] = {
     "patience": {"type": "int", "default": 900},
 }
 TAIL = 200  # lines of a listener's log
-# A line of a listener that tells of a failure, and what no line may carry on.
+# A line of a listener that tells of a failure.
 _FAILURE = re.compile(r"error|fail|conflict|refused|unauthorized|forbidden|timeout", re.IGNORECASE)
-_SECRET = re.compile(r"\b(eyJ[\w.-]+|gh[a-z]_\w+|github_pat_\w+)|(?<=[Bb]earer )\S+|(?<=RemoteAuth )\S+")
 _PLACES = {
     "AutoscalingRunnerSet": (SCALE_SETS, "autoscalingrunnersets"),
     "EphemeralRunnerSet": (SCALE_SETS, "ephemeralrunnersets"),
@@ -142,7 +141,7 @@ class RunnerCluster(Cluster):
         except Exception:  # whatever its transport throws: the rest of the look is told without it
             return ""
         last = next((line for line in reversed(lines) if _FAILURE.search(line)), "")
-        return clean(_SECRET.sub("...", last), 200)
+        return clean(without_tokens(last), 200)
 
     def secret(self, namespace: str, name: str) -> dict[str, str]:
         """What a Secret holds, as text; nothing where there is none."""

@@ -175,4 +175,4 @@ def oldest(jobs: Iterable[QueuedJob] | None, labels: Iterable[str], now: datetim
 def _said(reply: Reply) -> str:
     if reply.limited:
         return "too many requests for now"
-    return f"HTTP {reply.status}" if reply.status else reply.problem
+    return reply.refusal if reply.status else reply.problem

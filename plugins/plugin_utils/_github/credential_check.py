@@ -8,10 +8,13 @@ collection.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._fleet.runner_credentials import FORMS, stated
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._github.requests import api, send
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._pins import PINS
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._preflight.findings import Finding
@@ -19,6 +22,34 @@ from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._github impo
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._github import runners as github
 
 THREADS = 8
+COMMON = "runner_pools_github_auth"
+
+
+def scale_set_findings(url: str, common: Any, name: str, pools: Any, image: str, ask: bool) -> list[Finding]:
+    """The same for scale sets, each with the credential that it uses: that of its own entry, or the common one.
+
+    `common` has one of the forms of runner_pools_github_auth, and `name` is the variable that states it. One of another
+    form is told elsewhere.
+    """
+    findings: list[Finding] = []
+    for subject, auth, entries in _credentials(common, name, pools if isinstance(pools, list) else []):
+        told = github_findings(url, auth, entries, image, ask)
+        # Where there is no answer, the others would wait for the same.
+        ask = ask and not any(finding.code == "github_unreachable" for finding in told)
+        findings += [replace(one, subject=one.subject.replace(github.CREDENTIAL, subject, 1)) for one in told]
+    return list(dict.fromkeys(findings))
+
+
+def _credentials(common: Any, name: str, pools: list[Any]) -> Iterator[tuple[str, dict[str, Any], list[Any]]]:
+    """Each credential that can be one: where it is stated, what it is, and the entries that use it."""
+    own = [pool for pool in pools if isinstance(pool, Mapping) and stated(pool.get("credential"))]
+    others = [pool for pool in pools if pool not in own]
+    stands = [(name, common, others)] if others or not own else []
+    stands += [(f"runner_pools_pools: {pool.get('name')}.credential", pool["credential"], [pool]) for pool in own]
+    for subject, auth, entries in stands:
+        given = stated(auth)
+        if tuple(sorted(given)) in FORMS:
+            yield subject, given, entries
 
 
 def github_findings(url: str, auth: Any, pools: Any, image: str, ask: bool) -> list[Finding]:

@@ -119,6 +119,9 @@ def credential_findings(auth: Mapping[str, Any]) -> list[Finding]:
                 ".token", "a token with white space, a line break or a letter that no token has", "the token alone"
             )
         )
+    key = str(auth.get("private_key") or "").strip()
+    if "-----BEGIN" in key and len(key.splitlines()) == 1:
+        found.append(_on_one_line())
     return found
 
 
@@ -128,14 +131,24 @@ def refusal(reply: Reply, app: bool) -> Finding | None:
         expected = (
             "an App of that app_id with that private_key, and a clock that is right" if app else "a token that is valid"
         )
-        return _refused("", "a credential that GitHub does not take (HTTP 401)", expected)
+        return _refused("", f"a credential that GitHub does not take ({reply.refusal})", expected)
     if app and reply.status == HTTPStatus.NOT_FOUND:
         return _refused(
             ".installation_id",
-            "no such installation of the App (HTTP 404)",
+            f"no such installation of the App ({reply.refusal})",
             "an installation of the App that app_id names",
         )
     return None
+
+
+def _on_one_line() -> Finding:
+    """A key whose line breaks were lost, as in an environment variable or between single quotes."""
+    hint = (
+        "give it as a block, private_key: | with the lines of the file below it, or read the file into the vault; a "
+        "text between single quotes keeps \\n as two letters"
+    )
+    found, expected = "an App's key on one line", "the lines of the file as GitHub gave it, from BEGIN to END"
+    return Finding("github_credential_refused", f"{CREDENTIAL}.private_key", found, expected, hint)
 
 
 def no_key() -> Finding:
@@ -149,7 +162,7 @@ def no_token(reply: Reply) -> Finding | None:
     """An installation that gets no token though its App is known, as one that was suspended."""
     if reply.body.get("token"):
         return None
-    found = "too many requests for now" if reply.limited else f"HTTP {reply.status} and no token of the installation"
+    found = "too many requests for now" if reply.limited else f"{reply.refusal} and no token of the installation"
     hint = "see at GitHub whether the installation is suspended, and run again"
     return Finding("github_access_denied", CREDENTIAL, found, "a token of the App's installation", hint)
 
@@ -158,7 +171,7 @@ def silence(reply: Reply, base: str) -> Finding | None:
     """No answer that says anything: a controller without a way to GitHub is no fault of the fleet."""
     if reply.status in (HTTPStatus.OK, HTTPStatus.CREATED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND) or reply.limited:
         return None
-    found = f"HTTP {reply.status}" if reply.status else reply.problem
+    found = reply.refusal if reply.status else reply.problem
     hint = f"see whether the controller reaches it, and a proxy lets it; {OFF}"
     return Finding("github_unreachable", f"{URL} {base}", found, "an answer of GitHub's API", hint)
 
@@ -178,7 +191,7 @@ def github_findings(question: Question, reply: Reply, base: str, now: datetime) 
             Finding(
                 "github_access_denied",
                 f"{CREDENTIAL} at {question.owner}",
-                "HTTP 403: it may not ask for runners",
+                f"{reply.refusal}: it may not ask for runners",
                 expected,
                 hint,
             )
@@ -189,11 +202,7 @@ def github_findings(question: Question, reply: Reply, base: str, now: datetime) 
             return [Finding("github_dates_unknown", f"{URL} {base}", found, "dates of the runner's version", hint)]
         hint = "correct the owner in runner_pools_pools, or let the credential see it"
         expected = "an owner that the credential sees"
-        return [
-            Finding(
-                "github_owner_unknown", f"runner_pools_pools: {question.owner}", "HTTP 404 Not Found", expected, hint
-            )
-        ]
+        return [Finding("github_owner_unknown", f"runner_pools_pools: {question.owner}", reply.refusal, expected, hint)]
     return _dates(question, reply.body, now) if question.version else []
 
 

@@ -260,3 +260,63 @@ def test_a_scale_set_is_of_whom_its_entry_says(repository: Path) -> None:
     values = values_of(repository, {"name": "small", "enterprise": "acme", "credential": {"secret": "theirs"}})
     assert values["githubConfigUrl"] == "https://github.example.org/enterprises/acme"
     assert values["githubConfigSecret"] == "theirs" and "scaleSetLabels" not in values and "runnerGroup" not in values
+
+
+CERTIFICATE = "-----BEGIN CERTIFICATE-----\nabc\n-----END CERTIFICATE-----\n"
+
+
+def test_a_scale_set_without_a_proxy_and_certificates_has_neither(repository: Path) -> None:
+    values = values_of(repository, ENTRY)
+    assert "proxy" not in values and "githubServerTLS" not in values
+    assert "bundle.crt" not in str(values)
+
+
+def test_a_scale_set_reaches_github_through_its_proxy(repository: Path) -> None:
+    """And its listener the API of the cluster without it."""
+    proxy = {"https": "http://10.9.8.7:3128", "secret": "login"}
+    values = values_of(repository, ENTRY, runner_pools_proxy=proxy, fleet_service_cidr="10.50.0.0/16")
+    assert values["proxy"]["https"] == {"url": "http://10.9.8.7:3128", "credentialSecretRef": "login"}
+    assert {".svc", "10.50.0.0/16"} <= set(values["proxy"]["noProxy"]) and "http" not in values["proxy"]
+
+
+def test_a_proxy_in_a_network_that_jobs_may_not_reach_is_reached(repository: Path) -> None:
+    given = {
+        "role_path": str(repository / "roles/runner_pools"),
+        "__runner_pools_addresses": {"nodes": ["10.0.0.31/32"]},
+        "__runner_pools_capacity": {"max": {"small": 7}},
+        "runner_pools_flavour": "scale_set",
+        "fleet_job_denied_networks": ["10.0.0.0/8"],
+        "runner_pools_services": [],
+        "runner_pools_engine_versions": ["1.2.3"],
+        "runner_pools_pools": [{**ENTRY, "proxy": {"http": "http://10.9.8.7:3128"}}],
+    }
+    policy = next(
+        item
+        for item in rendered(repository, "runner_pools", "__runner_pools_shared", given)
+        if item["kind"] == "NetworkPolicy"
+    )
+    peers = [peer["ipBlock"]["cidr"] for rule in policy["spec"]["egress"] for peer in rule["to"] if "ipBlock" in peer]
+    assert "10.9.8.7/32" in peers
+
+
+@pytest.mark.parametrize("ca", [CERTIFICATE, {"config_map": "site", "key": "root.pem"}], ids=["text", "config map"])
+def test_a_runner_trusts_the_certificates_of_its_set_without_sudo(repository: Path, tmp_path: Path, ca: Any) -> None:
+    values = values_of(repository, ENTRY, runner_pools_ca=ca)
+    source = values["githubServerTLS"]["certificateFrom"]["configMapKeyRef"]
+    assert "runnerMountPath" not in values["githubServerTLS"]
+    pod = values["template"]["spec"]
+    volumes = {volume["name"]: volume for volume in pod["volumes"]}
+    assert volumes["ca"]["configMap"] == {"name": source["name"], "items": [{"key": source["key"], "path": "ca.crt"}]}
+    (runner,) = pod["containers"]
+    place = next(mount for mount in runner["volumeMounts"] if mount["name"] == "trusted")
+    assert (place["mountPath"], place["subPath"]) == ("/etc/ssl/certs/ca-certificates.crt", "bundle.crt")
+    assert {"name": "NODE_EXTRA_CA_CERTS", "value": place["mountPath"]} in runner["env"]
+    # What its first container does, on files of this machine.
+    maker = next(item for item in pod["initContainers"] if item["name"] == "trusted-certificates")
+    assert maker["image"] == runner["image"] and maker["securityContext"] == CONFINED
+    (tmp_path / "own").write_text("those of the image\n")
+    (tmp_path / "ca.crt").write_text("ours\n")
+    script = maker["command"][2].replace(place["mountPath"], str(tmp_path / "own"))
+    script = script.replace("/ca/ca.crt", str(tmp_path / "ca.crt")).replace("/trusted/", f"{tmp_path}/")
+    subprocess.run(["sh", "-c", script], check=True)
+    assert (tmp_path / "bundle.crt").read_text() == "those of the image\nours\n"

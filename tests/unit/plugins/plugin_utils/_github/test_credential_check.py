@@ -393,6 +393,116 @@ def test_an_app_that_gets_no_token(
     assert len(site.asked) == 1
 
 
+FORMATS = {"PKCS1": "TraditionalOpenSSL", "PKCS8": "PKCS8"}
+
+
+def written(key: rsa.RSAPrivateKey, kind: str) -> str:
+    """The key in PEM of that kind."""
+    form = getattr(serialization.PrivateFormat, FORMATS[kind])
+    return str(key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()).decode())
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", " \n"], ids=["LF", "CRLF", "blanks"])
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_key_as_people_have_it(site: Site, key: rsa.RSAPrivateKey, kind: str, end: str) -> None:
+    site.answers["/api/v3/app/installations/2/access_tokens"] = (201, {"token": "ghs_session"})
+    site.answers[PATH] = (200, {"runtime_deprecates_at": None, "registration_deprecates_at": None})
+    text = written(key, kind).replace("\n", end)
+    assert ask(site, {"app_id": "1", "installation_id": "2", "private_key": text}) == []
+    assert site.asked[1][2] == "Bearer ghs_session"
+
+
+@pytest.mark.parametrize("between", ["\\n", " ", ""], ids=["as two letters", "as blanks", "not at all"])
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_key_on_one_line_says_what_to_do(site: Site, key: rsa.RSAPrivateKey, kind: str, between: str) -> None:
+    text = written(key, kind).replace("\n", between)
+    (told,) = ask(site, {"app_id": "1", "installation_id": "2", "private_key": text})
+    assert (told.code, told.subject) == ("github_credential_refused", "runner_controller_github_auth.private_key")
+    assert "one line" in told.found and "private_key: |" in told.hint
+    assert site.asked == [] and text[60:90] not in str(told.as_dict())
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        pytest.param({"message": "Bad credentials"}, ": Bad credentials", id="its reason"),
+        pytest.param(
+            {"message": f"{CANARY} is none,\x1b[31m nor\n eyJab.c"}, ": ... is none, [31m nor ...", id="a token"
+        ),
+        pytest.param({"message": "x" * 999}, f": {'x' * 197}...", id="a long one"),
+        pytest.param({"message": None}, "", id="nothing"),
+        pytest.param([], "", id="no mapping"),
+        pytest.param(b"<html>", "", id="a page"),
+        pytest.param(b"\xff", "", id="no text"),
+    ],
+)
+def test_github_s_own_reason_is_told(site: Site, body: Any, reason: str) -> None:
+    site.answers[PATH] = (401, body)
+    (told,) = ask(site)
+    assert told.found == f"a credential that GitHub does not take (HTTP 401{reason})"
+
+
+# Scale sets.
+
+OWN = {"name": "large", "organization": "example-org", "credential": {"token": "ghp_own"}}
+OWN_PATH = "/api/v3/orgs/example-org/actions/runners/deprecations/2.335.1"
+
+
+def ask_sets(site: Site, common: Any, pools: Any, ask: bool = True) -> list[Finding]:
+    return _github_check.scale_set_findings(site.url, common, "runner_pools_github_auth", pools, STOCK, ask)
+
+
+def test_each_scale_set_is_asked_for_with_its_own_credential(site: Site) -> None:
+    fine = {"runtime_deprecates_at": None, "registration_deprecates_at": None}
+    site.answers[PATH], site.answers[OWN_PATH] = (200, fine), (401, {"message": "Bad credentials"})
+    (told,) = ask_sets(site, {"token": CANARY}, [*POOLS, OWN])
+    assert (told.code, told.subject) == ("github_credential_refused", "runner_pools_pools: large.credential")
+    assert "Bad credentials" in told.found and "ghp_own" not in str(told.as_dict())
+    asked = {path: token for _method, path, token in site.asked}
+    assert (asked[PATH], asked[OWN_PATH]) == (f"Bearer {CANARY}", "Bearer ghp_own")
+
+
+def test_the_common_credential_is_named_by_its_variable(site: Site) -> None:
+    site.answers[PATH] = (403, {"message": "Resource not accessible by personal access token"})
+    (told,) = ask_sets(site, {"token": CANARY}, POOLS)
+    assert (told.code, told.subject) == ("github_access_denied", "runner_pools_github_auth at repos/example-org/app")
+    assert told.found.startswith("HTTP 403: Resource not accessible")
+
+
+@pytest.mark.parametrize(
+    ("common", "pools", "asked"),
+    [
+        pytest.param({"token": CANARY}, [OWN], ["Bearer ghp_own"], id="a common one that nobody uses"),
+        pytest.param({"secret": "theirs"}, [*POOLS, OWN], ["Bearer ghp_own"], id="a common one in a Secret"),
+        pytest.param({}, [*POOLS, OWN], ["Bearer ghp_own"], id="no common one"),
+        pytest.param({"token": "a", "app_id": 1}, [], [], id="two at once, which is told elsewhere"),
+        pytest.param({"token": CANARY}, [{**OWN, "credential": {"secret": "x"}}], [], id="its own in a Secret"),
+    ],
+)
+def test_which_credentials_are_tried(site: Site, common: Any, pools: Any, asked: list[str]) -> None:
+    site.answers[OWN_PATH] = (200, {"runtime_deprecates_at": None, "registration_deprecates_at": None})
+    assert ask_sets(site, common, pools) == []
+    assert [token for _method, _path, token in site.asked] == asked
+
+
+def test_a_key_of_an_entry_is_judged_without_asking(site: Site, key: rsa.RSAPrivateKey) -> None:
+    auth = {"app_id": 1, "installation_id": 2, "private_key": pem(key).replace("\n", "\\n")}
+    (told,) = ask_sets(site, {"token": CANARY}, [{**OWN, "credential": auth}], ask=False)
+    assert told.subject == "runner_pools_pools: large.credential.private_key"
+    assert site.asked == []
+
+
+def test_a_github_that_does_not_answer_is_waited_for_once_over_all_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(requests, "TIMEOUT", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        pools = [{**OWN, "name": str(number)} for number in range(50)]
+        started = datetime.now(UTC)
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        told = _github_check.scale_set_findings(url, {}, "runner_pools_github_auth", pools, STOCK, True)
+        assert codes(told) == ["github_unreachable"]
+        assert datetime.now(UTC) - started < timedelta(seconds=2)
+
+
 def test_an_app_without_the_package_that_signs(
     site: Site, key: rsa.RSAPrivateKey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
