@@ -132,3 +132,9 @@ def test_a_listener_that_ends_is_told() -> None:
     cluster: Any = Cluster(listens=False)
     with pytest.raises(listener_run.ListenerError, match="small: its pod is not running: Error"):
         listener_run.renew(cluster, 0.1, [])
+
+
+def test_what_is_waited_for_is_told_at_the_deadline() -> None:
+    cluster: Any = Cluster(listens=False)
+    with pytest.raises(listener_run.ListenerError, match="do not listen after 0 seconds: small: it has the credential"):
+        listener_run.renew(cluster, 0, [])
