@@ -217,6 +217,7 @@ DEADLINES = {
     "plugin_utils/_github/workflow_run.py": "is queued after 0 seconds",
     "modules/secrets_rewritten.py": "did not read its keys again within 0 s",
     "module_utils/_runners/heal_run.py": "not healed after 0 seconds, waited for:",
+    "module_utils/_runners/listener_run.py": "do not listen after 0 seconds: small",
     "module_utils/_engine/drain_run.py": "still in use after 0 seconds",
     "module_utils/_engine/rollout_run.py": "does not answer 0 seconds after it was started anew",
     "module_utils/_host/apply_membership.py": "has registered no node within",

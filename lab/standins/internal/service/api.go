@@ -117,7 +117,7 @@ func (s *Service) api() http.Handler {
 	signedIn := func(pattern string, do http.HandlerFunc) {
 		mux.HandleFunc(pattern, func(answer http.ResponseWriter, request *http.Request) {
 			token := bearer(request)
-			if token == "" || token != s.config.Token && !s.state.Valid(s.state.Sessions, token, "") {
+			if token == "" || !s.tokens.known(token) && !s.state.Valid(s.state.Sessions, token, "") {
 				fail(answer, http.StatusUnauthorized, "Bad credentials")
 				return
 			}

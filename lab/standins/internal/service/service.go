@@ -35,6 +35,7 @@ type Service struct {
 	state  *State
 	app    *app
 	used   atomic.Int64
+	tokens tokens
 	faults faults
 	// How long a listener waits for a message, and a token of scale sets lives.
 	patience     time.Duration
@@ -47,6 +48,7 @@ const rateLimit = 5000
 func New(config Config, state *State) (*Service, error) {
 	application, err := newApp(config)
 	service := &Service{config: config, state: state, app: application, patience: 50 * time.Second}
+	service.tokens.accept(config.Token)
 	service.adminSeconds.Store(3600)
 	return service, err
 }
@@ -109,6 +111,7 @@ func (s *Service) Handler() http.Handler {
 	s.runners(mux)
 	s.scaleSets(mux)
 	s.faultsOf(mux)
+	s.tokensOf(mux)
 	return logged(s.faulty(mux))
 }
 

@@ -320,3 +320,16 @@ func TestItsRepositoriesArePrivate(t *testing.T) {
 	}
 	caller.call("GET", "/api/v3/repos/lab/none", "pat", nil, http.StatusNotFound)
 }
+
+func TestTokensAreMadeAndRevoked(t *testing.T) {
+	github := serve(t, Config{Token: "first"}, "")
+	path := "/api/v3/repos/o/r/actions/runners/registration-token"
+	github.call("POST", path, "second", nil, http.StatusUnauthorized)
+	github.call("POST", "/_lab/tokens", "", map[string]string{"token": "second"}, http.StatusNoContent)
+	github.call("POST", path, "first", nil, http.StatusCreated)
+	github.call("POST", path, "second", nil, http.StatusCreated)
+	github.call("DELETE", "/_lab/tokens", "", map[string]string{"token": "first"}, http.StatusNoContent)
+	github.call("POST", path, "first", nil, http.StatusUnauthorized)
+	github.call("POST", path, "second", nil, http.StatusCreated)
+	github.call("POST", "/_lab/tokens", "", map[string]string{"token": ""}, http.StatusUnprocessableEntity)
+}
