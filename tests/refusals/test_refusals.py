@@ -538,6 +538,7 @@ def test_images_and_charts_that_the_mirror_lacks(play: Callable[..., Run], inven
         registry.holds(f"registry.k8s.io/pause:{PINS['pause']}")
         registry.holds(f"docker.io/summerwind/actions-runner:v{PINS['runner_legacy']}-ubuntu-22.04")
         mirrored(inventory, registry)
+        variables(inventory)["runner_controller_flavour"] = "legacy"  # with which cert-manager is deployed
         run = play(inventory, "site")
         run.refused()
         told = {
@@ -595,6 +596,7 @@ def test_images_are_named_by_what_is_behind_their_tags(
     proxy = f"registry.k8s.io/kube-proxy:v{PINS['kubernetes']}"
     with serving(Registry()) as registry:
         mirrored(inventory, registry)
+        variables(inventory)["runner_controller_flavour"] = "legacy"  # all of whose charts' images are known
         variables(inventory)["fleet_image_digests"] = {proxy: "sha256:abc"}
         typo = play(inventory)
         typo.refused()

@@ -14,23 +14,38 @@ from lab.docs import playbook_specs
 from .test_refusals import GOOD, ROOT, Inventory, Run
 
 
-def test_it_names_pools_releases_engines_and_runners(play: Callable[..., Run]) -> None:
+@pytest.mark.parametrize(
+    ("flavour", "releases"),
+    [
+        ("scale_set", ["Release gha-runner-scale-set-controller would be installed"]),
+        (
+            "legacy",
+            [
+                "Release cert-manager would be installed in namespace cert-manager",
+                "Release actions-runner-controller would be installed",
+            ],
+        ),
+    ],
+)
+def test_it_names_pools_releases_engines_and_runners(
+    play: Callable[..., Run], flavour: str, releases: list[str]
+) -> None:
     inventory = copy.deepcopy(GOOD)
     inventory["all"]["vars"] |= {"fleet_engine_versions": ["0.21.11", "0.21.10"], "dagger_engine_memory": "3Gi"}
+    inventory["all"]["vars"]["runner_controller_flavour"] = flavour
     pools, platform = play(inventory, "pools", "--check"), play(inventory, "platform", "--check")
     assert (pools.code, platform.code) == (0, 0), pools.output + platform.output
     for text in ("Pool support would be support-1", "Pool runner would be runner-1"):
         assert text in pools.output
     for text in (
         "Pod network flannel",
-        "Release cert-manager would be installed in namespace cert-manager",
         "Engine 0.21.10 would run in namespace dagger on each of the 1 nodes of pool runner, with 3Gi of memory",
         "Engine 0.21.11 would run",
-        "Release actions-runner-controller would be installed",
+        *releases,
         "Runner pools that would be made: medium",
     ):
         assert text in platform.output, platform.output
-    assert "changed=1" in pools.output and "changed=5" in platform.output
+    assert "changed=1" in pools.output and f"changed={3 + len(releases)}" in platform.output
 
 
 @pytest.mark.parametrize("playbook", ["engine_upgrade", "engine_checkpoint"])
