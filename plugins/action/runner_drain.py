@@ -36,9 +36,9 @@ class ActionModule(ActionBase):
             if found.get("failed") or found.get("done") or self._task.check_mode:
                 return _whole(parts)
             now = time.monotonic()
-            if found["keys"] != seen or now - shown >= REPEAT:
+            if found["waits_for"] != seen or now - shown >= REPEAT:
                 self._show(found["lines"])
-                seen, shown = found["keys"], now
+                seen, shown = found["waits_for"], now
 
     def _show(self, lines: list[str]) -> None:
         more = [f"and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []

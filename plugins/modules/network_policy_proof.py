@@ -39,9 +39,12 @@ options:
     type: bool
     default: true
   patience:
-    description: Seconds that both ports may answer, before policies count as not held.
+    description:
+      - Seconds that both ports may answer, before policies count as not held.
+      - A connection that was opened before the policy was held is kept by the API server, and goes on to answer until
+        what holds policies looks at connections that are there, which kube-network-policies does twice a minute.
     type: int
-    default: 20
+    default: 75
   timeout:
     description: Seconds to wait for the pod to answer at all.
     type: int
@@ -90,12 +93,14 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.con
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.network_policies import (
     HELD,
     OPEN,
+    UNKNOWN,
     Observation,
     verdict,
 )
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.objects import explain
 
 INTERVAL = 1
+SETTLE = 3  # seconds from a pod's first answer until its other port is asked: see patience
 ANY = {"Accept": "application/json, */*"}
 PATIENCE_OF_A_LOOK = 1  # The client tries four times.
 NOT_HELD = (
@@ -122,10 +127,21 @@ def answers(cluster: Cluster, pod: str, port: int, path: str) -> bool:
         return False
 
 
+def opened(cluster: Cluster, params: dict[str, Any]) -> bool:
+    """Whether the pod is ready and its open port answers."""
+    pod = pod_path(params)
+    return is_ready(cluster.get(pod)) and answers(cluster, pod, params["open_port"], "ready")
+
+
+def pod_path(params: dict[str, Any]) -> str:
+    """The pod in the API."""
+    return f"/api/v1/namespaces/{params['namespace']}/pods/{params['pod']}"
+
+
 def probe(cluster: Cluster, params: dict[str, Any], started: float) -> Observation:
     """One look at a pod that is ready. The open port comes first and last: it answers while the other does not."""
-    pod = f"/api/v1/namespaces/{params['namespace']}/pods/{params['pod']}"
-    reached = is_ready(cluster.get(pod)) and answers(cluster, pod, params["open_port"], "ready")
+    pod = pod_path(params)
+    reached = opened(cluster, params)
     closed = reached and answers(cluster, pod, params["closed_port"], "health")
     if reached and not closed:
         reached = answers(cluster, pod, params["open_port"], "ready")
@@ -134,7 +150,13 @@ def probe(cluster: Cluster, params: dict[str, Any], started: float) -> Observati
 
 def prove(cluster: Cluster, params: dict[str, Any]) -> str:
     """Look until there is a verdict, or the time is over."""
-    started, looks = time.monotonic(), []
+    started = time.monotonic()
+    while not opened(cluster, params):
+        if time.monotonic() - started >= params["timeout"]:
+            return UNKNOWN
+        time.sleep(INTERVAL)
+    time.sleep(SETTLE)
+    looks: list[Observation] = []
     while True:
         looks.append(probe(cluster, params, started))
         found = verdict(looks, params["patience"])
@@ -153,7 +175,7 @@ def main() -> None:
         "open_port": {"type": "int", "required": True},
         "closed_port": {"type": "int", "required": True},
         "required": {"type": "bool", "default": True},
-        "patience": {"type": "int", "default": 20},
+        "patience": {"type": "int", "default": 75},
         "timeout": {"type": "int", "default": 120},
     }
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)

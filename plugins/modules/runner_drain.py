@@ -129,7 +129,7 @@ lines:
   elements: str
   sample: ["runner-3: waits for set-small-x7k2p-runner-9f4tz: lab/example, run 4711, job build, since
   2026-01-31T06:01:02Z (12 min)"]
-keys:
+waits_for:
   description: What is waited for, for O(seen) of the next call.
   returned: always
   type: list
@@ -230,7 +230,7 @@ def state(drain: Drain) -> dict[str, Any]:
     return {
         "waiting": [use.as_dict() for use in drain.uses if isinstance(use, RunnerUse)],
         "lines": lines(drain.uses, time.time()),
-        "keys": [use.key for use in drain.uses],
+        "waits_for": [use.key for use in drain.uses],
         "asked": drain.asked,
         "ended": drain.ended,
     }

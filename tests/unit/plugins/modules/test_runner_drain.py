@@ -267,9 +267,9 @@ def test_a_part_ends_when_something_else_is_waited_for(
         not first["done"] and "failed" not in first and "waits for set-busy: lab/example, run 4711" in first["lines"][0]
     )
     cluster.add("old-idle", "Runner", "runner-1", job=10**6)
-    second = run_module(runner_drain.main, {**ARGUMENTS, "poll": 20, "seen": first["keys"]})
-    assert not second["done"] and len(second["keys"]) == 2 and second["asked"] == ["old-idle"]
-    last = run_module(runner_drain.main, {**ARGUMENTS, "poll": 20, "seen": second["keys"], "waited": 30})
+    second = run_module(runner_drain.main, {**ARGUMENTS, "poll": 20, "seen": first["waits_for"]})
+    assert not second["done"] and len(second["waits_for"]) == 2 and second["asked"] == ["old-idle"]
+    last = run_module(runner_drain.main, {**ARGUMENTS, "poll": 20, "seen": second["waits_for"], "waited": 30})
     assert last["failed"] and "still in use after 30 seconds" in last["msg"]
 
 
@@ -307,7 +307,7 @@ def drained(
 def part(*names: str, **more: Any) -> dict[str, Any]:
     """A part of the module's answer."""
     lines = [f"n: waits for {name}" for name in names]
-    return {"keys": list(names), "lines": lines, "done": not names, "changed": False, "planned": [], **more}
+    return {"waits_for": list(names), "lines": lines, "done": not names, "changed": False, "planned": [], **more}
 
 
 def test_it_tells_changes_at_once_and_the_same_each_minute(monkeypatch: pytest.MonkeyPatch) -> None:
