@@ -71,7 +71,7 @@ options:
     type: int
     default: 0
   seen:
-    description: The RV(waits_for) of the call before. The module returns early where something else is waited for by now.
+    description: The RV(waits_for) of the call before. The module returns early where that has changed by now.
     type: list
     elements: str
     default: []
