@@ -7,7 +7,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """Where the runner pools are and who is asked about them, for the modules that look after them."""
+    """Where the runner pools are and, with GITHUB, who is asked about them, for the modules that look after them."""
 
     DOCUMENTATION = r"""
 options:
@@ -19,6 +19,12 @@ options:
     description: Namespace of the runner controller and of the listeners.
     type: str
     default: arc-systems
+requirements:
+  - kubernetes (Python client) >= 24.2.0
+"""
+
+    GITHUB = r"""
+options:
   ask_github:
     description:
       - Whether GitHub is asked too, with the credential that lies in the Secret of each scale set, or in
@@ -43,6 +49,5 @@ options:
     type: int
     default: 900
 requirements:
-  - kubernetes (Python client) >= 24.2.0
   - cryptography, where the credential is an App
 """

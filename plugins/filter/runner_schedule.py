@@ -30,6 +30,11 @@ def runner_autoscalers(entries: Entries, carried: Mapping[str, int], zone: str) 
     return autoscaling.autoscalers(entries, carried, _zone(zone), datetime.now(UTC))
 
 
+def runner_numbers(entries: Entries, carried: Mapping[str, int]) -> dict[str, dict[str, int]]:
+    """See runner_numbers.yml."""
+    return autoscaling.numbers(entries, carried)
+
+
 def runner_window_jobs(entries: Entries, carried: Mapping[str, int]) -> list[dict[str, Any]]:
     """See runner_window_jobs.yml."""
     return autoscaling.window_jobs(entries, carried)
@@ -49,6 +54,7 @@ class FilterModule:
         """Filters by name."""
         return {
             "runner_autoscalers": runner_autoscalers,
+            "runner_numbers": runner_numbers,
             "runner_window_jobs": runner_window_jobs,
             "runner_numbers_due": runner_numbers_due,
         }

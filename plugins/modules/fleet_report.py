@@ -64,15 +64,14 @@ msg:
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.client import (
     CLUSTER_ARGS,
+    LEGACY_RUNNERS,
     NOT_FOUND,
+    SCALE_SETS,
     Cluster,
     api_client,
     api_errors,
 )
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._fleet import report as fleet_report
-
-ARC = "/apis/actions.summerwind.dev/v1alpha1/namespaces"
-SETS = "/apis/actions.github.com/v1alpha1/namespaces"
 
 
 def main() -> None:
@@ -89,11 +88,11 @@ def main() -> None:
         fleet = fleet_report.fleet(
             nodes=cluster.items("/api/v1/nodes", passed=(NOT_FOUND,)),
             engines=cluster.items(f"/api/v1/namespaces/{engines}/pods", passed=(NOT_FOUND,)),
-            deployments=cluster.items(f"{ARC}/{runners}/runnerdeployments", passed=(NOT_FOUND,)),
-            runners=cluster.items(f"{ARC}/{runners}/runners", passed=(NOT_FOUND,)),
+            deployments=cluster.items(f"{LEGACY_RUNNERS}/namespaces/{runners}/runnerdeployments", passed=(NOT_FOUND,)),
+            runners=cluster.items(f"{LEGACY_RUNNERS}/namespaces/{runners}/runners", passed=(NOT_FOUND,)),
             runner_pods=cluster.items(f"/api/v1/namespaces/{runners}/pods", passed=(NOT_FOUND,)),
-            scale_sets=cluster.items(f"{SETS}/{runners}/autoscalingrunnersets", passed=(NOT_FOUND,)),
-            ephemeral_runners=cluster.items(f"{SETS}/{runners}/ephemeralrunners", passed=(NOT_FOUND,)),
+            scale_sets=cluster.items(f"{SCALE_SETS}/namespaces/{runners}/autoscalingrunnersets", passed=(NOT_FOUND,)),
+            ephemeral_runners=cluster.items(f"{SCALE_SETS}/namespaces/{runners}/ephemeralrunners", passed=(NOT_FOUND,)),
         )
     module.exit_json(changed=False, fleet=fleet, msg=fleet_report.line(fleet))
 

@@ -22,6 +22,7 @@ description:
 extends_documentation_fragment:
   - runnerfleet.baremetal.cluster
   - runnerfleet.baremetal.runners
+  - runnerfleet.baremetal.runners.github
   - runnerfleet.baremetal.attributes
 options:
   timeout:

@@ -18,16 +18,9 @@ description:
   - Credentials are compared in the module, and never leave it.
 extends_documentation_fragment:
   - runnerfleet.baremetal.cluster
+  - runnerfleet.baremetal.runners
   - runnerfleet.baremetal.attributes
 options:
-  namespace:
-    description: Namespace of the runners.
-    type: str
-    default: arc-runners
-  controller_namespace:
-    description: Namespace of the runner controller and of the listeners.
-    type: str
-    default: arc-systems
   timeout:
     description: Seconds to wait until all listeners that were made anew run.
     type: int
@@ -61,14 +54,10 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.cli
     api_client,
     api_errors,
 )
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._runners.api import RunnerCluster
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._runners.api import NAMESPACE_ARGS, RunnerCluster
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._runners.listener_run import ListenerError, renew
 
-ARGS: dict[str, Any] = {
-    "namespace": {"type": "str", "default": "arc-runners"},
-    "controller_namespace": {"type": "str", "default": "arc-systems"},
-    "timeout": {"type": "int", "default": 300},
-}
+ARGS: dict[str, Any] = {**NAMESPACE_ARGS, "timeout": {"type": "int", "default": 300}}
 
 
 def main() -> None:

@@ -17,6 +17,7 @@ description:
 extends_documentation_fragment:
   - runnerfleet.baremetal.cluster
   - runnerfleet.baremetal.runners
+  - runnerfleet.baremetal.runners.github
   - runnerfleet.baremetal.attributes
   - runnerfleet.baremetal.attributes.info_module
 seealso:

@@ -20,6 +20,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -276,6 +277,21 @@ class GitHub(http.server.BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+@contextmanager
+def asking_github(inventory: Inventory, token: str, version: str) -> Iterator[None]:
+    """The preflight asks a GitHub that takes one token, about runners of this version."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), GitHub) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        variables(inventory).update(
+            preflight_github_check=True,
+            fleet_github_url=f"http://127.0.0.1:{server.server_port}",
+            runner_controller_github_auth={"token": token},
+            runner_pools_image=f"registry.example.org/runner:{version}",
+        )
+        yield
+        server.shutdown()
+
+
 @pytest.mark.parametrize(
     ("token", "code", "subject"),
     [
@@ -286,16 +302,8 @@ class GitHub(http.server.BaseHTTPRequestHandler):
 def test_what_github_would_refuse(
     play: Callable[..., Run], inventory: Inventory, token: str, code: str, subject: str
 ) -> None:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), GitHub) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        variables(inventory).update(
-            preflight_github_check=True,
-            fleet_github_url=f"http://127.0.0.1:{server.server_port}",
-            runner_controller_github_auth={"token": token},
-            runner_pools_image="registry.example.org/runner:2.335.1",
-        )
+    with asking_github(inventory, token, "2.335.1"):
         run = play(inventory, "preflight", "-vvv")
-        server.shutdown()
     only(run, code, subject)
     assert "s3cret" not in run.output
 
@@ -304,17 +312,9 @@ def test_the_credential_of_one_scale_set_that_github_would_refuse(
     play: Callable[..., Run], inventory: Inventory
 ) -> None:
     """It is told by the name of its entry, with GitHub's reason. The common one would be taken."""
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), GitHub) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        variables(inventory).update(
-            preflight_github_check=True,
-            fleet_github_url=f"http://127.0.0.1:{server.server_port}",
-            runner_controller_github_auth={"token": "s3cret-taken"},
-            runner_pools_image="registry.example.org/runner:latest",
-        )
+    with asking_github(inventory, "s3cret-taken", "latest"):
         variables(inventory)["runner_pools_pools"][0]["credential"] = {"token": "s3cret-other"}
         run = play(inventory, "preflight", "-vvv")
-        server.shutdown()
     found = only(run, "github_credential_refused", "runner_pools_pools: medium.credential")
     assert "HTTP 401: Bad credentials" in found["found"]
     assert "s3cret" not in run.output

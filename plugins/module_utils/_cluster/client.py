@@ -35,6 +35,10 @@ MERGE = "application/merge-patch+json"
 APPLY = "application/apply-patch+yaml"
 METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"  # of a list: names without content
 NOT_FOUND, CONFLICT, FORBIDDEN, UNAUTHORIZED = 404, 409, 403, 401
+GONE = (NOT_FOUND, CONFLICT)  # or another one of the same name
+# What the two runner controllers serve.
+SCALE_SETS = "/apis/actions.github.com/v1alpha1"
+LEGACY_RUNNERS = "/apis/actions.summerwind.dev/v1alpha1"
 
 
 Query = Optional[Mapping[str, str]]  # evaluated on old Pythons too

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+TIME = "%Y-%m-%dT%H:%M:%SZ"  # as the API writes times, and as we do in annotations
+
 
 def condition(item: Mapping[str, Any], kind: str) -> str:
     """The status of a condition: True, False or Unknown; empty where the object has none of that kind."""

@@ -14,11 +14,14 @@ from typing import Any
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.client import (
     CONFLICT,
     FORBIDDEN,
+    GONE,
+    LEGACY_RUNNERS,
     NOT_FOUND,
+    SCALE_SETS,
     Cluster,
     status,
 )
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.conditions import owner
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.conditions import TIME, owner
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.drain_plan import UNREGISTER
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.readiness import (
     stuck_container,
@@ -40,11 +43,10 @@ ENGINE_SELECTOR = "app.kubernetes.io/name=dagger-engine"
 FORMER_ACCOUNT = "dagger-engine"
 METRICS_PORTS = (9090, 9091)  # of the engine, and of what watches its state
 TRIES = 10
-GONE = (NOT_FOUND, CONFLICT)  # or another one of the same name
 # Of a runner pod's owner, by its kind: a scale set's, and the legacy controller's.
 RUNNER_RESOURCES = {
-    "EphemeralRunner": ("/apis/actions.github.com/v1alpha1", "ephemeralrunners"),
-    "Runner": ("/apis/actions.summerwind.dev/v1alpha1", "runners"),
+    "EphemeralRunner": (SCALE_SETS, "ephemeralrunners"),
+    "Runner": (LEGACY_RUNNERS, "runners"),
 }
 MAX_ANSWER = 4 << 20  # characters of what a pod answers
 
@@ -216,7 +218,7 @@ class EngineCluster(Cluster):
 
     def unregister(self, pod: dict[str, Any]) -> None:
         """Ask the legacy controller to take a runner off the service's list once it has no job."""
-        note = {"metadata": {"annotations": {UNREGISTER: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}}}
+        note = {"metadata": {"annotations": {UNREGISTER: time.strftime(TIME, time.gmtime())}}}
         self.patch(self._path(pod, "/api/v1", "pods"), note, passed=GONE)
 
     def release(self, pod: dict[str, Any]) -> None:

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Union
 
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.conditions import ended, owner
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.conditions import TIME, ended, owner
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._names import ENGINE_TAINT, POOL_LABEL
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._text import clean
 
@@ -27,7 +27,6 @@ UNREGISTER = "actions-runner/unregistration-request-timestamp"
 UNREGISTERED = "actions-runner/unregistration-complete-timestamp"
 # The legacy controller's note that the service has refused: the runner has a job.
 REFUSED = "actions-runner/runner-completion-wait-start-timestamp"
-TIME = "%Y-%m-%dT%H:%M:%SZ"
 JOB_FIELDS = ("jobId", "jobRequestId", "workflowRunId")  # of an EphemeralRunner; which of them depends on the release
 MAX_WORD = 120
 MAX_LINES = 50

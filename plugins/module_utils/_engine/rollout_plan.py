@@ -20,6 +20,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.conditions import (
+    TIME,
     is_not_reporting,
     owner,
 )
@@ -58,7 +59,6 @@ REQUESTS = ("", "checkpoint", "restore")
 MAX_NOTE, MAX_PROBLEM, MAX_ENGINES, MAX_CHECKPOINTS = 32 * 1024, 1000, 20, 200
 MAX_GRACE = 24 * 3600
 _WORD = re.compile(r"[\w.:-]{0,64}")
-TIME = "%Y-%m-%dT%H:%M:%SZ"
 DOUBLED = 2  # an engine may count a cache with up to twice the bytes, and not so after its next start
 
 

@@ -19,12 +19,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.client import reason
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.conditions import is_serving, owner
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.conditions import TIME, is_serving, owner
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.drain_plan import DrainError
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.drain_run import Drain, Patience
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._engine.rollout_plan import (
     COMPARED,
-    TIME,
     CacheVerdict,
     Progress,
     RolloutError,

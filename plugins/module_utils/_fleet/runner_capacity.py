@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.conditions import is_ready
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.conditions import ended, is_ready
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._fleet.runner_size import (
     NOTHING,
     Amounts,
     Size,
+    total,
 )
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._names import POOL_LABEL, POOL_TAINT
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._quantity import to_bytes, to_millicpu
 
-ENDED = ("Succeeded", "Failed")
 _RESOURCES = ("cpu", "memory", "ephemeral-storage")
 
 
@@ -57,7 +57,7 @@ def place(rooms: Sequence[Amounts], wanted: Sequence[Wanted]) -> Placement:
         for _number in range(counts[one.name]):
             if not _place(left, one.size.amounts):
                 break  # nor does another of the same size
-    whole = _sum(rooms)
+    whole = total(rooms)
     open_ = [one for one in wanted if one.most is None]
     while open_:
         one = min(open_, key=lambda entry: (_part(entry.size.amounts, counts[entry.name], whole), entry.name))
@@ -91,13 +91,6 @@ def _part(amounts: Amounts, count: int, whole: Amounts) -> Fraction:
     )
 
 
-def _sum(rooms: Iterable[Amounts]) -> Amounts:
-    total = NOTHING
-    for room in rooms:
-        total = total.plus(room)
-    return total
-
-
 def rooms(nodes: Iterable[Mapping[str, Any]], pods: Iterable[Mapping[str, Any]], pool: str) -> list[Amounts]:
     """What the nodes of a pool have for runners: what is allocatable, less what the other pods of the node ask for.
 
@@ -107,7 +100,7 @@ def rooms(nodes: Iterable[Mapping[str, Any]], pods: Iterable[Mapping[str, Any]],
     taken: dict[str, Amounts] = {}
     for pod in pods:
         name = pod.get("spec", {}).get("nodeName")
-        if name and (pod.get("status") or {}).get("phase") not in ENDED:
+        if name and not ended(pod):
             taken[name] = taken.get(name, NOTHING).plus(asked(pod))
     return [
         _allocatable(node).minus(taken.get(node["metadata"]["name"], NOTHING))

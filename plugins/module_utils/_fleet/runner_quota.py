@@ -8,14 +8,14 @@ Private to the collection.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._fleet.runner_size import (
-    NOTHING,
     Amounts,
     Size,
+    total,
 )
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._quantity import kubernetes
 
@@ -59,14 +59,6 @@ def quota(
         {name: str(max(amounts, key=kubernetes)) for name, amounts in largest.items()},
         REQUESTS,
     )
-
-
-def total(several: Iterable[Amounts]) -> Amounts:
-    """All of them together."""
-    found = NOTHING
-    for one in several:
-        found = found.plus(one)
-    return found
 
 
 def times(amounts: Amounts, factor: int, parts: int = 1) -> Amounts:

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,6 +74,14 @@ class Amounts:
 
 
 NOTHING = Amounts(0, 0, 0, 0)
+
+
+def total(several: Iterable[Amounts]) -> Amounts:
+    """All of them together."""
+    found = NOTHING
+    for one in several:
+        found = found.plus(one)
+    return found
 
 
 def parse(value: Any) -> Size:

@@ -13,7 +13,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.conditions import condition, is_ready
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.conditions import (
+    condition,
+    ended,
+    is_ready,
+)
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._names import (
     ENGINE_TAINT,
     POOL_LABEL,
@@ -136,11 +140,6 @@ def manifest(trial: Trial, spec: Mapping[str, Any], word: str) -> dict[str, Any]
         "metadata": {"name": trial.pod_name(word), "labels": labels},
         "spec": own,
     }
-
-
-def ended(pod: Mapping[str, Any]) -> bool:
-    """Whether a pod has come to its end."""
-    return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
 
 
 def outcome(trial: Trial, pod: Mapping[str, Any] | None, drives: str, timeout: int) -> Outcome:

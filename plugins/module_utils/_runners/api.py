@@ -15,9 +15,11 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.client import (
-    CONFLICT,
+    GONE,
+    LEGACY_RUNNERS,
     METADATA,
     NOT_FOUND,
+    SCALE_SETS,
     Cluster,
 )
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._github.requests import version_of, without_tokens
@@ -46,14 +48,14 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._runners.sta
 )
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._text import clean
 
-SCALE_SETS = "/apis/actions.github.com/v1alpha1"
-LEGACY = "/apis/actions.summerwind.dev/v1alpha1"
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
-GONE = (NOT_FOUND, CONFLICT)  # or another one of the same name
 THREADS = 8
-RUNNER_ARGS: dict[str, Any] = {
+NAMESPACE_ARGS: dict[str, Any] = {
     "namespace": {"type": "str", "default": "arc-runners"},
     "controller_namespace": {"type": "str", "default": "arc-systems"},
+}
+RUNNER_ARGS: dict[str, Any] = {
+    **NAMESPACE_ARGS,
     "ask_github": {"type": "bool", "default": True},
     "github_url": {"type": "str", "default": "https://github.com"},
     "legacy_secret": {"type": "str", "default": "controller-manager", "no_log": False},
@@ -124,8 +126,8 @@ class RunnerCluster(Cluster):
             nodes=frozenset(name_of(item) for item in self.items("/api/v1/nodes", accept=METADATA)),
             secrets=frozenset(name_of(item) for item in self._names("Secret")),
             protected=protected,
-            deployments=own(LEGACY, "runnerdeployments"),
-            legacy_runners=own(LEGACY, "runners"),
+            deployments=own(LEGACY_RUNNERS, "runnerdeployments"),
+            legacy_runners=own(LEGACY_RUNNERS, "runners"),
         )
         said = {name_of(item): self.last_failure(item, found) for item in found.sets}
         return replace(found, listener_said={name: text for name, text in said.items() if text})

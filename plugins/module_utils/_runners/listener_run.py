@@ -10,8 +10,8 @@ import time
 from datetime import datetime, timezone
 from typing import Any
 
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.client import NOT_FOUND
-from ansible_collections.runnerfleet.baremetal.plugins.module_utils._runners.api import GONE, SCALE_SETS, RunnerCluster
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._cluster.client import GONE, NOT_FOUND, SCALE_SETS
+from ansible_collections.runnerfleet.baremetal.plugins.module_utils._runners.api import RunnerCluster
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._runners.plan_listeners import (
     Listener,
     config_of,

@@ -41,7 +41,7 @@ def autoscalers(
     for entry in entries:
         if follows_queue(entry, "legacy"):
             name = str(entry["name"])
-            least, most = _own(entry, carried)
+            least, most = _numbers(entry, carried)
             overrides = [
                 {
                     "startTime": _time(start, ahead),
@@ -60,6 +60,12 @@ def autoscalers(
                 **({"scheduledOverrides": overrides} if overrides else {}),
             }
     return found
+
+
+def numbers(entries: Sequence[Mapping[str, Any]], carried: Mapping[str, int]) -> dict[str, dict[str, int]]:
+    """The min and max of each scale set outside of any window, by its name."""
+    found = {str(entry["name"]): _numbers(entry, carried) for entry in entries}
+    return {name: {"min": least, "max": most} for name, (least, most) in found.items()}
 
 
 def window_jobs(entries: Sequence[Mapping[str, Any]], carried: Mapping[str, int]) -> list[dict[str, Any]]:
@@ -95,17 +101,16 @@ def numbers_due(
     for entry in entries:
         name = str(entry["name"])
         due = _numbers(entry, carried, *at(parse(entry.get("schedule") or ()), minute))
-        if due != there.get(name, _own(entry, carried)):
+        if due != there.get(name, _numbers(entry, carried)):
             found.append({"name": name, "min": due[0], "max": due[1]})
     return found
 
 
-def _own(entry: Mapping[str, Any], carried: Mapping[str, int]) -> tuple[int, int]:
-    return _numbers(entry, carried, None, None)
-
-
 def _numbers(
-    entry: Mapping[str, Any], carried: Mapping[str, int], least: int | None, most: int | str | None
+    entry: Mapping[str, Any],
+    carried: Mapping[str, int],
+    least: int | None = None,
+    most: int | str | None = None,
 ) -> tuple[int, int]:
     """A window's numbers, or the entry's own where it has none. Never fewer at most than at least."""
     low = int(entry.get("min") or 0) if least is None else least

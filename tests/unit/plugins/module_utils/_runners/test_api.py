@@ -14,6 +14,7 @@ from ansible_collections.runnerfleet.baremetal.plugins.module_utils._runners.pla
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._runners.service import GitHub, QueuedJob, Silent
 from ansible_collections.runnerfleet.baremetal.plugins.module_utils._runners.status import Observed, Ref, judge, ref
 
+from tests.unit.plugins.answers import serving
 from tests.unit.plugins.module_utils._runners.things import (
     NOW,
     legacy,
@@ -29,7 +30,7 @@ from tests.unit.plugins.module_utils._runners.things import (
 from tests.unit.plugins.module_utils._runners.worlds import QUEUE_TOKEN, TOKEN, MemoryApi, Site
 
 SETS = f"{api.SCALE_SETS}/namespaces/arc-runners"
-OLD_KINDS = f"{api.LEGACY}/namespaces/arc-runners"
+OLD_KINDS = f"{api.LEGACY_RUNNERS}/namespaces/arc-runners"
 SECRET = "/api/v1/namespaces/arc-runners/secrets/github"
 LOG = "/api/v1/namespaces/arc-systems/pods/small-listener/log"
 
@@ -37,8 +38,8 @@ LOG = "/api/v1/namespaces/arc-systems/pods/small-listener/log"
 @pytest.fixture
 def site() -> Iterator[Site]:
     made = Site()
-    yield made
-    made.server.shutdown()
+    with serving(made.answer) as made.url:
+        yield made
 
 
 def world(site: Site, owner: str = "example-org/app", token: str = TOKEN) -> MemoryApi:

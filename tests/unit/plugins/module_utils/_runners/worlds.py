@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import http.server
 import json
-import threading
 from types import SimpleNamespace
 from typing import Any
 
@@ -71,28 +69,12 @@ class Site:
     def __init__(self) -> None:
         self.asked: list[tuple[str, str]] = []
         self.answers: dict[str, tuple[int, Any]] = {}
-        site = self
+        self.url = ""
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def answer(self) -> None:
-                length = int(self.headers.get("Content-Length") or 0)
-                body = self.rfile.read(length).decode()
-                site.asked.append((f"{self.command} {self.path}", self.headers["Authorization"] + body))
-                status, content = site.answers.get(f"{self.command} {self.path.split('?')[0]}", (404, {}))
-                data = json.dumps(content).encode()
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data)
-
-            do_GET = do_POST = answer
-
-            def log_message(self, *_arguments: Any) -> None:
-                """Nothing."""
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+    def answer(self, method: str, path: str, authorization: str, sent: bytes) -> tuple[int, Any, dict[str, str]]:
+        """What `serving` asks for."""
+        self.asked.append((f"{method} {path}", authorization + sent.decode()))
+        return *self.answers.get(f"{method} {path.split('?')[0]}", (404, {})), {}
 
     def with_service(self, owner: str) -> None:
         """What it takes to be told of the scale sets of an owner."""

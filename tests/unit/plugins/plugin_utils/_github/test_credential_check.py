@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import base64
 import builtins
-import http.server
 import json
 import socket
-import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -21,6 +19,8 @@ from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._github impo
 from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._github.runners import Question
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+
+from tests.unit.plugins.answers import serving
 
 CANARY = "ghp_c4n4ry"
 NOW = datetime(2026, 11, 25, tzinfo=UTC)
@@ -231,27 +231,12 @@ class Site:
 def site() -> Iterator[Site]:
     found = Site()
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def _answer(self) -> None:
-            found.asked.append((self.command, self.path, self.headers.get("Authorization", "")))
-            status, body = found.answers.get(self.path, (404, {"message": "Not Found"}))
-            content = body if isinstance(body, bytes) else json.dumps(body).encode()
-            self.send_response(status)
-            for name, value in {**found.headers, "Content-Length": str(len(content))}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(content)
+    def answer(method: str, path: str, authorization: str, _sent: bytes) -> tuple[int, Any, dict[str, str]]:
+        found.asked.append((method, path, authorization))
+        return *found.answers.get(path, (404, {"message": "Not Found"})), found.headers
 
-        do_GET = do_POST = _answer
-
-        def log_message(self, *_arguments: Any) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        found.url = f"http://127.0.0.1:{server.server_port}"
+    with serving(answer) as found.url:
         yield found
-        server.shutdown()
 
 
 def ask(site: Site, auth: Any = None, pools: Any = None) -> list[Finding]:

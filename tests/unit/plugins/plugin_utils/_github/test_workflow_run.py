@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import re
-import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +15,8 @@ from ansible_collections.runnerfleet.baremetal.plugins.plugin_utils._github.work
     WorkflowError,
     run_workflow,
 )
+
+from tests.unit.plugins.answers import serving
 
 CANARY = "ghp_ThisIsNoTokenButWouldBeSecret"
 WORKFLOW = Workflow("example-org/app", "runnerfleet-self-test.yml", "main", "small")
@@ -57,27 +57,12 @@ def github(monkeypatch: pytest.MonkeyPatch) -> Iterator[GitHub]:
     found = GitHub()
     monkeypatch.setattr(workflow_run, "INTERVAL", 0)
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def _answer(self) -> None:
-            found.asked.append((self.command, self.path, self.headers.get("Authorization", "")))
-            sent = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            status, content = found.answer(self.command, self.path, json.loads(sent or b"null"))
-            body = b"" if content is None else json.dumps(content).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    def answer(method: str, path: str, authorization: str, sent: bytes) -> tuple[int, Any, dict[str, str]]:
+        found.asked.append((method, path, authorization))
+        return *found.answer(method, path, json.loads(sent or b"null")), {}
 
-        do_GET = do_POST = _answer
-
-        def log_message(self, *_arguments: Any) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        found.url = f"http://127.0.0.1:{server.server_port}"
+    with serving(answer) as found.url:
         yield found
-        server.shutdown()
 
 
 def run(github: GitHub, seconds: float = 30) -> Any:
